@@ -1,0 +1,223 @@
+//! The settings, as what they mean: flags, environment and file have become one checked value.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::wechat::{CloudFunction, ListLimits};
+
+/// Everything the exporter does is decided here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The Mini Programs, at least one, each appid once.
+    pub apps: Vec<AppConfig>,
+    /// How a scrape is answered.
+    pub scrape: ScrapeConfig,
+    /// How WeChat is called, for all apps.
+    pub wechat: WechatConfig,
+    /// Where limits and snapshots survive a restart; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// Where replicas share limits, tokens and snapshots; `None`: each replica is alone.
+    pub shared_state: Option<SharedStateConfig>,
+    /// The HTTP server.
+    pub web: WebConfig,
+}
+
+/// One Mini Program with its credentials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppConfig {
+    /// 1 to 64 of `A-Z a-z 0-9 _ -` (it names state files).
+    pub appid: String,
+    /// The name people know it by; the appid where none is given.
+    pub name: String,
+    /// How its calls are authorised.
+    pub credential: Credential,
+    /// Hosts in order of preference, without a trailing slash. WeChat's own and its disaster-recovery hosts by
+    /// default; one host and no other where the operator named one.
+    pub api_urls: Vec<String>,
+    /// At most one account-list call per interval.
+    pub min_interval: Duration,
+    /// Calls per China day; `None`: no limit.
+    pub daily_limit: Option<u64>,
+    /// Read through this cloud function instead of the API itself.
+    pub cloud_function: Option<CloudFunction>,
+    /// `remark_wrong_msg` becomes a label of `account_info`.
+    pub remark_wrong_msg: bool,
+    /// `remark_content` becomes a label of `account_info`.
+    pub remark_content: bool,
+    /// Balances asked live with `quota_get`, at most once per this interval and account; `None`: never.
+    pub live_quota: Option<Duration>,
+    /// WeChat's own daily figures are asked for, once an hour at most.
+    pub api_quota: bool,
+    /// Courier names are refreshed from `getAllDelivery` once a day.
+    pub refresh_couriers: bool,
+}
+
+/// Where an app's token comes from. Compared to find apps that share a source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// Minted from `/cgi-bin/stable_token`, shared with every other user of it.
+    StableToken {
+        /// The AppSecret.
+        secret: SecretSource,
+    },
+    /// Minted from `/cgi-bin/token`, which invalidates everybody else's token.
+    Token {
+        /// The AppSecret.
+        secret: SecretSource,
+    },
+    /// Read from a file that another program keeps fresh.
+    File {
+        /// The file: the token itself, or JSON.
+        path: PathBuf,
+        /// Where in a JSON document the token stands.
+        pointers: TokenPointers,
+    },
+    /// Read from a central token server (中控服务器).
+    Http(HttpTokenConfig),
+    /// The standard output of a command.
+    Command {
+        /// Program and arguments; run without a shell.
+        argv: Vec<String>,
+        /// Where in a JSON document the token stands.
+        pointers: TokenPointers,
+    },
+    /// Read from Redis or Valkey.
+    Redis(RedisTokenConfig),
+    /// The `cloudbase_access_token` file mounted into a WeChat Cloud Run container.
+    Cloudbase {
+        /// The file; `/.tencentcloudbase/wx/cloudbase_access_token` by default.
+        path: PathBuf,
+    },
+    /// No token: Cloud Run's open-interface service adds it.
+    None {
+        /// `from_appid=` of every call, for shared resources.
+        from_appid: Option<String>,
+    },
+}
+
+/// Where a secret is read, afresh each time it is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SecretSource {
+    /// A file; a trailing newline does not belong to it.
+    File(PathBuf),
+    /// An environment variable's name.
+    Env(String),
+    /// A name under systemd's `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+/// Where in a JSON document (RFC 6901) a token and its remaining seconds stand; `None`: the usual places are tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TokenPointers {
+    /// The token. Tried otherwise: /access_token, /data/access_token, /token, /data/token, /data if a string, and
+    /// the whole text where it is not JSON.
+    pub token: Option<String>,
+    /// The seconds left. Tried otherwise: /expires_in, /data/expires_in, /time.
+    pub expires: Option<String>,
+}
+
+/// A central token server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpTokenConfig {
+    /// Where the token is read. May hold a secret in its query: never shown whole.
+    pub url: String,
+    /// GET or POST.
+    pub method: HttpTokenMethod,
+    /// A file of `Name: value` lines, sent as headers.
+    pub headers_file: Option<PathBuf>,
+    /// Called once after WeChat rejected the token, before it is read again.
+    pub refresh_url: Option<String>,
+    /// Where in the reply the token stands.
+    pub pointers: TokenPointers,
+}
+
+/// The method that reads a token from a token server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HttpTokenMethod {
+    /// GET, the default.
+    #[default]
+    Get,
+    /// POST with an empty body.
+    Post,
+}
+
+/// A token in Redis or Valkey.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RedisTokenConfig {
+    /// `redis://` or `rediss://`. May hold a password: never shown whole.
+    pub url: String,
+    /// A file with the password, where the URL holds none.
+    pub password_file: Option<PathBuf>,
+    /// The key.
+    pub key: String,
+    /// The field, where the key is a hash.
+    pub field: Option<String>,
+    /// The hash field that holds the token's end in epoch milliseconds (WxJava's `expire`).
+    pub expire_field: Option<String>,
+    /// Where in a JSON value the token stands.
+    pub pointers: TokenPointers,
+}
+
+/// How a scrape is answered.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrapeConfig {
+    /// The longest a scrape may take, whatever the scraper allows.
+    pub timeout: Duration,
+    /// Taken off the scraper's own timeout, so that the answer is there before it gives up.
+    pub timeout_offset: Duration,
+    /// How old a snapshot may be and still be served after failures.
+    pub max_stale: Duration,
+}
+
+/// How WeChat is called, for all apps.
+#[derive(Clone, Copy, Debug)]
+pub struct WechatConfig {
+    /// The longest one call may take.
+    pub timeout: Duration,
+    /// Fetches under way at one time, over all apps.
+    pub max_concurrency: usize,
+    /// What is taken in of an account list.
+    pub list_limits: ListLimits,
+}
+
+/// Replicas that share one budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedStateConfig {
+    /// `redis://` or `rediss://`. May hold a password: never shown whole.
+    pub redis: String,
+    /// A file with the password, where the URL holds none.
+    pub password_file: Option<PathBuf>,
+    /// Begins every key.
+    pub key_prefix: String,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug)]
+pub struct WebConfig {
+    /// Addresses to listen on.
+    pub listen_addresses: Vec<ListenAddress>,
+    /// Take the sockets that systemd opened instead.
+    pub systemd_socket: bool,
+    /// Where the metrics are, `/metrics` by default.
+    pub telemetry_path: String,
+    /// exporter-toolkit's web configuration file.
+    pub config_file: Option<PathBuf>,
+    /// Whether `/-/reload` works.
+    pub enable_lifecycle: bool,
+    /// Requests answered at one time; more get 503. `None`: no limit.
+    pub max_requests: Option<usize>,
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `:10086`: every address of the machine, IPv6 and IPv4.
+    AnyAddress(u16),
+    /// `127.0.0.1:10086`, `[::1]:10086`.
+    Socket(SocketAddr),
+    /// `localhost:10086`: a name, resolved at start.
+    Name(String, u16),
+    /// `unix:/run/exporter.sock`.
+    Unix(PathBuf),
+}

@@ -1,0 +1,4 @@
+//! Lib.
+
+pub mod config;
+pub mod wechat;

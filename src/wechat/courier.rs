@@ -1,0 +1,1 @@
+//! The couriers that WeChat documents: names and networks, built in.
