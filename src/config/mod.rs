@@ -1,5 +1,6 @@
 //! The settings, as what they mean: flags, environment and file have become one checked value.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,6 +108,41 @@ pub enum SecretSource {
     Credential(String),
 }
 
+/// A URL that may hold a password or a key: `Debug` and `Display` show scheme and host alone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// Takes a URL as the operator wrote it.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole URL, for the one place that connects to it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str("[not a URL]");
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        write!(f, "{scheme}://{host}")
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretUrl({self})")
+    }
+}
+
 /// Where in a JSON document (RFC 6901) a token and its remaining seconds stand; `None`: the usual places are tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TokenPointers {
@@ -120,14 +156,14 @@ pub struct TokenPointers {
 /// A central token server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpTokenConfig {
-    /// Where the token is read. May hold a secret in its query: never shown whole.
-    pub url: String,
+    /// Where the token is read.
+    pub url: SecretUrl,
     /// GET or POST.
     pub method: HttpTokenMethod,
     /// A file of `Name: value` lines, sent as headers.
     pub headers_file: Option<PathBuf>,
     /// Called once after WeChat rejected the token, before it is read again.
-    pub refresh_url: Option<String>,
+    pub refresh_url: Option<SecretUrl>,
     /// Where in the reply the token stands.
     pub pointers: TokenPointers,
 }
@@ -145,8 +181,8 @@ pub enum HttpTokenMethod {
 /// A token in Redis or Valkey.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RedisTokenConfig {
-    /// `redis://` or `rediss://`. May hold a password: never shown whole.
-    pub url: String,
+    /// `redis://` or `rediss://`.
+    pub url: SecretUrl,
     /// A file with the password, where the URL holds none.
     pub password_file: Option<PathBuf>,
     /// The key.
@@ -184,8 +220,8 @@ pub struct WechatConfig {
 /// Replicas that share one budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedStateConfig {
-    /// `redis://` or `rediss://`. May hold a password: never shown whole.
-    pub redis: String,
+    /// `redis://` or `rediss://`.
+    pub redis: SecretUrl,
     /// A file with the password, where the URL holds none.
     pub password_file: Option<PathBuf>,
     /// Begins every key.
