@@ -72,6 +72,6 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// What is taken in of an account list.
     pub list_limits: ListLimits,
-    /// Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count.
+    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count.
     pub proxy_from_env: bool,
 }
