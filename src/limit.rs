@@ -1,0 +1,575 @@
+//! The exporter's own budget of API calls: one limiter an app, passed by every call.
+//!
+//! Three things keep a call back, the strongest first: an open breaker (WeChat said that trying again is useless
+//! now), the daily limit, the interval. The interval is GCRA with a burst of one: a fetch is granted no earlier than
+//! one interval after the last grant, whatever the fetch came to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::moment::{ChinaDay, Moment};
+use crate::wechat::{DailyLimitReached, Reason};
+
+/// The longest that a breaker waits between two tries at what only the operator can mend.
+const MENDING_BACKOFF_MAX: Duration = Duration::from_secs(600);
+/// How long 45011 ("minute-quota reach limit, … retry next minute") keeps calls back.
+const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
+/// How long 45009 keeps calls back where its message speaks of a minute and not of the day.
+const QUOTA_MINUTE_HOLD: Duration = Duration::from_secs(600);
+/// `errcode` for a used-up quota, of the day or of the minute.
+const ERRCODE_QUOTA: i64 = 45009;
+/// Calendar days whose counts are kept. More than one, so that a clock set back finds its day's count again.
+const DAYS_KEPT: usize = 3;
+/// A scrape that comes this much too early waits instead of being turned away (see [`RateLimiter::try_acquire`]).
+const EARLY_SHARE: u32 = 100;
+/// Bound of that wait for long intervals.
+const EARLY_MAX: Duration = Duration::from_millis(500);
+
+/// What the operator allows: `--wechat.min-interval` and `--wechat.daily-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// At most one fetch per interval.
+    pub min_interval: Duration,
+    /// Calls of any kind per China day; `None`: no limit.
+    pub daily_limit: Option<u64>,
+}
+
+/// Why the exporter kept a call back: the `cause` label of `calls_refused_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The last fetch was granted less than an interval ago.
+    Interval,
+    /// The day's calls are used up.
+    DailyLimit,
+    /// WeChat's last answer makes trying again useless for now.
+    Breaker,
+}
+
+impl Cause {
+    /// Every value; a counter exists for each from the start.
+    pub const ALL: &'static [Self] = &[Self::Interval, Self::DailyLimit, Self::Breaker];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interval => "interval",
+            Self::DailyLimit => "daily_limit",
+            Self::Breaker => "breaker",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One app's limiter.
+#[derive(Debug)]
+pub struct RateLimiter {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// GCRA's theoretical arrival time; `None`: never granted.
+    next_fetch: Option<Instant>,
+    /// Calls sent, by day.
+    used: BTreeMap<ChinaDay, u64>,
+    breaker: Option<Breaker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Breaker {
+    reason: Reason,
+    hold: Hold,
+    /// The wait after the next failure of the same kind, where the breaker backs off.
+    next_backoff: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Hold {
+    Until(Instant),
+    /// For the rest of this day. A clock set to another day ends it: a hold must not last for ever.
+    Day(ChinaDay),
+}
+
+/// What of a limiter survives a restart, on the wall clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SavedLimiter {
+    /// The earliest time of the next fetch.
+    pub next_fetch: Option<SystemTime>,
+    /// Calls sent, by day.
+    pub used: BTreeMap<ChinaDay, u64>,
+    /// The open breaker.
+    pub breaker: Option<SavedBreaker>,
+}
+
+/// An open breaker on the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedBreaker {
+    /// What opened it.
+    pub reason: Reason,
+    /// When it allows the next try; `None`: not before another day.
+    pub until: Option<SystemTime>,
+    /// The day it holds, where it holds a day.
+    pub day: Option<ChinaDay>,
+    /// The wait after the next failure.
+    pub next_backoff: Duration,
+}
+
+impl RateLimiter {
+    /// A limiter that has granted nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+        }
+    }
+
+    /// A limiter that goes on where a saved one ended.
+    ///
+    /// Waits are cut to what the rules could have asked for, so that a clock that was set back between two runs
+    /// can't hold calls for days.
+    #[must_use]
+    pub fn restore(saved: SavedLimiter, budget: Budget, now: Moment) -> Self {
+        let within = |until: SystemTime, longest: Duration| {
+            let wait = until
+                .duration_since(now.wall)
+                .unwrap_or_default()
+                .min(longest);
+            now.monotonic + wait
+        };
+        let breaker = saved.breaker.and_then(|breaker| {
+            let longest = MENDING_BACKOFF_MAX.max(budget.min_interval);
+            let hold = match (breaker.until, breaker.day) {
+                (Some(until), _) => Hold::Until(within(until, longest)),
+                (None, Some(day)) => Hold::Day(day),
+                (None, None) => return None,
+            };
+            Some(Breaker {
+                reason: breaker.reason,
+                hold,
+                next_backoff: breaker.next_backoff.min(longest),
+            })
+        });
+        Self {
+            state: Mutex::new(State {
+                next_fetch: saved
+                    .next_fetch
+                    .map(|next| within(next, budget.min_interval)),
+                used: saved.used,
+                breaker,
+            }),
+        }
+    }
+
+    /// What must survive a restart. `reserved` calls of a fetch about to begin count as sent: a crash in its midst
+    /// may then count too many, never too few.
+    #[must_use]
+    pub fn save(&self, reserved: u64, now: Moment) -> SavedLimiter {
+        let state = self.lock();
+        let wall = |at: Instant| now.wall + at.saturating_duration_since(now.monotonic);
+        let mut used = state.used.clone();
+        if reserved > 0 {
+            *used.entry(ChinaDay::at(now.wall)).or_default() += reserved;
+        }
+        SavedLimiter {
+            next_fetch: state.next_fetch.map(wall),
+            used,
+            breaker: state.breaker.map(|breaker| SavedBreaker {
+                reason: breaker.reason,
+                until: match breaker.hold {
+                    Hold::Until(until) => Some(wall(until)),
+                    Hold::Day(_) => None,
+                },
+                day: match breaker.hold {
+                    Hold::Until(_) => None,
+                    Hold::Day(day) => Some(day),
+                },
+                next_backoff: breaker.next_backoff,
+            }),
+        }
+    }
+
+    /// Grants one fetch, to begin after the returned wait; most often none.
+    ///
+    /// A scrape interval equal to the limiter's would lose every second fetch to a few milliseconds of jitter.
+    /// So a scrape that comes at most 1 % of the interval (500 ms at most) early is granted the fetch that begins
+    /// when the interval ends; the distance between two fetches is never less than the interval.
+    ///
+    /// # Errors
+    /// The cause, when no fetch is granted.
+    pub fn try_acquire(&self, budget: Budget, now: Moment) -> Result<Duration, Cause> {
+        let mut state = self.lock();
+        if state.breaker.is_some_and(|breaker| breaker.holds(now)) {
+            return Err(Cause::Breaker);
+        }
+        if state.remaining(budget, now) == Some(0) {
+            return Err(Cause::DailyLimit);
+        }
+        let wait = state.next_fetch.map_or(Duration::ZERO, |next| {
+            next.saturating_duration_since(now.monotonic)
+        });
+        if wait > (budget.min_interval / EARLY_SHARE).min(EARLY_MAX) {
+            return Err(Cause::Interval);
+        }
+        state.next_fetch = Some(now.monotonic + wait + budget.min_interval);
+        Ok(wait)
+    }
+
+    /// Takes one call from the day's budget.
+    ///
+    /// # Errors
+    /// When none is left.
+    pub fn spend(&self, budget: Budget, now: Moment) -> Result<(), DailyLimitReached> {
+        let mut state = self.lock();
+        if state.remaining(budget, now) == Some(0) {
+            return Err(DailyLimitReached);
+        }
+        *state.used.entry(ChinaDay::at(now.wall)).or_default() += 1;
+        while state.used.len() > DAYS_KEPT {
+            state.used.pop_first();
+        }
+        Ok(())
+    }
+
+    /// Calls left today; `None` where there is no limit.
+    #[must_use]
+    pub fn remaining(&self, budget: Budget, now: Moment) -> Option<u64> {
+        self.lock().remaining(budget, now)
+    }
+
+    /// Calls sent today.
+    #[must_use]
+    pub fn used(&self, now: Moment) -> u64 {
+        self.lock().used_today(now)
+    }
+
+    /// A fetch succeeded: nothing is wrong any more.
+    pub fn succeeded(&self) {
+        self.lock().breaker = None;
+    }
+
+    /// A fetch failed: opens the breaker where the reason asks for one.
+    pub fn failed(&self, reason: Reason, errcode: Option<i64>, budget: Budget, now: Moment) {
+        let mut state = self.lock();
+        let until = |wait| Hold::Until(now.monotonic + wait);
+        let hold = match reason {
+            Reason::DailyQuota => Hold::Day(ChinaDay::at(now.wall)),
+            Reason::Rate if errcode == Some(ERRCODE_QUOTA) => until(QUOTA_MINUTE_HOLD),
+            Reason::Rate => until(MINUTE_RATE_HOLD),
+            _ if reason.needs_mending() => {
+                let backoff = match state.breaker {
+                    Some(breaker) if breaker.reason.needs_mending() => breaker.next_backoff,
+                    _ => budget.min_interval,
+                };
+                let longest = MENDING_BACKOFF_MAX.max(budget.min_interval);
+                state.breaker = Some(Breaker {
+                    reason,
+                    hold: until(backoff),
+                    next_backoff: (backoff * 2).min(longest),
+                });
+                return;
+            }
+            _ => return state.breaker = None,
+        };
+        state.breaker = Some(Breaker {
+            reason,
+            hold,
+            next_backoff: budget.min_interval,
+        });
+    }
+
+    /// The operator reloaded the configuration: what only they can mend may be mended, so the next scrape may try.
+    ///
+    /// Both the back-off and the interval are lifted then; holds that WeChat asked for stay.
+    pub fn reloaded(&self) {
+        let mut state = self.lock();
+        if state
+            .breaker
+            .is_some_and(|breaker| breaker.reason.needs_mending())
+        {
+            state.breaker = None;
+            state.next_fetch = None;
+        }
+    }
+
+    /// The reason for which the breaker keeps calls back now.
+    #[must_use]
+    pub fn open_breaker(&self, now: Moment) -> Option<Reason> {
+        self.lock()
+            .breaker
+            .filter(|breaker| breaker.holds(now))
+            .map(|breaker| breaker.reason)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change under the lock is complete in itself, so a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for RateLimiter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    fn used_today(&self, now: Moment) -> u64 {
+        self.used.get(&ChinaDay::at(now.wall)).copied().unwrap_or(0)
+    }
+
+    fn remaining(&self, budget: Budget, now: Moment) -> Option<u64> {
+        budget
+            .daily_limit
+            .map(|limit| limit.saturating_sub(self.used_today(now)))
+    }
+}
+
+impl Breaker {
+    fn holds(&self, now: Moment) -> bool {
+        match self.hold {
+            Hold::Until(until) => now.monotonic < until,
+            Hold::Day(day) => ChinaDay::at(now.wall) == day,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(86_400);
+    const BUDGET: Budget = Budget {
+        min_interval: MINUTE,
+        daily_limit: Some(3),
+    };
+    const UNLIMITED: Budget = Budget {
+        min_interval: MINUTE,
+        daily_limit: None,
+    };
+
+    /// 2026-11-24 12:00 in China.
+    fn noon() -> Moment {
+        Moment {
+            wall: UNIX_EPOCH + Duration::from_secs(1_795_492_800),
+            monotonic: Instant::now() + DAY,
+        }
+    }
+
+    #[test]
+    fn one_fetch_is_granted_per_interval() {
+        let limiter = RateLimiter::new();
+        let start = noon();
+        assert_eq!(limiter.try_acquire(BUDGET, start), Ok(Duration::ZERO));
+        assert_eq!(limiter.try_acquire(BUDGET, start), Err(Cause::Interval));
+        let early = start.after(Duration::from_secs(59));
+        assert_eq!(limiter.try_acquire(BUDGET, early), Err(Cause::Interval));
+        assert_eq!(
+            limiter.try_acquire(BUDGET, start.after(MINUTE)),
+            Ok(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn scrape_that_comes_a_little_early_is_granted_the_fetch_at_the_intervals_end() {
+        let limiter = RateLimiter::new();
+        let start = noon();
+        limiter.try_acquire(BUDGET, start).unwrap();
+        let early = start.after(MINUTE - Duration::from_millis(20));
+        assert_eq!(
+            limiter.try_acquire(BUDGET, early),
+            Ok(Duration::from_millis(20))
+        );
+        let next = start.after(2 * MINUTE - Duration::from_secs(1));
+        assert_eq!(limiter.try_acquire(BUDGET, next), Err(Cause::Interval));
+    }
+
+    #[test]
+    fn daily_limit_ends_at_midnight_in_china() {
+        let limiter = RateLimiter::new();
+        let start = noon();
+        for _ in 0..3 {
+            limiter.spend(BUDGET, start).unwrap();
+        }
+        assert_eq!(limiter.spend(BUDGET, start), Err(DailyLimitReached));
+        assert_eq!(limiter.try_acquire(BUDGET, start), Err(Cause::DailyLimit));
+        let before_midnight = start.after(12 * 60 * MINUTE - Duration::from_secs(1));
+        assert_eq!(
+            limiter.try_acquire(BUDGET, before_midnight),
+            Err(Cause::DailyLimit)
+        );
+        let midnight = start.after(12 * 60 * MINUTE);
+        assert_eq!(limiter.remaining(BUDGET, midnight), Some(3));
+        assert_eq!(limiter.try_acquire(BUDGET, midnight), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn clock_set_forward_and_back_finds_its_days_count_again() {
+        let limiter = RateLimiter::new();
+        let start = noon();
+        for _ in 0..3 {
+            limiter.spend(BUDGET, start).unwrap();
+        }
+        let jumped = Moment {
+            wall: start.wall + DAY,
+            ..start
+        };
+        limiter.spend(BUDGET, jumped).unwrap();
+        assert_eq!(limiter.spend(BUDGET, start), Err(DailyLimitReached));
+    }
+
+    #[test]
+    fn what_only_the_operator_can_mend_backs_off_from_the_interval_to_ten_minutes() {
+        let limiter = RateLimiter::new();
+        let mut now = noon();
+        for minutes in [1, 2, 4, 8, 10, 10] {
+            assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
+            limiter.failed(Reason::Config, Some(40125), UNLIMITED, now);
+            now = now.after(minutes * MINUTE - Duration::from_millis(1));
+            assert_eq!(
+                limiter.try_acquire(UNLIMITED, now),
+                Err(Cause::Breaker),
+                "{minutes}"
+            );
+            now = now.after(Duration::from_millis(1));
+        }
+        limiter.succeeded();
+        assert_eq!(limiter.open_breaker(now), None);
+    }
+
+    #[test]
+    fn reload_lets_the_next_scrape_try_at_once() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.try_acquire(UNLIMITED, now).unwrap();
+        limiter.failed(Reason::IpWhitelist, Some(40164), UNLIMITED, now);
+        limiter.reloaded();
+        assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn reload_does_not_lift_a_hold_that_wechat_asked_for() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, now);
+        limiter.reloaded();
+        assert_eq!(limiter.try_acquire(UNLIMITED, now), Err(Cause::Breaker));
+    }
+
+    #[test]
+    fn used_up_quota_of_the_day_waits_for_midnight_in_china() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, now);
+        let before = now.after(12 * 60 * MINUTE - Duration::from_secs(1));
+        assert_eq!(limiter.try_acquire(UNLIMITED, before), Err(Cause::Breaker));
+        assert!(
+            limiter
+                .try_acquire(UNLIMITED, now.after(12 * 60 * MINUTE))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn minute_rate_waits_a_minute_and_minute_quota_ten() {
+        for (errcode, minutes) in [(45011, 1), (45009, 10)] {
+            let limiter = RateLimiter::new();
+            let now = noon();
+            limiter.failed(Reason::Rate, Some(errcode), UNLIMITED, now);
+            let before = now.after(minutes * MINUTE - Duration::from_millis(1));
+            assert_eq!(limiter.try_acquire(UNLIMITED, before), Err(Cause::Breaker));
+            assert!(
+                limiter
+                    .try_acquire(UNLIMITED, now.after(minutes * MINUTE))
+                    .is_ok()
+            );
+        }
+    }
+
+    #[test]
+    fn passing_failure_opens_no_breaker() {
+        for reason in [
+            Reason::Transient,
+            Reason::Network,
+            Reason::Timeout,
+            Reason::Decode,
+            Reason::Token,
+        ] {
+            let limiter = RateLimiter::new();
+            let now = noon();
+            limiter.failed(reason, None, UNLIMITED, now);
+            assert!(limiter.try_acquire(UNLIMITED, now).is_ok(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn restored_limiter_goes_on_where_the_saved_one_ended() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.try_acquire(BUDGET, now).unwrap();
+        limiter.spend(BUDGET, now).unwrap();
+        let restored = RateLimiter::restore(limiter.save(0, now), BUDGET, now);
+        assert_eq!(restored.try_acquire(BUDGET, now), Err(Cause::Interval));
+        assert_eq!(restored.remaining(BUDGET, now), Some(2));
+        assert!(restored.try_acquire(BUDGET, now.after(MINUTE)).is_ok());
+
+        limiter.failed(Reason::Permission, Some(48001), BUDGET, now);
+        let restored = RateLimiter::restore(limiter.save(0, now), BUDGET, now);
+        assert_eq!(restored.open_breaker(now), Some(Reason::Permission));
+    }
+
+    #[test]
+    fn calls_reserved_for_a_fetch_count_as_sent_after_a_crash() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        let restored = RateLimiter::restore(limiter.save(2, now), BUDGET, now);
+        assert_eq!(restored.remaining(BUDGET, now), Some(1));
+    }
+
+    #[test]
+    fn clock_set_back_between_two_runs_holds_no_longer_than_the_interval() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.try_acquire(UNLIMITED, now).unwrap();
+        limiter.failed(Reason::Config, None, UNLIMITED, now);
+        let yesterday = Moment {
+            wall: now.wall - DAY,
+            ..now
+        };
+        let restored = RateLimiter::restore(limiter.save(0, now), UNLIMITED, yesterday);
+        assert!(
+            restored
+                .try_acquire(UNLIMITED, yesterday.after(10 * MINUTE))
+                .is_ok()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_scrapes_gets_two_fetches_within_an_interval(steps in prop::collection::vec(0_u64..90_000, 1..200)) {
+            let limiter = RateLimiter::new();
+            let mut now = noon();
+            let mut last: Option<Instant> = None;
+            for step in steps {
+                now = now.after(Duration::from_millis(step));
+                if let Ok(wait) = limiter.try_acquire(UNLIMITED, now) {
+                    let begins = now.monotonic + wait;
+                    prop_assert!(last.is_none_or(|last| begins >= last + MINUTE));
+                    last = Some(begins);
+                }
+            }
+        }
+    }
+}

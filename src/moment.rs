@@ -1,0 +1,91 @@
+//! One reading of both clocks, and China's calendar.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The wall clock and the monotonic clock, read together.
+///
+/// Waiting is measured on the monotonic clock, which nobody sets; only what must survive a restart or follow the
+/// calendar uses the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For calendars, pages and files.
+    pub wall: SystemTime,
+    /// For waiting.
+    pub monotonic: Instant,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            wall: SystemTime::now(),
+            monotonic: Instant::now(),
+        }
+    }
+
+    /// The same two clocks some time later.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self {
+            wall: self.wall + duration,
+            monotonic: self.monotonic + duration,
+        }
+    }
+}
+
+/// A day in China, where WeChat's quotas begin anew at midnight. Counted from 1970-01-01.
+///
+/// China has one time zone, UTC+8, and no summer time since 1991.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChinaDay(pub i64);
+
+impl ChinaDay {
+    const OFFSET_SECONDS: i64 = 8 * 3600;
+    const SECONDS: i64 = 24 * 3600;
+
+    /// The day in China at that time.
+    #[must_use]
+    pub fn at(wall: SystemTime) -> Self {
+        Self((unix_seconds(wall) + Self::OFFSET_SECONDS).div_euclid(Self::SECONDS))
+    }
+}
+
+/// Whole seconds since 1970, negative before.
+#[must_use]
+pub fn unix_seconds(wall: SystemTime) -> i64 {
+    match wall.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |s| -s - 1),
+    }
+}
+
+/// The time so many milliseconds after 1970; `None` where the system's clock can't say it.
+#[must_use]
+pub fn from_unix_millis(millis: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+}
+
+/// Milliseconds since 1970, 0 before.
+#[must_use]
+pub fn unix_millis(wall: SystemTime) -> u64 {
+    wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn china_day_changes_at_sixteen_hundred_utc() {
+        let at = |seconds| ChinaDay::at(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(16 * 3600 - 1), ChinaDay(0));
+        assert_eq!(at(16 * 3600), ChinaDay(1));
+        assert_eq!(
+            ChinaDay::at(UNIX_EPOCH - Duration::from_secs(9 * 3600)),
+            ChinaDay(-1)
+        );
+    }
+}

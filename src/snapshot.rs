@@ -1,0 +1,218 @@
+//! One reading of an app's accounts: immutable, from one fetch.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use crate::moment::Moment;
+use crate::wechat::{Account, AccountList};
+
+/// The accounts of one app at the time of one fetch. Never changed; the next fetch makes the next one.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    accounts: Vec<Account>,
+    dropped: Dropped,
+    fetched: SystemTime,
+    /// How old it was when this process came by it, and when that was: its age on a clock that nobody sets.
+    age_then: Duration,
+    then: Moment,
+}
+
+/// Rows left out of a snapshot: the `reason` label of `accounts_dropped`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Rows of an account that another row of the list describes too.
+    pub duplicate: u64,
+    /// Rows beyond `--wechat.max-accounts` or `--wechat.max-label-length`.
+    pub limit: u64,
+    /// Rows that name no account.
+    pub invalid: u64,
+}
+
+impl Snapshot {
+    /// Takes in a list that was just fetched.
+    #[must_use]
+    pub fn fetched_now(list: AccountList, now: Moment) -> Self {
+        Self::new(list, now.wall, now)
+    }
+
+    /// Takes in a list that was fetched earlier, by another run or another replica.
+    #[must_use]
+    pub fn new(list: AccountList, fetched: SystemTime, now: Moment) -> Self {
+        let (accounts, duplicate) = newest_of_each(list.accounts);
+        Self {
+            accounts,
+            dropped: Dropped {
+                duplicate,
+                limit: list.beyond_limit,
+                invalid: list.invalid,
+            },
+            fetched,
+            age_then: now.wall.duration_since(fetched).unwrap_or_default(),
+            then: now,
+        }
+    }
+
+    /// The accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
+    #[must_use]
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// What was left out.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// When WeChat was asked.
+    #[must_use]
+    pub fn fetched(&self) -> SystemTime {
+        self.fetched
+    }
+
+    /// The time since then, whatever was done to the wall clock meanwhile.
+    #[must_use]
+    pub fn age(&self, now: Moment) -> Duration {
+        self.age_then + now.monotonic.saturating_duration_since(self.then.monotonic)
+    }
+
+    /// The same reading with balances that were asked live, where they are newer.
+    #[must_use]
+    pub fn with_balances(&self, live: &HashMap<(Box<str>, Box<str>), LiveBalance>) -> Self {
+        let mut snapshot = self.clone();
+        for account in &mut snapshot.accounts {
+            // The key owns its strings; a lookup by reference would need a type of its own for a rare path.
+            let key = (account.biz_id.clone(), account.delivery_id.clone());
+            if let Some(balance) = live.get(&key)
+                && account
+                    .quota_update_time
+                    .is_none_or(|listed| listed <= balance.asked)
+            {
+                account.quota_num = Some(balance.quota_num);
+                account.quota_update_time = Some(balance.asked);
+            }
+        }
+        snapshot
+    }
+}
+
+/// A balance from `quota_get`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LiveBalance {
+    /// Waybills left.
+    pub quota_num: f64,
+    /// When it was asked. Unit: seconds since 1970.
+    pub asked: i64,
+}
+
+/// Of rows with one identity, the one updated last stays; of equally old ones a bound one, then the later row.
+fn newest_of_each(mut accounts: Vec<Account>) -> (Vec<Account>, u64) {
+    let rank = |account: &Account| (account.update_time, account.status_code == Some(0));
+    let mut stays = vec![true; accounts.len()];
+    let mut seen: HashMap<(&str, &str), usize> = HashMap::with_capacity(accounts.len());
+    let mut duplicates = 0;
+    for (index, account) in accounts.iter().enumerate() {
+        let best = seen
+            .entry((&account.biz_id, &account.delivery_id))
+            .or_insert(index);
+        if *best == index {
+            continue;
+        }
+        duplicates += 1;
+        let loser = if rank(account) >= rank(&accounts[*best]) {
+            std::mem::replace(best, index)
+        } else {
+            index
+        };
+        stays[loser] = false;
+    }
+    if duplicates > 0 {
+        let mut stays = stays.into_iter();
+        accounts.retain(|_| stays.next().unwrap_or(true));
+    }
+    accounts.shrink_to_fit();
+    (accounts, duplicates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(biz_id: &str, update_time: Option<i64>, status_code: i64) -> Account {
+        Account {
+            biz_id: biz_id.into(),
+            delivery_id: "YTO".into(),
+            update_time,
+            status_code: Some(status_code),
+            ..Account::default()
+        }
+    }
+
+    fn snapshot(accounts: Vec<Account>) -> Snapshot {
+        let list = AccountList {
+            accounts,
+            ..AccountList::default()
+        };
+        Snapshot::fetched_now(list, Moment::now())
+    }
+
+    #[test]
+    fn newest_row_of_an_account_stays_and_the_rest_are_counted() {
+        let newest = account("a", Some(9), 3);
+        let other = account("b", None, 0);
+        let snapshot = snapshot(vec![
+            account("a", Some(5), 0),
+            other.clone(),
+            newest.clone(),
+            account("a", None, 0),
+        ]);
+        assert_eq!(snapshot.accounts(), [other, newest]);
+        assert_eq!(snapshot.dropped().duplicate, 2);
+    }
+
+    #[test]
+    fn bound_row_stays_among_equally_old_ones() {
+        let bound = account("a", Some(5), 0);
+        let snapshot = snapshot(vec![bound.clone(), account("a", Some(5), 3)]);
+        assert_eq!(snapshot.accounts(), [bound]);
+    }
+
+    #[test]
+    fn age_counts_on_from_the_age_that_a_restored_snapshot_had() {
+        let now = Moment::now();
+        let hour = Duration::from_secs(3600);
+        let restored = Snapshot::new(AccountList::default(), now.wall - hour, now);
+        assert_eq!(restored.age(now.after(hour)), 2 * hour);
+    }
+
+    #[test]
+    fn wall_clock_set_back_makes_no_snapshot_younger() {
+        let now = Moment::now();
+        let snapshot = Snapshot::fetched_now(AccountList::default(), now);
+        let later = Moment {
+            wall: now.wall - Duration::from_secs(86_400),
+            ..now.after(Duration::from_secs(60))
+        };
+        assert_eq!(snapshot.age(later), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn live_balance_replaces_an_older_one_only() {
+        let mut old = account("a", None, 0);
+        old.quota_num = Some(5.0);
+        old.quota_update_time = Some(100);
+        let mut new = account("b", None, 0);
+        new.quota_num = Some(7.0);
+        new.quota_update_time = Some(300);
+        let live = ["a", "b"].map(|id| {
+            let balance = LiveBalance {
+                quota_num: 1.0,
+                asked: 200,
+            };
+            ((id.into(), "YTO".into()), balance)
+        });
+        let snapshot = snapshot(vec![old, new]).with_balances(&live.into());
+        let balances: Vec<_> = snapshot.accounts().iter().map(|a| a.quota_num).collect();
+        assert_eq!(balances, [Some(1.0), Some(7.0)]);
+    }
+}
