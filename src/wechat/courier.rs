@@ -1,1 +1,168 @@
 //! The couriers that WeChat documents: names and networks, built in.
+//!
+//! Source: `developers.weixin.qq.com/miniprogram/dev/platform-capabilities/industry/express-old/expressinfo.html`.
+//! That a franchise (加盟) means waybills bought in advance and direct (直营) a monthly account follows from
+//! `logistics.getQuota`, which serves franchise couriers alone.
+
+use super::ServiceType;
+
+/// How a courier sells its waybills: the `network` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// 加盟: outlets sell waybills in advance, so there is a balance to run out.
+    Franchise,
+    /// 直营: a monthly account, no stock of waybills.
+    Direct,
+    /// Not in the table.
+    Unknown,
+}
+
+impl Network {
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Franchise => "franchise",
+            Self::Direct => "direct",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One courier of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Courier {
+    /// `delivery_id`.
+    pub delivery_id: &'static str,
+    /// The Chinese name.
+    pub name: &'static str,
+    /// How it sells waybills.
+    pub network: Network,
+    /// `service_type` and `service_name`, where the page names them.
+    services: &'static [(i64, &'static str)],
+}
+
+const fn franchise(
+    delivery_id: &'static str,
+    name: &'static str,
+    services: &'static [(i64, &'static str)],
+) -> Courier {
+    Courier {
+        delivery_id,
+        name,
+        network: Network::Franchise,
+        services,
+    }
+}
+
+const fn direct(
+    delivery_id: &'static str,
+    name: &'static str,
+    services: &'static [(i64, &'static str)],
+) -> Courier {
+    Courier {
+        delivery_id,
+        name,
+        network: Network::Direct,
+        services,
+    }
+}
+
+const COURIERS: [Courier; 14] = [
+    franchise("YTO", "圆通速递", &[(0, "普通快递"), (1, "圆准达")]),
+    franchise("ZTO", "中通快递", &[(0, "标准快件")]),
+    franchise("STO", "申通快递", &[(1, "标准快递")]),
+    franchise("YUNDA", "韵达快递", &[(0, "标准快件")]),
+    franchise("BEST", "百世快递", &[(1, "普通快递")]),
+    franchise("JTSD", "极兔快递", &[(0, "标准快递")]),
+    franchise("HHTT", "天天快递", &[(0, "标准快递")]),
+    franchise("UCE", "优速快递", &[(0, "大包裹")]),
+    franchise("ANE", "安能物流", &[(95, "MINI小包"), (22, "特准快运")]),
+    direct(
+        "SF",
+        "顺丰速运",
+        &[
+            (0, "标准快递"),
+            (1, "即日"),
+            (2, "特快"),
+            (3, "标快"),
+            (4, "标快(协议)"),
+        ],
+    ),
+    direct(
+        "EMS",
+        "中国邮政速递物流",
+        &[(6, "标准快递"), (9, "快递包裹")],
+    ),
+    direct("JDL", "京东快递", &[]),
+    direct("DB", "德邦快递", &[(1, "大件快递3.60"), (2, "特准快件")]),
+    direct("PJ", "品骏快递", &[(1, "普通快递")]),
+];
+
+/// The courier of that id, if WeChat documents it.
+#[must_use]
+pub fn lookup(delivery_id: &str) -> Option<&'static Courier> {
+    static TABLE: [Courier; COURIERS.len()] = COURIERS;
+    TABLE
+        .iter()
+        .find(|courier| courier.delivery_id == delivery_id)
+}
+
+/// A service's name: as WeChat sent it, else the documented one, else empty.
+#[must_use]
+pub fn service_name<'a>(delivery_id: &str, service: &'a ServiceType) -> &'a str {
+    if !service.service_name.is_empty() {
+        return &service.service_name;
+    }
+    lookup(delivery_id)
+        .and_then(|courier| {
+            let mut services = courier.services.iter();
+            services.find(|(number, _)| *number == service.service_type)
+        })
+        .map_or("", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(service_type: i64, service_name: &str) -> ServiceType {
+        ServiceType {
+            service_type,
+            service_name: service_name.into(),
+        }
+    }
+
+    #[test]
+    fn courier_is_known_by_its_exact_id() {
+        let yto = lookup("YTO").unwrap();
+        assert_eq!((yto.name, yto.network), ("圆通速递", Network::Franchise));
+        assert_eq!(lookup("SF").unwrap().network, Network::Direct);
+        assert_eq!(lookup("yto"), None);
+        assert_eq!(lookup(""), None);
+        assert_eq!(lookup("TEST"), None);
+    }
+
+    #[test]
+    fn each_courier_and_each_of_its_services_stands_once() {
+        for (index, courier) in COURIERS.iter().enumerate() {
+            let same = |other: &&Courier| other.delivery_id == courier.delivery_id;
+            assert_eq!(COURIERS.iter().position(|other| same(&other)), Some(index));
+            for (index, (number, _)) in courier.services.iter().enumerate() {
+                let first = courier
+                    .services
+                    .iter()
+                    .position(|(other, _)| other == number);
+                assert_eq!(first, Some(index), "{}", courier.delivery_id);
+            }
+        }
+    }
+
+    #[test]
+    fn name_that_wechat_sent_wins_over_the_documented_one() {
+        assert_eq!(service_name("YTO", &service(1, "特快")), "特快");
+        assert_eq!(service_name("YTO", &service(1, "")), "圆准达");
+        assert_eq!(service_name("YTO", &service(99, "")), "");
+        assert_eq!(service_name("OTP", &service(1, "")), "");
+    }
+}

@@ -1,11 +1,21 @@
 //! The only place that knows WeChat's URLs, JSON and errcodes.
 
 mod account;
+mod client;
 pub mod courier;
 mod endpoint;
+mod errcode;
+mod error;
+mod reason;
+mod remote_text;
+mod reply;
 
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
+pub use client::{Client, ClientError};
 pub use endpoint::{Endpoint, Reason};
+pub use errcode::{Explanation, address_to_whitelist, explain};
+pub use error::Error;
+pub use reply::read_account_list;
 
 use std::time::{Duration, SystemTime};
 

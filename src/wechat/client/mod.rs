@@ -1,0 +1,403 @@
+//! The client: one function sends, to the first host that answers, within the time and the size that a call may have.
+
+mod hosts;
+mod transport;
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::Method;
+use secrecy::{ExposeSecret, SecretString};
+
+use hosts::Hosts;
+
+use super::error::Failure;
+use super::reply::{self, Fault};
+use super::{
+    AccessToken, AccountList, ApiQuota, Authorization, ClientOptions, CloudFunction, Delivery,
+    Endpoint, Error, Meter, Reason,
+};
+
+/// Of an account list this much is taken in whatever the limits say, so that a low limit on accounts drops rows and
+/// fails nothing. Unit: bytes. An account has about 275.
+const LIST_BODY_MAX: usize = 64 << 20;
+/// An account with long remarks. Unit: bytes.
+const ACCOUNT_BODY_MAX: usize = 1024;
+/// Any other reply. Unit: bytes.
+const BODY_MAX: usize = 1 << 20;
+/// Replies longer than this are read on a thread where the time that it takes keeps nobody waiting. Unit: bytes.
+const READ_ASIDE: usize = 256 << 10;
+/// How long Cloud Run's open-interface service may take to be there for a container that just started.
+const OPEN_INTERFACE_START: Duration = Duration::from_secs(60);
+
+/// Sends calls to WeChat, over one connection pool, to the first host that answers.
+pub struct Client {
+    http: reqwest::Client,
+    hosts: Hosts,
+    options: ClientOptions,
+    made: Instant,
+}
+
+/// A client can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no host to call.
+    #[error("there is no API URL")]
+    NoUrl,
+    /// A host's URL is none. It is not shown, because it may hold a password.
+    #[error("API URL number {position} can't be used: {cause}")]
+    Url {
+        /// Counted from 1.
+        position: usize,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Nothing to check WeChat's certificate with.
+    #[error(
+        "no root certificate was found, which https needs; install the system's ca-certificates or let SSL_CERT_FILE \
+         name a file of them"
+    )]
+    NoRoots(#[source] Option<rustls_native_certs::Error>),
+    /// The HTTP client can't be set up.
+    #[error("the HTTP client can't be set up")]
+    Http(#[source] reqwest::Error),
+}
+
+/// One call, for whatever host it goes to.
+struct Call<'a> {
+    endpoint: Endpoint,
+    method: Method,
+    query: Vec<(&'static str, &'a str)>,
+    /// JSON. Always of known length: WeChat answers a chunked request with 412.
+    body: Option<Vec<u8>>,
+    body_max: usize,
+    /// What of a reply must never be quoted.
+    secrets: Vec<&'a str>,
+    /// Whether Cloud Run's open-interface service adds the token.
+    open_interface: bool,
+}
+
+impl<'a> Call<'a> {
+    fn new(endpoint: Endpoint, method: Method) -> Self {
+        Self {
+            endpoint,
+            method,
+            query: Vec::new(),
+            body: None,
+            body_max: BODY_MAX,
+            secrets: Vec::new(),
+            open_interface: false,
+        }
+    }
+
+    fn authorized(mut self, authorization: Authorization<'a>) -> Self {
+        let (name, token) = match authorization {
+            Authorization::AccessToken(token) => ("access_token", token),
+            Authorization::CloudbaseAccessToken(token) => ("cloudbase_access_token", token),
+            Authorization::None { from_appid } => {
+                self.open_interface = true;
+                self.query
+                    .extend(from_appid.map(|appid| ("from_appid", appid)));
+                return self;
+            }
+        };
+        let token = token.secret.expose_secret();
+        self.secrets.push(token);
+        self.query.push((name, token));
+        self
+    }
+
+    fn json(mut self, body: &serde_json::Value) -> Self {
+        // Raw UTF-8: the courier's side compares a `biz_id` letter by letter, also one that came as `\u5706`.
+        self.body = Some(body.to_string().into_bytes());
+        self
+    }
+}
+
+impl Client {
+    /// A client that has called nobody yet.
+    ///
+    /// # Errors
+    /// When there is no host, one of their URLs is none, or https is asked for and the system has no root
+    /// certificates.
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let hosts = Hosts::parse(&options.api_urls)?;
+        let roots = if hosts.need_tls() {
+            transport::system_roots()?
+        } else {
+            rustls::RootCertStore::empty()
+        };
+        Self::trusting(roots, hosts, options)
+    }
+
+    fn trusting(
+        roots: rustls::RootCertStore,
+        hosts: Hosts,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        Ok(Self {
+            http: transport::http_client(&options, roots)?,
+            hosts,
+            options,
+            made: Instant::now(),
+        })
+    }
+
+    /// The account list over the HTTPS call, `logistics.getAllAccount`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn account_getall(
+        &self,
+        authorization: Authorization<'_>,
+        meter: &dyn Meter,
+    ) -> Result<AccountList, Error> {
+        let mut call = Call::new(Endpoint::AccountGetall, Method::GET).authorized(authorization);
+        call.body_max = self.list_body_max();
+        let limits = self.options.list_limits;
+        let read = move |body: &[u8]| reply::read_list(body, limits);
+        self.call(call, meter, read).await
+    }
+
+    /// The account list over the cloud call: a cloud function that returns `openapi.logistics.getAllAccount`.
+    ///
+    /// # Errors
+    /// See [`Error`]. The errcode is WeChat's own or the one that the function returned.
+    pub async fn invoke_cloud_function(
+        &self,
+        authorization: Authorization<'_>,
+        function: &CloudFunction,
+        meter: &dyn Meter,
+    ) -> Result<AccountList, Error> {
+        // An empty body is refused (44002); the function gets an empty event.
+        let mut call = Call::new(Endpoint::InvokeCloudFunction, Method::POST)
+            .authorized(authorization)
+            .json(&serde_json::json!({}));
+        call.query.push(("env", &function.env));
+        call.query.push(("name", &function.name));
+        // The list is a string in the reply, in which each quotation mark takes two bytes.
+        call.body_max = self.list_body_max().saturating_mul(2);
+        let limits = self.options.list_limits;
+        let function = function.clone();
+        let read = move |body: &[u8]| reply::read_function_result(body, &function, limits);
+        self.call(call, meter, read).await
+    }
+
+    /// The couriers, `logistics.getAllDelivery`. Those without an id are left out.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delivery_getall(
+        &self,
+        authorization: Authorization<'_>,
+        meter: &dyn Meter,
+    ) -> Result<Vec<Delivery>, Error> {
+        let call = Call::new(Endpoint::DeliveryGetall, Method::GET).authorized(authorization);
+        let limits = self.options.list_limits;
+        let read = move |body: &[u8]| reply::read_deliveries(body, limits);
+        self.call(call, meter, read).await
+    }
+
+    /// A live balance, `logistics.getQuota`; `None` where WeChat sent none. Unit: electronic waybills.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn quota_get(
+        &self,
+        authorization: Authorization<'_>,
+        delivery_id: &str,
+        biz_id: &str,
+        meter: &dyn Meter,
+    ) -> Result<Option<f64>, Error> {
+        let call = Call::new(Endpoint::QuotaGet, Method::POST)
+            .authorized(authorization)
+            .json(&serde_json::json!({"delivery_id": delivery_id, "biz_id": biz_id}));
+        self.call(call, meter, reply::read_quota).await
+    }
+
+    /// WeChat's own figures of one API, `openapi/quota/get`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn api_quota_get(
+        &self,
+        authorization: Authorization<'_>,
+        of: Endpoint,
+        meter: &dyn Meter,
+    ) -> Result<ApiQuota, Error> {
+        let call = Call::new(Endpoint::ApiQuotaGet, Method::POST)
+            .authorized(authorization)
+            .json(&serde_json::json!({"cgi_path": path(of)}));
+        self.call(call, meter, reply::read_api_quota).await
+    }
+
+    /// A token that nobody else loses, shared with every other user of `stable_token`; never forces a new one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn stable_token(
+        &self,
+        appid: &str,
+        secret: &SecretString,
+        meter: &dyn Meter,
+    ) -> Result<AccessToken, Error> {
+        let secret = secret.expose_secret();
+        let mut call = Call::new(Endpoint::StableToken, Method::POST).json(&serde_json::json!({
+            "grant_type": "client_credential",
+            "appid": appid,
+            "secret": secret,
+            "force_refresh": false,
+        }));
+        call.secrets.push(secret);
+        self.mint(call, meter).await
+    }
+
+    /// A token of the old endpoint, which invalidates everybody else's within minutes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn token(
+        &self,
+        appid: &str,
+        secret: &SecretString,
+        meter: &dyn Meter,
+    ) -> Result<AccessToken, Error> {
+        let secret = secret.expose_secret();
+        let mut call = Call::new(Endpoint::Token, Method::GET);
+        call.query = vec![
+            ("grant_type", "client_credential"),
+            ("appid", appid),
+            ("secret", secret),
+        ];
+        call.secrets.push(secret);
+        self.mint(call, meter).await
+    }
+
+    /// The host that calls go to now, with its port where it has one of its own.
+    #[must_use]
+    pub fn current_host(&self) -> &str {
+        &self.hosts.current().name
+    }
+
+    async fn mint(&self, call: Call<'_>, meter: &dyn Meter) -> Result<AccessToken, Error> {
+        // Its seconds count from when WeChat answered, which is not earlier than this.
+        let asked = SystemTime::now();
+        let read = move |body: &[u8]| reply::read_token(body, asked);
+        self.call(call, meter, read).await
+    }
+
+    fn list_body_max(&self) -> usize {
+        let accounts = self.options.list_limits.accounts;
+        LIST_BODY_MAX.max(accounts.saturating_mul(ACCOUNT_BODY_MAX))
+    }
+
+    /// Sends a call and reads its reply; a reply that is not what was asked for counts as a failure, once.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: Call<'_>,
+        meter: &dyn Meter,
+        read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        let body = self.send(&call, meter).await?;
+        let result = if body.len() <= READ_ASIDE {
+            read(&body)
+        } else {
+            let read = tokio::task::spawn_blocking(move || read(&body)).await;
+            let broken_off = || Fault::Malformed("reading it was broken off".to_owned());
+            read.unwrap_or_else(|_| Err(broken_off()))
+        };
+        result.map_err(|fault| {
+            let error = self.refusal(&call, fault);
+            meter.failed(call.endpoint, error.reason(), error.errcode());
+            error
+        })
+    }
+
+    /// The one place that sends: to one host after the other, until one answers. Each try is metered.
+    ///
+    /// Another host is tried only where this one could not be reached, was silent, or failed by itself: what WeChat
+    /// answers, it answers everywhere. While there are more hosts, each try has half of the time that is left, so that
+    /// a silent host leaves time for the next and the whole call still ends in time. One that takes no connection is
+    /// left sooner, see `transport`.
+    async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
+        let started = Instant::now();
+        let mut first_failure = None;
+        for (tried, index) in self.hosts.order(started).into_iter().enumerate() {
+            let left = self.options.timeout.saturating_sub(started.elapsed());
+            if left.is_zero() && first_failure.is_some() {
+                break;
+            }
+            let is_last = tried + 1 == self.hosts.len();
+            let time = if is_last { left } else { left / 2 };
+            if let Err(reached) = meter.sending(call.endpoint) {
+                // What was tried says more than what was not.
+                let kept_back = || Error::kept_back_by(call.endpoint, reached);
+                return Err(first_failure.unwrap_or_else(kept_back));
+            }
+            let host = self.hosts.host(index);
+            match transport::attempt(&self.http, call, host, time).await {
+                Ok(body) => {
+                    self.hosts.answered(index, Instant::now());
+                    return Ok(body);
+                }
+                Err(failed) => {
+                    let error = self.failure(call, failed);
+                    meter.failed(call.endpoint, error.reason(), error.errcode());
+                    if !error.concerns_the_host() {
+                        return Err(error);
+                    }
+                    // Of several failures the preferred host's is the one to mend.
+                    first_failure.get_or_insert(error);
+                }
+            }
+        }
+        Err(first_failure.expect("there is at least one host, and each that was tried failed"))
+    }
+
+    fn failure(&self, call: &Call<'_>, failed: transport::Failed) -> Error {
+        match failed {
+            transport::Failed::Reply(fault) => self.refusal(call, fault),
+            transport::Failed::Failure(reason, failure) => {
+                Error::new(call.endpoint, reason, failure)
+            }
+        }
+    }
+
+    fn refusal(&self, call: &Call<'_>, fault: Fault) -> Error {
+        /// "`access_token` missing".
+        const NO_TOKEN: i64 = 41001;
+        let error = Error::from_fault(call.endpoint, fault, &call.secrets);
+        let may_be_starting = call.open_interface && self.made.elapsed() < OPEN_INTERFACE_START;
+        if error.errcode() == Some(NO_TOKEN) && may_be_starting {
+            return error.because(Reason::Transient);
+        }
+        error
+    }
+}
+
+impl fmt::Debug for Client {
+    /// Without the HTTP client, whose proxies may have passwords, and without URLs, which may have them too.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("host", &self.current_host())
+            .field("timeout", &self.options.timeout)
+            .field("list_limits", &self.options.list_limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The path of an API, as WeChat documents it.
+const fn path(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::AccountGetall => "/cgi-bin/express/business/account/getall",
+        Endpoint::InvokeCloudFunction => "/tcb/invokecloudfunction",
+        Endpoint::StableToken => "/cgi-bin/stable_token",
+        Endpoint::Token => "/cgi-bin/token",
+        Endpoint::DeliveryGetall => "/cgi-bin/express/business/delivery/getall",
+        Endpoint::QuotaGet => "/cgi-bin/express/business/quota/get",
+        Endpoint::ApiQuotaGet => "/cgi-bin/openapi/quota/get",
+    }
+}
+
+#[cfg(test)]
+mod tests;

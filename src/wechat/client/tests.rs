@@ -1,0 +1,776 @@
+//! How the client calls: what it sends, where to, how often, and what it makes of the answers.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use wiremock::matchers::{any, method, path, query_param};
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::*;
+use crate::wechat::{DailyLimitReached, ListLimits};
+
+const TOKEN: &str = "canary-token-0123456789";
+const SECRET: &str = "canary-secret";
+
+/// Counts what passes, and lets `allowed` calls through.
+#[derive(Debug)]
+struct CountingMeter {
+    allowed: usize,
+    sent: Mutex<Vec<Endpoint>>,
+    failed: Mutex<Vec<(Endpoint, Reason, Option<i64>)>>,
+}
+
+impl CountingMeter {
+    fn new() -> Self {
+        Self::allowing(usize::MAX)
+    }
+
+    fn allowing(allowed: usize) -> Self {
+        Self {
+            allowed,
+            sent: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
+    fn failures(&self) -> Vec<(Endpoint, Reason, Option<i64>)> {
+        self.failed.lock().unwrap().clone()
+    }
+
+    fn reasons(&self) -> Vec<Reason> {
+        self.failures().iter().map(|failure| failure.1).collect()
+    }
+}
+
+impl Meter for CountingMeter {
+    fn sending(&self, endpoint: Endpoint) -> Result<(), DailyLimitReached> {
+        let mut sent = self.sent.lock().unwrap();
+        if sent.len() == self.allowed {
+            return Err(DailyLimitReached);
+        }
+        sent.push(endpoint);
+        Ok(())
+    }
+
+    fn failed(&self, endpoint: Endpoint, reason: Reason, errcode: Option<i64>) {
+        self.failed
+            .lock()
+            .unwrap()
+            .push((endpoint, reason, errcode));
+    }
+}
+
+fn client_within(api_urls: &[&str], timeout: Duration) -> Client {
+    Client::new(ClientOptions {
+        api_urls: api_urls.iter().map(|url| (*url).to_owned()).collect(),
+        timeout,
+        list_limits: ListLimits::default(),
+        proxy_from_env: false,
+    })
+    .unwrap()
+}
+
+fn client(api_urls: &[&str]) -> Client {
+    client_within(api_urls, Duration::from_secs(30))
+}
+
+fn token() -> AccessToken {
+    AccessToken {
+        secret: TOKEN.into(),
+        expires: None,
+    }
+}
+
+/// A WeChat that always answers so.
+async fn wechat(answer: ResponseTemplate) -> MockServer {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(answer).mount(&server).await;
+    server
+}
+
+fn ok(body: Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+fn one_account() -> Value {
+    json!({"count": 1, "list": [{"biz_id": "a", "delivery_id": "YTO", "quota_num": 7}]})
+}
+
+async fn list_with(client: &Client, meter: &CountingMeter) -> Result<AccountList, Error> {
+    client
+        .account_getall(Authorization::AccessToken(&token()), meter)
+        .await
+}
+
+async fn list_of(answer: ResponseTemplate) -> Result<AccountList, Error> {
+    let server = wechat(answer).await;
+    let meter = CountingMeter::new();
+    let result = list_with(&client(&[&server.uri()]), &meter).await;
+    assert_eq!(meter.sent(), 1);
+    let expected = result
+        .as_ref()
+        .err()
+        .map(|error| (error.endpoint(), error.reason(), error.errcode()));
+    assert_eq!(
+        meter.failures(),
+        Vec::from_iter(expected),
+        "each failure is counted once"
+    );
+    result
+}
+
+async fn only_request(server: &MockServer) -> Request {
+    let mut requests = server.received_requests().await.unwrap();
+    assert_eq!(requests.len(), 1);
+    requests.remove(0)
+}
+
+/// A URL where nobody listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+/// A host that takes connections and never answers.
+async fn silence() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// A host that answers one request with these bytes and closes the connection.
+async fn raw(answer: &'static [u8]) -> String {
+    let (listener, url) = silence().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream.write_all(answer).await;
+    });
+    url
+}
+
+#[tokio::test]
+async fn account_list_is_one_get_with_the_token() {
+    let server = MockServer::start().await;
+    Mock::given(method("GET"))
+        .and(path("/cgi-bin/express/business/account/getall"))
+        .and(query_param("access_token", TOKEN))
+        .respond_with(ok(one_account()))
+        .mount(&server)
+        .await;
+    let meter = CountingMeter::new();
+    let list = list_with(&client(&[&server.uri()]), &meter).await.unwrap();
+    assert_eq!(list.accounts[0].quota_num, Some(7.0));
+    assert_eq!(*meter.sent.lock().unwrap(), [Endpoint::AccountGetall]);
+    assert_eq!(meter.failures(), []);
+    let request = only_request(&server).await;
+    let agent = request.headers["user-agent"].to_str().unwrap();
+    assert!(agent.starts_with("wechat-logistics-exporter/"), "{agent}");
+    assert!(!request.headers.contains_key("accept-encoding"));
+    assert!(!request.headers.contains_key("transfer-encoding"));
+}
+
+#[tokio::test]
+async fn mounted_token_and_open_interface_have_their_own_query() {
+    let server = wechat(ok(one_account())).await;
+    let client = client(&[&server.uri()]);
+    let meter = CountingMeter::new();
+    let token = token();
+    for (authorization, query) in [
+        (
+            Authorization::CloudbaseAccessToken(&token),
+            Some("cloudbase_access_token=canary-token-0123456789"),
+        ),
+        (Authorization::None { from_appid: None }, None),
+        (
+            Authorization::None {
+                from_appid: Some("wx 1"),
+            },
+            Some("from_appid=wx+1"),
+        ),
+    ] {
+        server.reset().await;
+        Mock::given(any())
+            .respond_with(ok(one_account()))
+            .mount(&server)
+            .await;
+        client.account_getall(authorization, &meter).await.unwrap();
+        assert_eq!(only_request(&server).await.url.query(), query);
+    }
+}
+
+#[tokio::test]
+async fn stable_token_is_asked_for_in_the_body_and_never_by_force() {
+    let server = wechat(ok(json!({"access_token": TOKEN, "expires_in": 7200}))).await;
+    let meter = CountingMeter::new();
+    let before = SystemTime::now();
+    let minted = client(&[&server.uri()])
+        .stable_token("wx1", &SECRET.into(), &meter)
+        .await
+        .unwrap();
+    assert_eq!(minted.secret.expose_secret(), TOKEN);
+    let lifetime = minted.expires.unwrap().duration_since(before).unwrap();
+    assert!(lifetime >= Duration::from_secs(7200));
+    let request = only_request(&server).await;
+    assert_eq!(
+        (request.method.as_str(), request.url.path()),
+        ("POST", "/cgi-bin/stable_token")
+    );
+    assert_eq!(request.url.query(), None);
+    assert_eq!(
+        request.body_json::<Value>().unwrap(),
+        json!({"grant_type": "client_credential", "appid": "wx1", "secret": SECRET, "force_refresh": false})
+    );
+    assert_eq!(
+        request.headers["content-length"],
+        request.body.len().to_string()
+    );
+    assert_eq!(request.headers["content-type"], "application/json");
+}
+
+#[tokio::test]
+async fn old_token_is_asked_for_in_the_query() {
+    let server = wechat(ok(json!({"access_token": TOKEN, "expires_in": 7200}))).await;
+    let meter = CountingMeter::new();
+    client(&[&server.uri()])
+        .token("wx1", &"a&b".into(), &meter)
+        .await
+        .unwrap();
+    let request = only_request(&server).await;
+    assert_eq!(
+        (request.method.as_str(), request.url.path()),
+        ("GET", "/cgi-bin/token")
+    );
+    let query = Some("grant_type=client_credential&appid=wx1&secret=a%26b");
+    assert_eq!(request.url.query(), query);
+}
+
+#[tokio::test]
+async fn cloud_function_is_called_with_an_empty_event() {
+    let server = wechat(ok(
+        json!({"errcode": 0, "errmsg": "ok", "resp_data": one_account().to_string()}),
+    ))
+    .await;
+    let meter = CountingMeter::new();
+    let function = CloudFunction {
+        env: "prod&1".to_owned(),
+        name: "取 账号".to_owned(),
+        pointer: None,
+    };
+    let list = client(&[&server.uri()])
+        .invoke_cloud_function(Authorization::AccessToken(&token()), &function, &meter)
+        .await
+        .unwrap();
+    assert_eq!(list.accounts.len(), 1);
+    let request = only_request(&server).await;
+    assert_eq!(
+        (request.method.as_str(), request.url.path()),
+        ("POST", "/tcb/invokecloudfunction")
+    );
+    assert_eq!(request.body, b"{}");
+    let query: Vec<(String, String)> = request.url.query_pairs().into_owned().collect();
+    let expected = [
+        ("access_token", TOKEN),
+        ("env", "prod&1"),
+        ("name", "取 账号"),
+    ];
+    assert_eq!(
+        query,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn live_balance_is_asked_with_the_account_as_wechat_spells_it() {
+    let server = wechat(ok(json!({"quota_num": 210}))).await;
+    let meter = CountingMeter::new();
+    let quota = client(&[&server.uri()])
+        .quota_get(
+            Authorization::AccessToken(&token()),
+            "STO",
+            "四川\"公司",
+            &meter,
+        )
+        .await;
+    assert_eq!(quota.unwrap(), Some(210.0));
+    let request = only_request(&server).await;
+    assert_eq!(request.url.path(), "/cgi-bin/express/business/quota/get");
+    let body = String::from_utf8(request.body).unwrap();
+    assert_eq!(body, r#"{"biz_id":"四川\"公司","delivery_id":"STO"}"#);
+}
+
+#[tokio::test]
+async fn figures_are_asked_for_by_the_apis_path() {
+    let server = wechat(ok(
+        json!({"errcode": 0, "quota": {"daily_limit": 10, "used": 1, "remain": 9}}),
+    ))
+    .await;
+    let client = client(&[&server.uri()]);
+    let meter = CountingMeter::new();
+    let authorization = token();
+    let quota = client
+        .api_quota_get(
+            Authorization::AccessToken(&authorization),
+            Endpoint::AccountGetall,
+            &meter,
+        )
+        .await
+        .unwrap();
+    assert_eq!(quota.remain, Some(9.0));
+    let request = only_request(&server).await;
+    assert_eq!(request.url.path(), "/cgi-bin/openapi/quota/get");
+    assert_eq!(
+        request.body_json::<Value>().unwrap(),
+        json!({"cgi_path": "/cgi-bin/express/business/account/getall"})
+    );
+}
+
+#[tokio::test]
+async fn couriers_are_read_from_their_own_key() {
+    let server = wechat(ok(
+        json!({"count": 1, "data": [{"delivery_id": "YTO", "delivery_name": "圆通速递"}]}),
+    ))
+    .await;
+    let meter = CountingMeter::new();
+    let couriers = client(&[&server.uri()])
+        .delivery_getall(Authorization::AccessToken(&token()), &meter)
+        .await
+        .unwrap();
+    assert_eq!(&*couriers[0].delivery_name, "圆通速递");
+    let request = only_request(&server).await;
+    assert_eq!(
+        request.url.path(),
+        "/cgi-bin/express/business/delivery/getall"
+    );
+}
+
+#[tokio::test]
+async fn content_type_means_nothing() {
+    let text = ResponseTemplate::new(200).set_body_raw(one_account().to_string(), "text/plain");
+    assert_eq!(list_of(text).await.unwrap().accounts.len(), 1);
+    let page = ResponseTemplate::new(200).set_body_raw("<html>login</html>", "application/json");
+    let error = list_of(page).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Decode);
+    assert!(error.to_string().contains("web page"), "{error}");
+}
+
+#[tokio::test]
+async fn errcode_is_a_failure_with_its_own_reason() {
+    let error = list_of(ok(
+        json!({"errcode": "40164", "errmsg": "invalid ip 1.2.3.4"}),
+    ))
+    .await
+    .unwrap_err();
+    assert_eq!(
+        (error.reason(), error.errcode()),
+        (Reason::IpWhitelist, Some(40164))
+    );
+    let error = list_of(ok(json!({"errcode": 40001, "errmsg": "not latest"})))
+        .await
+        .unwrap_err();
+    assert!(error.token_rejected());
+    let error = list_of(ok(json!({}))).await.unwrap_err();
+    assert_eq!((error.reason(), error.errcode()), (Reason::Decode, None));
+}
+
+#[tokio::test]
+async fn missing_token_is_forgiven_while_the_open_interface_starts() {
+    let server = wechat(ok(
+        json!({"errcode": 41001, "errmsg": "access_token missing"}),
+    ))
+    .await;
+    let mut client = client(&[&server.uri()]);
+    let meter = CountingMeter::new();
+    let open_interface = Authorization::None { from_appid: None };
+    let error = client
+        .account_getall(open_interface, &meter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Transient);
+    let error = list_with(&client, &meter).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Config, "with a token it is a fault");
+    client.made -= OPEN_INTERFACE_START;
+    let error = client
+        .account_getall(open_interface, &meter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Config);
+    assert_eq!(
+        meter.reasons(),
+        [Reason::Transient, Reason::Config, Reason::Config]
+    );
+}
+
+#[tokio::test]
+async fn redirect_is_not_followed() {
+    let elsewhere = wechat(ok(one_account())).await;
+    let redirect = ResponseTemplate::new(302).insert_header("location", elsewhere.uri().as_str());
+    let error = list_of(redirect).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Config);
+    assert_eq!(elsewhere.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn http_status_has_a_reason_and_an_explanation() {
+    for (status, reason, word) in [
+        (403, Reason::Config, "firewall"),
+        (404, Reason::Config, "API URL"),
+        (407, Reason::Config, "HTTPS_PROXY"),
+        (408, Reason::Timeout, "408"),
+        (412, Reason::Config, "Content-Length"),
+        (418, Reason::Config, "418"),
+        (429, Reason::Rate, "too many"),
+        (500, Reason::Transient, "500"),
+        (502, Reason::Transient, "502"),
+    ] {
+        let error = list_of(ResponseTemplate::new(status)).await.unwrap_err();
+        assert_eq!(
+            (error.reason(), error.errcode()),
+            (reason, None),
+            "{status}"
+        );
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn errcode_in_a_refused_request_is_found() {
+    let answer =
+        ResponseTemplate::new(403).set_body_json(json!({"errcode": 48001, "errmsg": "no"}));
+    let error = list_of(answer).await.unwrap_err();
+    assert_eq!(
+        (error.reason(), error.errcode()),
+        (Reason::Permission, Some(48001))
+    );
+}
+
+#[tokio::test]
+async fn open_interfaces_bad_gateway_names_its_list_of_permissions() {
+    let server = wechat(ResponseTemplate::new(502)).await;
+    let meter = CountingMeter::new();
+    let error = client(&[&server.uri()])
+        .account_getall(Authorization::None { from_appid: None }, &meter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Permission);
+    assert!(error.to_string().contains("云调用权限"), "{error}");
+}
+
+#[tokio::test]
+async fn body_beyond_its_limit_is_not_taken_in() {
+    let huge = format!(r#"{{"quota_num":1,"x":"{}"}}"#, "a".repeat(BODY_MAX));
+    let server = wechat(ResponseTemplate::new(200).set_body_string(huge)).await;
+    let meter = CountingMeter::new();
+    let error = client(&[&server.uri()])
+        .quota_get(Authorization::AccessToken(&token()), "YTO", "a", &meter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Decode);
+    assert_eq!(meter.reasons(), [Reason::Decode]);
+}
+
+#[tokio::test]
+async fn endless_body_without_a_length_is_cut_off() {
+    let (listener, url) = silence().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let head = b"HTTP/1.1 200 OK\r\n\r\n{\"quota_num\":\"";
+        let _ = stream.write_all(head).await;
+        let piece = [b'1'; 65536];
+        while stream.write_all(&piece).await.is_ok() {}
+    });
+    let meter = CountingMeter::new();
+    let error = client(&[&url])
+        .quota_get(Authorization::AccessToken(&token()), "YTO", "a", &meter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Decode);
+}
+
+#[tokio::test]
+async fn long_list_is_read() {
+    let rows: Vec<Value> = (0..20_000)
+        .map(|row| json!({"biz_id": format!("biz-{row}"), "delivery_id": "YTO", "quota_num": row}))
+        .collect();
+    let list = list_of(ok(json!({"list": rows}))).await.unwrap();
+    assert_eq!(list.accounts.len(), 20_000);
+}
+
+#[tokio::test]
+async fn silent_host_is_a_timeout_and_the_time_holds_for_the_body_too() {
+    let (_open, url) = silence().await;
+    let meter = CountingMeter::new();
+    let client = client_within(&[&url], Duration::from_millis(200));
+    let error = list_with(&client, &meter).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!((meter.sent(), meter.reasons()), (1, vec![Reason::Timeout]));
+
+    let (listener, url) = silence().await;
+    let drip = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{")
+            .await;
+        while stream.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let client = client_within(&[&url], Duration::from_millis(200));
+    let error = list_with(&client, &meter).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Timeout);
+    drip.abort();
+}
+
+#[tokio::test]
+async fn connection_that_fails_or_breaks_is_the_network() {
+    let meter = CountingMeter::new();
+    let error = list_with(&client(&[&nobody().await]), &meter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::Network);
+    assert!(error.to_string().contains("refused"), "{error}");
+    for answer in [
+        b"".as_slice(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"list\":[]}",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+    ] {
+        let error = list_with(&client(&[&raw(answer).await]), &meter)
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), Reason::Network, "{error}");
+    }
+}
+
+/// A WeChat with a certificate for `localhost`, and roots that trust it.
+async fn wechat_over_tls(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = acceptor.accept(stream).await else {
+            return;
+        };
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"list\":[]}";
+        let _ = stream.write_all(answer).await;
+        let _ = stream.shutdown().await;
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test]
+async fn certificate_decides_whether_wechat_is_called() {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (trusted, expected) in [(&certified, None), (&other, Some(Reason::Network))] {
+        let options = ClientOptions {
+            api_urls: vec![wechat_over_tls(&certified).await],
+            timeout: Duration::from_secs(30),
+            list_limits: ListLimits::default(),
+            proxy_from_env: false,
+        };
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(trusted.cert.der().clone()).unwrap();
+        let hosts = Hosts::parse(&options.api_urls).unwrap();
+        let client = Client::trusting(roots, hosts, options).unwrap();
+        let result = list_with(&client, &CountingMeter::new()).await;
+        assert_eq!(result.as_ref().err().map(Error::reason), expected);
+        if let Err(error) = result {
+            assert!(error.to_string().contains("certificate"), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_with_what_speaks_none_is_the_network() {
+    let url = raw(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let options = ClientOptions {
+        api_urls: vec![url.replace("http:", "https:")],
+        timeout: Duration::from_secs(30),
+        list_limits: ListLimits::default(),
+        proxy_from_env: false,
+    };
+    let hosts = Hosts::parse(&options.api_urls).unwrap();
+    let client = Client::trusting(rustls::RootCertStore::empty(), hosts, options).unwrap();
+    let error = list_with(&client, &CountingMeter::new()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Network, "{error}");
+}
+
+#[tokio::test]
+async fn next_host_is_asked_where_the_first_cant_answer_and_stays_in_use() {
+    let broken = wechat(ResponseTemplate::new(503)).await;
+    let good = wechat(ok(one_account())).await;
+    for bad in [nobody().await, broken.uri()] {
+        let client = client(&[&bad, &good.uri()]);
+        let meter = CountingMeter::new();
+        list_with(&client, &meter).await.unwrap();
+        assert_eq!((meter.sent(), meter.failures().len()), (2, 1));
+        let address = good.address().to_string();
+        assert_eq!(client.current_host(), address);
+        list_with(&client, &meter).await.unwrap();
+        assert_eq!(
+            (meter.sent(), meter.failures().len()),
+            (3, 1),
+            "it stays with the host that answered"
+        );
+    }
+}
+
+#[tokio::test]
+async fn silent_host_leaves_time_for_the_next() {
+    let (_open, silent) = silence().await;
+    let good = wechat(ok(one_account())).await;
+    let client = client_within(&[&silent, &good.uri()], Duration::from_secs(4));
+    let meter = CountingMeter::new();
+    list_with(&client, &meter).await.unwrap();
+    assert_eq!((meter.sent(), meter.reasons()), (2, vec![Reason::Timeout]));
+}
+
+#[tokio::test]
+async fn what_wechat_answered_is_asked_of_no_other_host() {
+    let other = wechat(ok(one_account())).await;
+    for answer in [
+        ok(json!({"errcode": -1})),
+        ok(json!({"errcode": 40001})),
+        ok(json!({})),
+        ResponseTemplate::new(200).set_body_string("<html>"),
+        ResponseTemplate::new(302).insert_header("location", other.uri().as_str()),
+        ResponseTemplate::new(404),
+        ResponseTemplate::new(429),
+    ] {
+        let first = wechat(answer).await;
+        let client = client(&[&first.uri(), &other.uri()]);
+        let meter = CountingMeter::new();
+        list_with(&client, &meter).await.unwrap_err();
+        assert_eq!((meter.sent(), meter.failures().len()), (1, 1));
+        assert_eq!(client.current_host(), first.address().to_string());
+    }
+    assert_eq!(other.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn failure_of_every_host_is_told_as_the_first_ones() {
+    let broken = wechat(ResponseTemplate::new(503)).await;
+    let client = client(&[&broken.uri(), &nobody().await]);
+    let meter = CountingMeter::new();
+    let error = list_with(&client, &meter).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Transient);
+    assert_eq!(meter.reasons(), [Reason::Transient, Reason::Network]);
+    assert_eq!(client.current_host(), broken.address().to_string());
+}
+
+#[tokio::test]
+async fn call_that_the_meter_refuses_is_not_sent() {
+    let server = wechat(ok(one_account())).await;
+    let meter = CountingMeter::allowing(0);
+    let error = list_with(&client(&[&server.uri()]), &meter)
+        .await
+        .unwrap_err();
+    assert!(error.kept_back());
+    assert_eq!(meter.failures(), [], "what was not sent has not failed");
+    assert_eq!(server.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn daily_limit_holds_for_the_other_hosts_too() {
+    let server = wechat(ok(one_account())).await;
+    let meter = CountingMeter::allowing(1);
+    let client = client(&[&nobody().await, &server.uri()]);
+    let error = list_with(&client, &meter).await.unwrap_err();
+    assert!(!error.kept_back(), "one call was sent and failed");
+    assert_eq!(error.reason(), Reason::Network);
+    assert_eq!(server.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn connection_is_kept_for_the_next_call() {
+    let (listener, url) = silence().await;
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        for _ in 0..3 {
+            let _ = stream.read(&mut request).await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"list\":[]}";
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    let client = client(&[&url]);
+    let meter = CountingMeter::new();
+    for _ in 0..3 {
+        list_with(&client, &meter).await.unwrap();
+    }
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_error_whatever_the_remote_side_echoes() {
+    let (_open, silent) = silence().await;
+    let echo = |status: u16| {
+        let text = format!("{TOKEN} {SECRET}");
+        let body = json!({"errcode": 40125, "errmsg": text, "access_token": format!("{TOKEN} x"), text: 1});
+        ResponseTemplate::new(status).set_body_json(body)
+    };
+    let malformed = ResponseTemplate::new(200).set_body_string(format!("{TOKEN} {SECRET}"));
+    let spaced = ok(json!({"access_token": format!("{TOKEN} {SECRET}")}));
+    let redirect = ResponseTemplate::new(302)
+        .insert_header("location", format!("http://{SECRET}/{TOKEN}").as_str());
+    let mut urls = vec![nobody().await, silent];
+    let mut servers = Vec::new();
+    for answer in [echo(200), echo(403), echo(500), malformed, spaced, redirect] {
+        let server = wechat(answer).await;
+        urls.push(server.uri());
+        servers.push(server);
+    }
+    for url in urls {
+        let client = client_within(&[&url], Duration::from_millis(500));
+        let meter = CountingMeter::new();
+        let secret = SECRET.into();
+        let errors = [
+            list_with(&client, &meter).await.unwrap_err(),
+            client.token("wx1", &secret, &meter).await.unwrap_err(),
+            client
+                .stable_token("wx1", &secret, &meter)
+                .await
+                .unwrap_err(),
+        ];
+        for error in errors {
+            // The list's call has no AppSecret that it could know by sight.
+            let canary = if error.endpoint() == Endpoint::AccountGetall {
+                TOKEN
+            } else {
+                SECRET
+            };
+            let text = format!("{error} {error:?} {client:?}");
+            assert!(!text.contains(canary), "{text}");
+        }
+    }
+}
+
+#[test]
+fn client_without_https_needs_no_root_certificates_and_names_no_password() {
+    let client = client(&["http://user:hunter2@127.0.0.1:1"]);
+    assert_eq!(client.current_host(), "127.0.0.1:1");
+    assert!(!format!("{client:?}").contains("hunter2"));
+}

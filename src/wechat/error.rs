@@ -1,0 +1,191 @@
+//! Why a call failed.
+
+use super::errcode;
+use super::remote_text;
+use super::reply::Fault;
+use super::{DailyLimitReached, Endpoint, Reason};
+
+/// A call failed: which one, what is to be done about it, and what happened.
+///
+/// What happened is for people: it may quote WeChat's message with its `rid`, cleaned of secrets and control
+/// characters, and differs from call to call, so it must not become a label.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{endpoint} {failure}")]
+pub struct Error {
+    endpoint: Endpoint,
+    reason: Reason,
+    failure: Failure,
+}
+
+/// What happened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("was not sent: {0}")]
+    KeptBack(DailyLimitReached),
+    #[error("was refused with errcode {errcode}{}", in_brackets(.errmsg))]
+    Refused { errcode: i64, errmsg: Box<str> },
+    #[error(
+        "got an encrypted reply: API encryption (API 安全) is on for this Mini Program and the exporter can't read it; \
+         switch it off at mp.weixin.qq.com under 开发管理 → 开发设置 → API安全"
+    )]
+    Encrypted,
+    #[error("got a reply that can't be read: {0}")]
+    Malformed(Box<str>),
+    #[error("got HTTP status {status} from {host}{}", after_colon(.meaning))]
+    Status {
+        status: u16,
+        host: Box<str>,
+        meaning: &'static str,
+    },
+    #[error("got no answer from {host} in time")]
+    Late { host: Box<str> },
+    #[error("failed on the way to {host}: {cause}")]
+    Unreachable { host: Box<str>, cause: Box<str> },
+}
+
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    format!(" ({text})")
+}
+
+fn after_colon(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    format!(": {text}")
+}
+
+impl Error {
+    pub(super) fn new(endpoint: Endpoint, reason: Reason, failure: Failure) -> Self {
+        Self {
+            endpoint,
+            reason,
+            failure,
+        }
+    }
+
+    pub(super) fn kept_back_by(endpoint: Endpoint, reached: DailyLimitReached) -> Self {
+        Self::new(endpoint, Reason::DailyQuota, Failure::KeptBack(reached))
+    }
+
+    /// A reply that came and is not what was asked for. `secrets` are what must not be quoted of it.
+    pub(super) fn from_fault(endpoint: Endpoint, fault: Fault, secrets: &[&str]) -> Self {
+        let (reason, failure) = match fault {
+            Fault::Refused { errcode, errmsg } => {
+                let reason = errcode::reason(errcode, &errmsg, endpoint);
+                let errmsg = remote_text::clean(&errmsg, secrets).into();
+                (reason, Failure::Refused { errcode, errmsg })
+            }
+            Fault::Encrypted => (Reason::Config, Failure::Encrypted),
+            Fault::Malformed(what) => (Reason::Decode, Failure::Malformed(what.into())),
+        };
+        Self::new(endpoint, reason, failure)
+    }
+
+    /// The same failure for another reason, where the caller knows more than the errcode says.
+    pub(super) fn because(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// What is to be done about it. Where the call was [kept back](Self::kept_back): [`Reason::DailyQuota`].
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// WeChat's errcode, where it gave one.
+    #[must_use]
+    pub fn errcode(&self) -> Option<i64> {
+        match self.failure {
+            Failure::Refused { errcode, .. } => Some(errcode),
+            _ => None,
+        }
+    }
+
+    /// The call that failed.
+    #[must_use]
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// Whether another token might help: 40001, 40014 or 42001 of anything but a token endpoint.
+    #[must_use]
+    pub fn token_rejected(&self) -> bool {
+        self.errcode()
+            .is_some_and(|errcode| errcode::rejects_token(errcode, self.endpoint))
+    }
+
+    /// Whether the exporter's own daily limit kept the call back, so that nothing was sent.
+    #[must_use]
+    pub fn kept_back(&self) -> bool {
+        matches!(self.failure, Failure::KeptBack(_))
+    }
+
+    /// Whether another host might answer: this one could not be reached, was silent, or failed by itself.
+    pub(super) fn concerns_the_host(&self) -> bool {
+        match self.failure {
+            Failure::Late { .. } | Failure::Unreachable { .. } => true,
+            Failure::Status { status, .. } => status >= 500,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(endpoint: Endpoint, errcode: i64, errmsg: &str) -> Error {
+        let errmsg = errmsg.into();
+        Error::from_fault(
+            endpoint,
+            Fault::Refused { errcode, errmsg },
+            &["canary-secret"],
+        )
+    }
+
+    #[test]
+    fn refusal_quotes_the_message_with_its_request_id() {
+        let error = refused(
+            Endpoint::AccountGetall,
+            48001,
+            "api unauthorized rid: 60c976e4-051e6c8e-47215cd3",
+        );
+        assert_eq!(
+            error.to_string(),
+            "account_getall was refused with errcode 48001 (api unauthorized rid: 60c976e4-051e6c8e-47215cd3)"
+        );
+        assert_eq!(error.reason(), Reason::Permission);
+        assert_eq!(error.errcode(), Some(48001));
+    }
+
+    #[test]
+    fn echoed_secret_is_in_no_form_of_the_error() {
+        let error = refused(Endpoint::Token, 40125, "invalid appsecret canary-secret");
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+
+    #[test]
+    fn rejected_token_is_told_from_a_wrong_secret_by_the_endpoint() {
+        for errcode in [40001, 40014, 42001] {
+            let error = refused(Endpoint::AccountGetall, errcode, "");
+            assert!(error.token_rejected());
+            assert_eq!(error.reason(), Reason::Token);
+            assert!(!refused(Endpoint::StableToken, errcode, "").token_rejected());
+        }
+        let wrong_secret = refused(Endpoint::StableToken, 40001, "invalid credential");
+        assert_eq!(wrong_secret.reason(), Reason::Config);
+        assert!(!refused(Endpoint::AccountGetall, -1, "").token_rejected());
+    }
+
+    #[test]
+    fn call_that_was_kept_back_says_so() {
+        let error = Error::kept_back_by(Endpoint::QuotaGet, DailyLimitReached);
+        assert!(error.kept_back());
+        assert_eq!(error.errcode(), None);
+        assert!(error.to_string().starts_with("quota_get was not sent: "));
+    }
+}

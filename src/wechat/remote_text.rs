@@ -1,0 +1,120 @@
+//! Text that a remote side wrote, made fit for a log line: without secrets, without control characters, short.
+
+/// Unit: characters. WeChat's longest message, that of 40164, has about 150.
+const CHARS_MAX: usize = 300;
+/// A run of token characters this long is taken for a secret, whoever's it is: an AppSecret has 32, a token more than
+/// 100. A `rid` has 26.
+const SECRET_CHARS: usize = 32;
+const REDACTED: &str = "[redacted]";
+
+/// Makes remote text fit for a log line. `secrets` are those of the call it answers.
+pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
+    let mut text = text.to_owned();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text
+            .replace(*secret, REDACTED)
+            .replace(&percent_encoded(secret), REDACTED);
+    }
+    let text = without_token_like_runs(&text);
+    let mut line = String::with_capacity(text.len().min(CHARS_MAX));
+    let mut chars = 0;
+    for word in text.split(|c: char| c.is_whitespace() || is_unprintable(c)) {
+        if word.is_empty() {
+            continue;
+        }
+        let space = (!line.is_empty()).then_some(' ');
+        for c in space.into_iter().chain(word.chars()) {
+            if chars == CHARS_MAX {
+                line.push('…');
+                return line;
+            }
+            line.push(c);
+            chars += 1;
+        }
+    }
+    line
+}
+
+/// Controls, and what reorders or hides the text around it.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// As a secret looks in the query of a URL.
+fn percent_encoded(secret: &str) -> String {
+    let url = reqwest::Url::parse_with_params("http://localhost/", [("", secret)]);
+    url.ok()
+        .and_then(|url| url.query()?.strip_prefix('=').map(str::to_owned))
+        .filter(|encoded| !encoded.is_empty())
+        .unwrap_or_else(|| secret.to_owned())
+}
+
+fn without_token_like_runs(text: &str) -> String {
+    let is_token_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let run = rest.find(|c| !is_token_char(c)).unwrap_or(rest.len());
+        out.push_str(if run >= SECRET_CHARS {
+            REDACTED
+        } else {
+            &rest[..run]
+        });
+        rest = &rest[run..];
+        let gap = rest.find(is_token_char).unwrap_or(rest.len());
+        out.push_str(&rest[..gap]);
+        rest = &rest[gap..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_taken_out_in_every_form() {
+        let secret = "top/secret+1";
+        let text = format!("a {secret} b ?secret=top%2Fsecret%2B1&c");
+        assert_eq!(
+            clean(&text, &[secret]),
+            "a [redacted] b ?secret=[redacted]&c"
+        );
+    }
+
+    #[test]
+    fn half_a_token_is_taken_out_too() {
+        let token = "64_abcdefghijklmnopqrstuvwxyz0123456789-ABCDEF";
+        let echoed = &token[..40];
+        assert_eq!(clean(&format!("bad {echoed}"), &[token]), "bad [redacted]");
+    }
+
+    #[test]
+    fn request_id_and_address_stay() {
+        let text = "invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not in whitelist rid: 60c976e4-051e6c8e-47215cd3";
+        assert_eq!(clean(text, &["t"; 0]), text);
+    }
+
+    #[test]
+    fn message_is_one_short_line() {
+        assert_eq!(
+            clean("a\r\n\x1b[31mlevel=error\u{202e}  b\0", &[]),
+            "a [31mlevel=error b"
+        );
+        let long = clean(&"圆通 ".repeat(1000), &[]);
+        assert_eq!(long.chars().count(), CHARS_MAX + 1);
+        assert!(long.ends_with('…'));
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_survives(before in any::<String>(), secret in "[!-~]{8,60}", after in any::<String>()) {
+            prop_assume!(!REDACTED.contains(&secret));
+            let cleaned = clean(&format!("{before}{secret}{after}"), &[&secret]);
+            prop_assert!(!cleaned.contains(&secret), "{cleaned}");
+        }
+    }
+}

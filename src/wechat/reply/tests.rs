@@ -1,0 +1,685 @@
+//! How replies are read, one rule at a time.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::wechat::{Account, CloudFunction, Reason, ServiceType};
+
+/// A reply that a shop posted in the developers' forum on 2020-01-09, with other names.
+const SEEN: &str = r#"{"count":1,"list":[{"biz_id":"四川成都某某公司_示例商户","delivery_id":"STO","create_time":1578463586,"update_time":1578552332,"status_code":0,"alias":"四川成都某某公司_示例商户","remark_wrong_msg":"","remark_content":"","quota_num":2,"quota_update_time":1578552960,"service_type":[{"service_type":1,"service_name":"标准快递"}]}]}"#;
+
+fn list(body: &str) -> Result<AccountList, Fault> {
+    read_list(body.as_bytes(), ListLimits::default())
+}
+
+/// The only account of a list with this row.
+fn row(row: &str) -> Account {
+    let list = list(&format!(r#"{{"list":[{row}]}}"#)).unwrap();
+    assert_eq!(
+        (list.accounts.len(), list.invalid, list.beyond_limit),
+        (1, 0, 0),
+        "{row}"
+    );
+    list.accounts.into_iter().next().unwrap()
+}
+
+/// The only account of a list whose row has this field beside the two that it must have.
+fn field(field: &str) -> Account {
+    row(&format!(r#"{{"biz_id":"a","delivery_id":"YTO",{field}}}"#))
+}
+
+fn refused(errcode: i64, errmsg: &str) -> Fault {
+    let errmsg = errmsg.into();
+    Fault::Refused { errcode, errmsg }
+}
+
+fn malformed<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
+    match result {
+        Err(Fault::Malformed(what)) => what,
+        other => panic!("read as {other:?}"),
+    }
+}
+
+fn seen_account() -> Account {
+    Account {
+        biz_id: "四川成都某某公司_示例商户".into(),
+        delivery_id: "STO".into(),
+        create_time: Some(1_578_463_586),
+        update_time: Some(1_578_552_332),
+        status_code: Some(0),
+        alias: "四川成都某某公司_示例商户".into(),
+        quota_num: Some(2.0),
+        quota_update_time: Some(1_578_552_960),
+        service_types: vec![ServiceType {
+            service_type: 1,
+            service_name: "标准快递".into(),
+        }],
+        ..Account::default()
+    }
+}
+
+/// The keys as the cloud call's SDK rewrites them.
+fn camel_case(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(camel_case).collect(),
+        Value::Object(object) => {
+            let rewrite = |key: &str| {
+                let mut words = key.split('_');
+                let first = words.next().unwrap().to_owned();
+                words.fold(first, |key, word| {
+                    key + &word[..1].to_uppercase() + &word[1..]
+                })
+            };
+            let pairs = object
+                .iter()
+                .map(|(key, value)| (rewrite(key), camel_case(value)));
+            Value::Object(pairs.collect())
+        }
+        scalar => scalar.clone(),
+    }
+}
+
+#[test]
+fn reply_that_was_seen_is_read_whole() {
+    let list = list(SEEN).unwrap();
+    assert_eq!(list.accounts, [seen_account()]);
+    assert_eq!(
+        (list.count, list.invalid, list.beyond_limit),
+        (Some(1), 0, 0)
+    );
+}
+
+#[test]
+fn cloud_calls_reply_reads_the_same() {
+    let mut reply = camel_case(&serde_json::from_str(SEEN).unwrap());
+    reply["errMsg"] = json!("openapi.logistics.getAllAccount:ok");
+    reply["errCode"] = json!(0);
+    assert!(reply["list"][0]["quotaUpdateTime"].is_i64());
+    assert_eq!(list(&reply.to_string()).unwrap().accounts, [seen_account()]);
+}
+
+#[test]
+fn field_that_is_absent_null_or_unreadable_is_none() {
+    for value in [
+        "null",
+        r#""""#,
+        r#""many""#,
+        "true",
+        "[]",
+        r#"{"n":1}"#,
+        r#"" ""#,
+    ] {
+        let account = field(&format!(
+            r#""quota_num":{value},"quota_update_time":{value},"create_time":{value},"update_time":{value},"status_code":{value},"service_type":{value}"#
+        ));
+        let expected = Account {
+            biz_id: "a".into(),
+            delivery_id: "YTO".into(),
+            ..Account::default()
+        };
+        assert_eq!(account, expected, "{value}");
+    }
+    let mut expected = Account::default();
+    (expected.biz_id, expected.delivery_id) = ("a".into(), "YTO".into());
+    assert_eq!(row(r#"{"biz_id":"a","delivery_id":"YTO"}"#), expected);
+}
+
+#[test]
+fn balance_is_read_as_sent_even_where_it_is_odd() {
+    for (sent, read) in [
+        ("0", 0.0),
+        ("-1", -1.0),
+        (r#""55""#, 55.0),
+        ("210.0", 210.0),
+        ("1.5", 1.5),
+        ("1e400", f64::NAN),
+    ] {
+        let quota_num = field(&format!(r#""quota_num":{sent}"#)).quota_num;
+        assert_eq!(
+            quota_num,
+            Some(read).filter(|read| !read.is_nan()),
+            "{sent}"
+        );
+    }
+}
+
+#[test]
+fn status_that_is_not_known_is_kept() {
+    assert_eq!(field(r#""status_code":7"#).status_code, Some(7));
+    assert_eq!(field(r#""statusCode":"3""#).status_code, Some(3));
+    assert_eq!(field(r#""status_code":-2.0"#).status_code, Some(-2));
+}
+
+#[test]
+fn time_of_zero_is_absent_and_milliseconds_are_known_by_their_size() {
+    assert_eq!(field(r#""update_time":0"#).update_time, None);
+    assert_eq!(field(r#""update_time":"0""#).update_time, None);
+    assert_eq!(
+        field(r#""updateTime":1578552332999"#).update_time,
+        Some(1_578_552_332)
+    );
+}
+
+#[test]
+fn services_are_read_in_every_form() {
+    let numbers = |service: &str| {
+        let account = field(&format!(r#""service_type":{service}"#));
+        account
+            .service_types
+            .iter()
+            .map(|service| service.service_type)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        numbers(r#"[{"service_type":1},{"serviceType":"2"}]"#),
+        [1, 2]
+    );
+    assert_eq!(
+        numbers(r#"[1,"2",3.0,null,"x",[4],{},{"service_name":"n"}]"#),
+        [1, 2, 3]
+    );
+    assert_eq!(numbers("5"), [5]);
+    assert_eq!(numbers(r#"{"service_type":6}"#), [6]);
+    assert_eq!(numbers(&format!("[{}1]", "1,".repeat(500))).len(), 100);
+}
+
+#[test]
+fn identifier_without_quotes_is_an_identifier() {
+    let account = row(r#"{"biz_id":123456789,"delivery_id":"YUNDA"}"#);
+    assert_eq!(&*account.biz_id, "123456789");
+}
+
+#[test]
+fn rows_that_name_no_account_are_counted() {
+    let rows = [
+        "1",
+        "null",
+        r#""a""#,
+        "[]",
+        "{}",
+        r#"{"biz_id":"a"}"#,
+        r#"{"delivery_id":"YTO"}"#,
+        r#"{"biz_id":"","delivery_id":"YTO"}"#,
+        r#"{"biz_id":null,"delivery_id":"YTO"}"#,
+        r#"{"biz_id":{"a":1},"delivery_id":"YTO"}"#,
+        r#"{"biz_id":"a","delivery_id":"YTO"}"#,
+    ];
+    let list = list(&format!(r#"{{"count":11,"list":[{}]}}"#, rows.join(","))).unwrap();
+    assert_eq!((list.accounts.len(), list.invalid), (1, 10));
+}
+
+#[test]
+fn key_that_comes_twice_means_what_it_says_last() {
+    assert_eq!(field(r#""quota_num":1,"quota_num":2"#).quota_num, Some(2.0));
+    let list = list(r#"{"list":[1],"count":1,"list":[],"count":0}"#).unwrap();
+    assert_eq!((list.invalid, list.count), (0, Some(0)));
+}
+
+#[test]
+fn list_without_accounts_is_told_from_no_list() {
+    for body in [
+        r#"{"count":0,"list":[]}"#,
+        r#"{"list":[]}"#,
+        r#"{"count":0,"list":null}"#,
+        r#"{"count":"0"}"#,
+        r#"{"errcode":0,"errmsg":"ok","count":0}"#,
+        r#"{"errcode":"0","list":[]}"#,
+        r#"{"errcode":null,"errCode":"","list":[]}"#,
+    ] {
+        assert!(list(body).unwrap().accounts.is_empty(), "{body}");
+    }
+    for body in [
+        "{}",
+        r#"{"count":3}"#,
+        r#"{"list":null}"#,
+        r#"{"count":3,"list":null}"#,
+        r#"{"count":0,"list":{}}"#,
+        r#"{"count":0,"list":"[]"}"#,
+        r#"{"data":[]}"#,
+        r#"{"errcode":0,"errmsg":"ok"}"#,
+        "[]",
+        "null",
+        "1",
+        r#""list""#,
+        "",
+        " ",
+        "<html></html>",
+        r#"{"list":[]"#,
+        r#"{"list":[]} x"#,
+    ] {
+        malformed(list(body));
+    }
+}
+
+#[test]
+fn errcode_makes_a_refusal_whatever_else_is_there() {
+    for body in [
+        r#"{"errcode":48001,"errmsg":"api unauthorized"}"#,
+        r#"{"errcode":"48001","errmsg":"api unauthorized"}"#,
+        r#"{"errcode":48001.0,"errmsg":"api unauthorized"}"#,
+        r#"{"errCode":48001,"errMsg":"api unauthorized"}"#,
+        r#"{"errCode":48001,"errcode":0,"errMsg":"api unauthorized","list":[]}"#,
+        r#"{"list":[],"errcode":0,"errCode":48001,"errmsg":"api unauthorized"}"#,
+    ] {
+        assert_eq!(
+            list(body),
+            Err(refused(48001, "api unauthorized")),
+            "{body}"
+        );
+        assert_eq!(
+            read_quota(body.as_bytes()),
+            Err(refused(48001, "api unauthorized")),
+            "{body}"
+        );
+    }
+    assert_eq!(list(r#"{"errcode":-1}"#), Err(refused(-1, "")));
+    assert_eq!(list(r#"{"errcode":7,"errmsg":5}"#), Err(refused(7, "5")));
+}
+
+#[test]
+fn encrypted_reply_is_recognised() {
+    let body = r#"{"iv":"fmW/zr3","data":"3Ukz","authtag":"b9Qy"}"#;
+    assert_eq!(list(body), Err(Fault::Encrypted));
+    assert_eq!(read_quota(body.as_bytes()), Err(Fault::Encrypted));
+    let error = read_account_list(body.as_bytes(), ListLimits::default()).unwrap_err();
+    assert_eq!(error.reason(), Reason::Config);
+    assert!(error.to_string().contains("API 安全"), "{error}");
+}
+
+#[test]
+fn rows_beyond_the_limit_are_counted_and_not_kept() {
+    let limits = ListLimits {
+        accounts: 2,
+        label_bytes: 6,
+    };
+    let row = |biz_id: &str, delivery_id: &str| {
+        json!({"biz_id": biz_id, "delivery_id": delivery_id, "alias": "圆通速递", "remark_content": "1234567",
+               "service_type": [{"service_type": 1, "service_name": "1234567"}]})
+    };
+    let body = json!({"list": [
+        row("圆通速", "YTO"), row("1", "1234567"), json!(7), row("123456", "YTO"), row("c", "YTO"), json!(null),
+    ]});
+    let list = read_list(body.to_string().as_bytes(), limits).unwrap();
+    let kept: Vec<&str> = list
+        .accounts
+        .iter()
+        .map(|account| &*account.biz_id)
+        .collect();
+    // One identifier of nine bytes, one of seven, and two rows that come when the list is full.
+    assert_eq!(kept, ["123456", "c"]);
+    assert_eq!((list.invalid, list.beyond_limit), (1, 3));
+    let account = &list.accounts[0];
+    assert_eq!(
+        (&*account.alias, &*account.remark_content),
+        ("圆通", "123456")
+    );
+    assert_eq!(&*account.service_types[0].service_name, "123456");
+}
+
+#[test]
+fn million_rows_are_counted_and_the_limit_kept() {
+    let rows = r#"{"biz_id":"1","delivery_id":"A"},"#.repeat(1_000_000);
+    let body = format!(r#"{{"list":[{}]}}"#, rows.trim_end_matches(','));
+    let limits = ListLimits {
+        accounts: 10,
+        ..ListLimits::default()
+    };
+    let list = read_list(body.as_bytes(), limits).unwrap();
+    assert_eq!((list.accounts.len(), list.beyond_limit), (10, 999_990));
+}
+
+#[test]
+fn deep_nesting_costs_a_field_and_not_the_stack() {
+    let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+    let account = row(&format!(
+        r#"{{"biz_id":"a","new":{deep},"quota_num":{deep},"service_type":{deep},"delivery_id":"YTO"}}"#
+    ));
+    assert_eq!((&*account.delivery_id, account.quota_num), ("YTO", None));
+    malformed(list(&"[".repeat(200_000)));
+    malformed(list(&r#"{"list":"#.repeat(100_000)));
+    malformed(read_quota(format!(r#"{{"quota_num":{deep}}}"#).as_bytes()));
+}
+
+#[test]
+fn odd_text_in_one_row_costs_no_other() {
+    let body = b"{\"list\":[{\"biz_id\":\"a\",\"delivery_id\":\"YTO\",\"alias\":\"x\ny\\ud83d\xff\",\"quota_num\":1e999},{\"biz_id\":\"b\",\"delivery_id\":\"ZTO\",\"quota_num\":5}]}";
+    let list = read_list(body, ListLimits::default()).unwrap();
+    assert_eq!(&*list.accounts[0].alias, "x\ny\u{fffd}\u{fffd}");
+    assert_eq!(list.accounts[0].quota_num, None);
+    assert_eq!(list.accounts[1].quota_num, Some(5.0));
+}
+
+#[test]
+fn stored_snapshot_is_read_by_the_same_code() {
+    let stored = json!({"version": 1, "appid": "wx1", "fetched_unix_ms": 5, "count": 1, "list": [seen_account()]});
+    assert_eq!(
+        list(&stored.to_string()).unwrap().accounts,
+        [seen_account()]
+    );
+}
+
+#[test]
+fn token_is_read_with_its_end() {
+    let asked = UNIX_EPOCH + Duration::from_secs(1000);
+    let read = |body: &str| read_token(body.as_bytes(), asked).unwrap();
+    for (body, end) in [
+        (r#"{"access_token":"T","expires_in":7200}"#, Some(8200)),
+        (r#"{"access_token":"T","expires_in":"345"}"#, Some(1345)),
+        (r#"{"accessToken":"T","expiresIn":300.0}"#, Some(1300)),
+        (r#"{"access_token":"T","expires_in":0}"#, Some(1001)),
+        (r#"{"access_token":"T","expires_in":-5}"#, Some(1001)),
+        (
+            r#"{"access_token":"T","expires_in":1e300}"#,
+            Some(1000 + 365 * 86_400),
+        ),
+        (r#"{"access_token":"T"}"#, None),
+        (
+            r#"{"access_token":"T","expires_in":"soon","errcode":0}"#,
+            None,
+        ),
+    ] {
+        let token = read(body);
+        assert_eq!(token.secret.expose_secret(), "T", "{body}");
+        assert_eq!(
+            token.expires,
+            end.map(|end| UNIX_EPOCH + Duration::from_secs(end)),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_cant_be_a_token_is_refused_and_never_quoted() {
+    let long = format!(r#"{{"access_token":"{}"}}"#, "canary".repeat(1000));
+    for body in [
+        "{}",
+        "null",
+        "[]",
+        "canary",
+        r#""canary""#,
+        r#"{"access_token":null}"#,
+        r#"{"access_token":""}"#,
+        r#"{"access_token":123}"#,
+        r#"{"access_token":"canary token"}"#,
+        r#"{"access_token":"canary\n"}"#,
+        r#"{"access_token":"canary\u0000"}"#,
+        r#"{"access_token":"canary"#,
+        &long,
+    ] {
+        let what = malformed(read_token(body.as_bytes(), UNIX_EPOCH));
+        assert!(!what.contains("canary"), "{what}");
+    }
+}
+
+fn function(pointer: Option<&str>) -> CloudFunction {
+    CloudFunction {
+        env: "prod-1".to_owned(),
+        name: "getAllAccount".to_owned(),
+        pointer: pointer.map(str::to_owned),
+    }
+}
+
+fn function_result(result: &Value, pointer: Option<&str>) -> Result<AccountList, Fault> {
+    let reply = json!({"errcode": 0, "errmsg": "ok", "resp_data": result});
+    read_function_result(
+        reply.to_string().as_bytes(),
+        &function(pointer),
+        ListLimits::default(),
+    )
+}
+
+fn returned(result: &str) -> Result<AccountList, Fault> {
+    function_result(&json!(result), None)
+}
+
+#[test]
+fn functions_result_is_a_list_in_either_spelling() {
+    assert_eq!(returned(SEEN).unwrap().accounts, [seen_account()]);
+    let camel = camel_case(&serde_json::from_str(SEEN).unwrap());
+    assert_eq!(
+        returned(&camel.to_string()).unwrap().accounts,
+        [seen_account()]
+    );
+    assert_eq!(
+        function_result(&camel, None).unwrap().accounts,
+        [seen_account()]
+    );
+}
+
+#[test]
+fn pointer_finds_the_list_in_the_functions_result() {
+    let seen: Value = serde_json::from_str(SEEN).unwrap();
+    for (result, pointer) in [
+        (json!({"data": seen}), "/data"),
+        (json!({"a/b": [{"~": seen}]}), "/a~1b/0/~0"),
+        (json!({"statusCode": 200, "body": SEEN}), "/body"),
+        (seen.clone(), ""),
+    ] {
+        let list = function_result(&json!(result.to_string()), Some(pointer)).unwrap();
+        assert_eq!(list.accounts, [seen_account()], "{pointer}");
+        let list = function_result(&result, Some(pointer)).unwrap();
+        assert_eq!(list.accounts, [seen_account()], "{pointer}");
+    }
+    let what = malformed(function_result(&json!("{}"), Some("/data/list")));
+    assert!(what.contains(r#""/data/list""#), "{what}");
+    let error = json!(r#"{"errCode":-604101,"errMsg":"no permission"}"#);
+    assert_eq!(
+        function_result(&error, Some("/data")),
+        Err(refused(-604_101, "no permission"))
+    );
+}
+
+#[test]
+fn errors_that_a_function_returns_are_told_apart() {
+    let error = r#"{"errCode":-604101,"errMsg":"openapi.logistics.getAllAccount:fail"}"#;
+    assert_eq!(
+        returned(error),
+        Err(refused(-604_101, "openapi.logistics.getAllAccount:fail"))
+    );
+    assert_eq!(returned(r#"{"errCode":-1}"#), Err(refused(-1, "")));
+    assert!(malformed(returned("{}")).contains("errCode"));
+    let text = r#"{"result":"<html>","errMsg":"openapi.logistics.getAllAccount:ok","errCode":0}"#;
+    assert!(malformed(returned(text)).contains("no JSON"));
+    assert!(malformed(returned(r#"{"data":{"list":[]}}"#)).contains("cloud_function.pointer"));
+    assert!(malformed(returned("null")).contains("nothing"));
+    malformed(returned(""));
+    malformed(returned("[]"));
+}
+
+#[test]
+fn refused_invocation_is_told_from_the_functions_own_error() {
+    let read =
+        |body: &str| read_function_result(body.as_bytes(), &function(None), ListLimits::default());
+    let outer = r#"{"errcode":-504002,"errmsg":"timed out","resp_data":""}"#;
+    assert_eq!(read(outer), Err(refused(-504_002, "timed out")));
+    assert!(malformed(read(r#"{"errcode":0,"errmsg":"ok"}"#)).contains("resp_data"));
+    assert!(malformed(read(r#"{"errcode":0,"resp_data":null}"#)).contains("resp_data"));
+}
+
+#[test]
+fn couriers_are_read_with_what_is_optional() {
+    let body = json!({"count": 5, "data": [
+        {"delivery_id": "BEST", "delivery_name": "百世快递", "can_use_cash": 0, "can_get_quota": 1},
+        {"deliveryId": "SF", "deliveryName": "顺丰速运", "canGetQuota": "0"},
+        {"delivery_id": "OTP", "can_get_quota": true},
+        {"delivery_name": "nobody"}, 7,
+    ]});
+    let read = read_deliveries(body.to_string().as_bytes(), ListLimits::default()).unwrap();
+    let read: Vec<_> = read
+        .iter()
+        .map(|courier| {
+            (
+                &*courier.delivery_id,
+                &*courier.delivery_name,
+                courier.can_get_quota,
+            )
+        })
+        .collect();
+    let expected = [
+        ("BEST", "百世快递", Some(true)),
+        ("SF", "顺丰速运", Some(false)),
+        ("OTP", "", Some(true)),
+    ];
+    assert_eq!(read, expected);
+    let read = |body: &str| read_deliveries(body.as_bytes(), ListLimits::default());
+    assert_eq!(read(r#"{"count":0}"#).unwrap(), []);
+    for body in [
+        "{}",
+        r#"{"list":[]}"#,
+        r#"{"count":2,"data":null}"#,
+        r#"{"count":0,"data":{}}"#,
+    ] {
+        malformed(read(body));
+    }
+}
+
+#[test]
+fn live_balance_is_read_or_absent() {
+    for (body, expected) in [
+        (r#"{"quota_num":210}"#, Some(210.0)),
+        (r#"{"quotaNum":"210"}"#, Some(210.0)),
+        (r#"{"errcode":0,"quota_num":0}"#, Some(0.0)),
+        (r#"{"quota_num":null}"#, None),
+        ("{}", None),
+    ] {
+        assert_eq!(read_quota(body.as_bytes()), Ok(expected), "{body}");
+    }
+}
+
+#[test]
+fn daily_limit_of_zero_says_nothing() {
+    let read = |quota: Value| {
+        let body =
+            json!({"errcode": 0, "errmsg": "ok", "quota": quota, "rate_limit": {"call_count": 1}});
+        read_api_quota(body.to_string().as_bytes())
+    };
+    let quota = read(json!({"daily_limit": 1000, "used": 3, "remain": "997"})).unwrap();
+    assert_eq!(
+        (quota.daily_limit, quota.used, quota.remain),
+        (Some(1000.0), Some(3.0), Some(997.0))
+    );
+    let quota = read(json!({"daily_limit": 0, "used": 3, "remain": 0})).unwrap();
+    assert_eq!(
+        (quota.daily_limit, quota.used, quota.remain),
+        (None, Some(3.0), None)
+    );
+    malformed(read(json!(null)));
+}
+
+fn any_number() -> impl Strategy<Value = Option<i64>> {
+    proptest::option::of(1..100_000_000_000_i64)
+}
+
+fn any_account() -> impl Strategy<Value = Account> {
+    let texts = (
+        "[a-z圆\"\\\\\n\u{1f600}]{1,20}",
+        "[A-Z]{1,6}",
+        any::<String>(),
+        any::<String>(),
+    );
+    let numbers = (any_number(), any_number(), any_number());
+    // Quarters are exact; of other fractions the last digit may differ, which no count of waybills has.
+    let quota_num =
+        proptest::option::of((-4_000_000..4_000_000_i32).prop_map(|n| f64::from(n) / 4.0));
+    let services = proptest::collection::vec((any::<i64>(), any::<String>()), 0..4);
+    let rest = (proptest::option::of(any::<i64>()), quota_num, services);
+    (texts, numbers, rest).prop_map(
+        |(
+            (biz_id, delivery_id, alias, remark),
+            (create_time, update_time, quota_update_time),
+            rest,
+        )| Account {
+            biz_id: biz_id.into(),
+            delivery_id: delivery_id.into(),
+            create_time,
+            update_time,
+            status_code: rest.0,
+            alias: alias.into(),
+            remark_wrong_msg: remark.as_str().into(),
+            remark_content: remark.into(),
+            quota_num: rest.1,
+            quota_update_time,
+            service_types: rest
+                .2
+                .into_iter()
+                .map(|(service_type, name)| ServiceType {
+                    service_type,
+                    service_name: name.into(),
+                })
+                .collect(),
+        },
+    )
+}
+
+/// An object's members in another order, each key in one of its spellings, with a key that nobody knows.
+fn written_otherwise(account: &Account, rotate: usize, camel: &[bool]) -> String {
+    let snake = serde_json::to_value(account).unwrap();
+    let mut members: Vec<String> = Vec::new();
+    for (index, (key, value)) in snake.as_object().unwrap().iter().enumerate() {
+        let one = Value::Object(Map::from_iter([(key.clone(), value.clone())]));
+        let spelt = if camel[index % camel.len()] {
+            camel_case(&one)
+        } else {
+            one
+        };
+        let text = spelt.to_string();
+        members.push(text[1..text.len() - 1].to_owned());
+    }
+    members.push(r#""new_key":{"deep":[1,{"er":null}]}"#.to_owned());
+    let rotate = rotate % members.len();
+    members.rotate_left(rotate);
+    format!("{{{}}}", members.join(" ,\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let limits = ListLimits::default();
+        let _ = read_list(&bytes, limits);
+        let _ = read_token(&bytes, UNIX_EPOCH);
+        let _ = read_function_result(&bytes, &function(Some("/data")), limits);
+        let _ = read_deliveries(&bytes, limits);
+        let _ = read_quota(&bytes);
+        let _ = read_api_quota(&bytes);
+    }
+
+    #[test]
+    fn reply_with_any_bytes_changed_is_read_or_refused(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut body = SEEN.as_bytes().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        if let Ok(list) = read_list(&body, ListLimits::default()) {
+            prop_assert!(list.accounts.len() <= 1);
+            prop_assert!(list.accounts.iter().all(|account| !account.biz_id.is_empty()));
+        }
+    }
+
+    #[test]
+    fn truncated_reply_is_never_a_list(length in 0..SEEN.len()) {
+        prop_assert!(read_list(&SEEN.as_bytes()[..length], ListLimits::default()).is_err());
+    }
+
+    #[test]
+    fn stored_accounts_read_as_they_were(accounts in proptest::collection::vec(any_account(), 0..5)) {
+        let stored = json!({"count": accounts.len(), "list": accounts}).to_string();
+        let list = read_list(stored.as_bytes(), ListLimits::default()).unwrap();
+        prop_assert_eq!(list.accounts, accounts);
+    }
+
+    #[test]
+    fn order_and_spelling_of_the_keys_mean_nothing(
+        account in any_account(),
+        rotate in any::<usize>(),
+        camel in proptest::collection::vec(any::<bool>(), 1..12),
+    ) {
+        prop_assert_eq!(row(&written_otherwise(&account, rotate, &camel)), account);
+    }
+}
