@@ -1,0 +1,63 @@
+//! Reading files aside from the threads that serve scrapes.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task;
+
+/// A thread's worth of file reading: one at a time, so that a file system that hangs takes one thread and not one more
+/// with each scrape.
+#[derive(Debug, Default)]
+pub(super) struct Aside(Arc<Mutex<()>>);
+
+/// The reading can't be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hindered {
+    /// The one before it has not come back.
+    #[error("an earlier reading of it still hangs")]
+    Hanging,
+    /// The exporter is stopping.
+    #[error("the exporter is stopping")]
+    Stopping,
+}
+
+impl Aside {
+    /// Runs `read` on a thread of its own. Whoever stops waiting leaves it running.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Hindered> {
+        let turn = Arc::clone(&self.0)
+            .try_lock_owned()
+            .map_err(|_| Hindered::Hanging)?;
+        let reading = task::spawn_blocking(move || {
+            let _turn = turn;
+            read()
+        });
+        reading.await.map_err(|_| Hindered::Stopping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn reading_that_hangs_is_not_joined_by_another_one() {
+        let aside = Aside::default();
+        let (end, hanging) = mpsc::channel::<()>();
+        let hangs = {
+            let aside = Aside(Arc::clone(&aside.0));
+            tokio::spawn(async move { aside.run(move || hanging.recv()).await })
+        };
+        while aside.0.try_lock().is_ok() {
+            task::yield_now().await;
+        }
+        assert!(matches!(aside.run(|| ()).await, Err(Hindered::Hanging)));
+        drop(end);
+        hangs.await.unwrap().unwrap().unwrap_err();
+        assert!(aside.run(|| ()).await.is_ok());
+    }
+}

@@ -1,0 +1,584 @@
+//! A token in Redis or Valkey, where SDKs of other languages keep theirs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
+use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+
+use super::aside::Aside;
+use super::error::{Cause, Error, Place, Unusable};
+use super::form;
+use crate::config::{RedisTokenConfig, SecretSource};
+use crate::moment::from_unix_millis;
+use crate::wechat::AccessToken;
+
+/// A token is used this long after its end by the source's own word.
+///
+/// SDKs write the end down to 200 s (WxJava) too early, and a token that WeChat replaced works for 5 minutes more.
+const ENDED_GRACE: Duration = Duration::from_secs(300);
+
+/// A key, read each time its token is needed.
+pub(super) struct RedisSource {
+    config: RedisTokenConfig,
+    /// Kept from reading to reading; taken out while in use, so that one that hangs is not used again.
+    connection: Mutex<Option<MultiplexedConnection>>,
+    aside: Aside,
+}
+
+impl fmt::Debug for RedisSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSource")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What Redis says of the key.
+#[derive(Default)]
+struct Value {
+    text: Option<Vec<u8>>,
+    /// Content of `expire_field`.
+    expire: Option<Vec<u8>>,
+    /// Time that the key itself has left.
+    ttl: Option<Duration>,
+}
+
+impl RedisSource {
+    pub(super) fn new(config: RedisTokenConfig) -> Self {
+        Self {
+            config,
+            connection: Mutex::new(None),
+            aside: Aside::default(),
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place::Redis {
+            url: self.config.url.clone(),
+            key: self.config.key.clone(),
+            field: self.config.field.clone(),
+        }
+    }
+
+    pub(super) async fn read(&self, limit: Duration) -> Result<AccessToken, Error> {
+        match tokio::time::timeout(limit, self.value(limit)).await {
+            Ok(value) => self.find(value?),
+            Err(_) => Err(self.late(limit)),
+        }
+    }
+
+    /// Asks over the kept connection; over a new one where there is none or it broke.
+    async fn value(&self, limit: Duration) -> Result<Value, Error> {
+        let fault = |error| self.fault(&error, limit);
+        let mut kept = self.connection.lock().await;
+        if let Some(mut connection) = kept.take()
+            && let Ok(value) = self.ask(&mut connection).await
+        {
+            *kept = Some(connection);
+            return Ok(value);
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit));
+        let client = redis::Client::open(self.server().await?).map_err(fault)?;
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(fault)?;
+        let value = self.ask(&mut connection).await.map_err(fault)?;
+        *kept = Some(connection);
+        Ok(value)
+    }
+
+    /// The server as the settings name it, with the password as its file holds it now.
+    async fn server(&self) -> Result<ConnectionInfo, Error> {
+        // The crate's own error may show the text that is no URL.
+        let Ok(server) = self.config.url.expose().into_connection_info() else {
+            return Err(self.settings("its URL is none of redis:// or rediss://", None));
+        };
+        let Some(file) = self.config.password_file.clone() else {
+            return Ok(server);
+        };
+        let unreadable = |cause| self.settings("its password_file can't be read", Some(cause));
+        let read = self.aside.run(move || SecretSource::File(file).read());
+        let password = read
+            .await
+            .map_err(|hindered| unreadable(Arc::new(hindered)))?
+            .map_err(|error| unreadable(Arc::new(error)))?;
+        let login = server.redis_settings().clone();
+        Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
+    }
+
+    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+        let RedisTokenConfig {
+            key,
+            field,
+            expire_field,
+            ..
+        } = &self.config;
+        let mut value = Value::default();
+        match (field, expire_field) {
+            (None, _) => value.text = redis::cmd("GET").arg(key).query_async(connection).await?,
+            (Some(field), None) => {
+                let mut command = redis::cmd("HGET");
+                value.text = command.arg(key).arg(field).query_async(connection).await?;
+            }
+            (Some(field), Some(expire_field)) => {
+                let mut command = redis::cmd("HMGET");
+                command.arg(key).arg(field).arg(expire_field);
+                (value.text, value.expire) = command.query_async(connection).await?;
+            }
+        }
+        // A user with the least permissions may not be allowed this; then the end is unknown.
+        let ttl: Result<i64, _> = redis::cmd("PTTL").arg(key).query_async(connection).await;
+        value.ttl = match ttl {
+            Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+            Err(error) if error.is_io_error() => return Err(error),
+            Err(_) => None,
+        };
+        Ok(value)
+    }
+
+    fn find(&self, value: Value) -> Result<AccessToken, Error> {
+        let now = SystemTime::now();
+        let text = value.text.ok_or_else(|| self.unusable(Unusable::Missing))?;
+        let found = form::find(&text, &self.config.pointers).map_err(|why| self.unusable(why))?;
+        let written = value.expire.as_deref().and_then(unix_millis);
+        if let Some(ended) = written.and_then(|end| now.duration_since(end).ok())
+            && ended > ENDED_GRACE
+        {
+            return Err(self.unusable(Unusable::Ended(ended)));
+        }
+        // `expires_in` in a stored document was right when it was stored; the key's own rest may be shorter.
+        let rest = [found.lifetime, value.ttl].into_iter().flatten().min();
+        Ok(AccessToken {
+            secret: found.token,
+            expires: written.or_else(|| now.checked_add(rest?)),
+        })
+    }
+
+    /// What to do about an error of the server or the way to it.
+    ///
+    /// The server's own text is not shown: some servers repeat the command they refuse, and so the password.
+    fn fault(&self, error: &RedisError, limit: Duration) -> Error {
+        if error.is_timeout() {
+            return self.late(limit);
+        }
+        let what = match (error.kind(), error.code()) {
+            (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+                "it refuses the login; mend the user in the URL or the password"
+            }
+            (_, Some("NOPERM")) => "its user may not read this key; give it the permission",
+            (_, Some("WRONGTYPE")) if self.config.field.is_some() => {
+                "the key holds no hash; leave `field` away"
+            }
+            (_, Some("WRONGTYPE")) => "the key holds no plain value; a hash needs `field`",
+            (ErrorKind::InvalidClientConfig, _) => "its URL can't be used",
+            _ => {
+                let said = match (error.is_io_error(), error.code()) {
+                    (true, _) => error.to_string(),
+                    (_, Some(code)) => format!("the server answered {code}"),
+                    _ => error.category().to_owned(),
+                };
+                return Error::Unreachable {
+                    place: self.place(),
+                    source: Arc::new(Said(said)),
+                };
+            }
+        };
+        self.settings(what, None)
+    }
+
+    fn settings(&self, what: &'static str, source: Option<Cause>) -> Error {
+        Error::Settings {
+            place: self.place(),
+            what: what.into(),
+            source,
+        }
+    }
+
+    fn late(&self, limit: Duration) -> Error {
+        Error::Late {
+            place: self.place(),
+            limit,
+        }
+    }
+
+    fn unusable(&self, why: Unusable) -> Error {
+        Error::Unusable {
+            place: self.place(),
+            why,
+        }
+    }
+}
+
+/// What the Redis client said, where it can be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
+
+fn unix_millis(text: &[u8]) -> Option<SystemTime> {
+    let millis = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    // 0 is how some SDKs write "none".
+    from_unix_millis(millis).filter(|_| millis > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::process::{Child, Command, Stdio};
+    use std::time::UNIX_EPOCH;
+
+    use redis::aio::MultiplexedConnection;
+
+    use super::*;
+    use crate::config::{SecretUrl, TokenPointers};
+    use crate::wechat::Reason;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A Redis server of the test's own, gone with it.
+    struct Server {
+        child: Child,
+        port: u16,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Server {
+        fn start(arguments: &[&str]) -> Self {
+            // Somebody else can take a free port before Redis does; then another one is tried.
+            for _ in 0..5 {
+                if let Some(server) = Self::try_start(arguments) {
+                    return server;
+                }
+            }
+            panic!("redis-server did not start on any of 5 free ports");
+        }
+
+        fn try_start(arguments: &[&str]) -> Option<Self> {
+            let port = free_port();
+            let directory = tempfile::tempdir().unwrap();
+            let child = Command::new("redis-server")
+                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+                .args(["--save", "", "--appendonly", "no"])
+                .arg("--dir")
+                .arg(directory.path())
+                .args(arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("redis-server should be installed: these tests run against a real one");
+            let mut server = Self {
+                child,
+                port,
+                _directory: directory,
+            };
+            for _ in 0..600 {
+                if server.child.try_wait().unwrap().is_some() {
+                    return None;
+                }
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Some(server);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            panic!("redis-server does not answer");
+        }
+
+        fn url(&self) -> String {
+            format!("redis://127.0.0.1:{}/0", self.port)
+        }
+
+        async fn connect(&self) -> MultiplexedConnection {
+            let client = redis::Client::open(self.url()).unwrap();
+            client.get_multiplexed_async_connection().await.unwrap()
+        }
+
+        async fn run(&self, command: &[&str]) {
+            let (name, arguments) = command.split_first().unwrap();
+            let mut connection = self.connect().await;
+            let _: redis::Value = redis::cmd(name)
+                .arg(arguments)
+                .query_async(&mut connection)
+                .await
+                .unwrap();
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    fn free_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    }
+
+    fn config(url: String, key: &str) -> RedisTokenConfig {
+        RedisTokenConfig {
+            url: SecretUrl::new(url),
+            password_file: None,
+            key: key.to_owned(),
+            field: None,
+            expire_field: None,
+            pointers: TokenPointers::default(),
+        }
+    }
+
+    async fn read(config: RedisTokenConfig) -> Result<String, Error> {
+        let token = RedisSource::new(config).read(LONG).await?;
+        Ok(token.secret.expose_secret().to_owned())
+    }
+
+    /// The error with its causes, as text and as Debug shows it.
+    fn shown(error: &Error) -> String {
+        format!("{} {error:?}", crate::app::chain(error))
+    }
+
+    #[tokio::test]
+    async fn plain_value_ends_with_its_key_and_a_new_one_is_read_at_once() {
+        let server = Server::start(&[]);
+        server
+            .run(&["SET", "wa:access_token:wx1", "old", "PX", "7000000"])
+            .await;
+        let source = RedisSource::new(config(server.url(), "wa:access_token:wx1"));
+        let token = source.read(LONG).await.unwrap();
+        assert_eq!(token.secret.expose_secret(), "old");
+        let now = SystemTime::now();
+        let expires = token.expires.unwrap();
+        assert!(expires > now + Duration::from_secs(6000));
+        assert!(expires <= now + Duration::from_secs(7000));
+
+        server.run(&["SET", "wa:access_token:wx1", "new"]).await;
+        let token = source.read(LONG).await.unwrap();
+        assert_eq!(token.secret.expose_secret(), "new");
+        assert_eq!(token.expires, None);
+    }
+
+    #[tokio::test]
+    async fn hash_of_wxjava_gives_value_and_end() {
+        let server = Server::start(&[]);
+        let config = RedisTokenConfig {
+            field: Some("value".to_owned()),
+            expire_field: Some("expire".to_owned()),
+            ..config(server.url(), "maConfig:m1:accessToken")
+        };
+        let error = read(config.clone()).await.unwrap_err();
+        assert!(
+            error.to_string().contains("there is nothing there"),
+            "{error}"
+        );
+
+        let key = "maConfig:m1:accessToken";
+        let end = SystemTime::now() + Duration::from_secs(3600);
+        let millis = end
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_millis()
+            .to_string();
+        server
+            .run(&["HSET", key, "value", "tok", "expire", &millis])
+            .await;
+        let token = RedisSource::new(config.clone()).read(LONG).await.unwrap();
+        assert_eq!(token.secret.expose_secret(), "tok");
+        assert_eq!(token.expires, from_unix_millis(millis.parse().unwrap()));
+
+        // Without its end the value still serves.
+        let value_alone = RedisTokenConfig {
+            expire_field: None,
+            ..config.clone()
+        };
+        assert_eq!(read(value_alone).await.unwrap(), "tok");
+
+        server.run(&["HSET", key, "expire", "1700000000000"]).await;
+        let error = read(config).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Token);
+        assert!(error.to_string().contains("its token ended"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn json_values_are_read_and_end_no_later_than_their_key() {
+        let server = Server::start(&[]);
+        server
+            .run(&["SET", "wechatpy:wx1_access_token", "\"tok\""])
+            .await;
+        let token = read(config(server.url(), "wechatpy:wx1_access_token")).await;
+        assert_eq!(token.unwrap(), "tok");
+
+        let json = r#"{"access_token":"tok","expires_in":7200}"#;
+        server.run(&["SET", "json", json, "EX", "100"]).await;
+        let token = RedisSource::new(config(server.url(), "json"))
+            .read(LONG)
+            .await;
+        let expires = token.unwrap().expires.unwrap();
+        assert!(expires <= SystemTime::now() + Duration::from_secs(100));
+    }
+
+    #[tokio::test]
+    async fn value_of_another_type_says_what_to_set() {
+        let server = Server::start(&[]);
+        server.run(&["HSET", "hash", "value", "tok"]).await;
+        server.run(&["SET", "plain", "tok"]).await;
+        let error = read(config(server.url(), "hash")).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert!(
+            error.to_string().contains("a hash needs `field`"),
+            "{error}"
+        );
+        let as_hash = RedisTokenConfig {
+            field: Some("value".to_owned()),
+            ..config(server.url(), "plain")
+        };
+        let error = read(as_hash).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert!(error.to_string().contains("leave `field` away"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn password_is_read_from_its_file_and_a_refused_login_shows_none() {
+        let server = Server::start(&["--requirepass", "canary"]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        let config = RedisTokenConfig {
+            password_file: Some(file.clone()),
+            ..config(server.url(), "key")
+        };
+        let error = read(config.clone()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert!(
+            shown(&error).contains("password_file can't be read"),
+            "{error}"
+        );
+
+        std::fs::write(&file, "wrong-canary\n").unwrap();
+        let error = read(config.clone()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert!(error.to_string().contains("refuses the login"), "{error}");
+        assert!(!shown(&error).contains("canary"), "{}", shown(&error));
+
+        std::fs::write(&file, "canary\n").unwrap();
+        let error = read(config).await.unwrap_err();
+        assert!(
+            error.to_string().contains("there is nothing there"),
+            "{error}"
+        );
+
+        let none = read(self::config(server.url(), "key")).await.unwrap_err();
+        assert!(none.to_string().contains("refuses the login"), "{none}");
+    }
+
+    #[tokio::test]
+    async fn user_that_may_only_get_the_key_is_enough() {
+        let server = Server::start(&[]);
+        server.run(&["SET", "key", "tok", "EX", "100"]).await;
+        server
+            .run(&["ACL", "SETUSER", "exporter", "on", ">pw", "~key", "+get"])
+            .await;
+        let url = format!("redis://exporter:pw@127.0.0.1:{}/", server.port);
+        assert_eq!(read(config(url.clone(), "key")).await.unwrap(), "tok");
+        let error = read(config(url, "other")).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert!(
+            error.to_string().contains("may not read this key"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn connection_is_kept_and_made_again_when_it_breaks() {
+        let server = Server::start(&[]);
+        server.run(&["SET", "key", "tok"]).await;
+        let source = RedisSource::new(config(server.url(), "key"));
+        let mut other = server.connect().await;
+        let mut connections = async || {
+            let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut other).await.unwrap();
+            info.get::<u64>("total_connections_received").unwrap()
+        };
+        source.read(LONG).await.unwrap();
+        let once = connections().await;
+        source.read(LONG).await.unwrap();
+        assert_eq!(connections().await, once);
+
+        server
+            .run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .await;
+        source.read(LONG).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn server_that_is_away_is_named_without_its_password() {
+        let port = free_port();
+        let url = format!("redis://user:canary@127.0.0.1:{port}/0?x=canary");
+        let error = read(config(url, "key")).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Network);
+        let sentence = format!("Redis key key at redis://127.0.0.1:{port} can't be reached");
+        assert!(shown(&error).starts_with(&sentence), "{}", shown(&error));
+        assert!(!shown(&error).contains("canary"), "{}", shown(&error));
+    }
+
+    #[tokio::test]
+    async fn server_that_never_answers_is_late() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let source = RedisSource::new(config(url, "key"));
+        let error = source.read(Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Timeout);
+    }
+
+    #[tokio::test]
+    async fn server_that_repeats_the_password_it_refuses_is_not_quoted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://:canary@{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 1024];
+            while let Ok(read) = stream.read(&mut asked)
+                && read > 0
+            {
+                // A refusal for each command; commands come many at a time and begin with a star.
+                let commands = asked[..read].iter().filter(|&&byte| byte == b'*').count();
+                let refusal = "-ERR unknown command `AUTH`, with args beginning with: `canary`\r\n";
+                let written = stream.write_all(refusal.repeat(commands).as_bytes());
+                if written.is_err() {
+                    return;
+                }
+            }
+        });
+        let error = read(config(url, "key")).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert!(!shown(&error).contains("canary"), "{}", shown(&error));
+    }
+
+    #[tokio::test]
+    async fn tls_to_a_server_that_speaks_none_fails_as_a_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("rediss://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"-ERR unknown command\r\n").unwrap();
+        });
+        let error = read(config(url, "key")).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Network);
+    }
+
+    #[tokio::test]
+    async fn text_that_is_no_redis_url_is_for_the_operator_to_mend() {
+        for url in [
+            "canary",
+            "http://canary@host/",
+            "redis://:canary@host/notanumber",
+        ] {
+            let error = read(config(url.to_owned(), "key")).await.unwrap_err();
+            assert_eq!(error.reason(), Reason::Config);
+            assert!(!shown(&error).contains("canary"), "{}", shown(&error));
+        }
+    }
+}
