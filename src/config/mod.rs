@@ -1,5 +1,20 @@
 //! The settings, as what they mean: flags, environment and file have become one checked value.
 
+mod args;
+mod credential;
+pub(crate) mod duration;
+mod file;
+mod listen;
+mod load;
+mod preset;
+mod secret;
+mod tuning;
+mod yaml;
+
+pub use args::{Args, CheckArgs, Command, LogFormat, LogLevel};
+pub use secret::SIMULATED_SECRET;
+pub(crate) use secret::{read_regular, read_secret_file};
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -106,6 +121,8 @@ pub enum SecretSource {
     Env(String),
     /// A name under systemd's `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+    /// The one that the simulated API of `demo` takes; no secret at all.
+    Simulated,
 }
 
 /// A URL that may hold a password or a key: `Debug` and `Display` show scheme and host alone.
@@ -215,6 +232,8 @@ pub struct WechatConfig {
     pub max_concurrency: usize,
     /// What is taken in of an account list.
     pub list_limits: ListLimits,
+    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count; not for the simulated API.
+    pub proxy_from_env: bool,
 }
 
 /// Replicas that share one budget.
@@ -257,3 +276,8 @@ pub enum ListenAddress {
     /// `unix:/run/exporter.sock`.
     Unix(PathBuf),
 }
+
+/// Why the settings can't be used: one sentence with the place and the cure, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);

@@ -1,0 +1,21 @@
+//! What this program was made from.
+
+/// The package's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The source revision; `unknown` where the build could not tell.
+pub const REVISION: &str = env!("EXPORTER_REVISION");
+
+/// The compiler's version.
+pub const RUSTC: &str = env!("EXPORTER_RUSTC");
+
+/// All of it, as `--version` shows it after the program's name.
+pub(crate) const LONG: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision: ",
+    env!("EXPORTER_REVISION"),
+    ")\n  rustc:    ",
+    env!("EXPORTER_RUSTC"),
+    "\n  platform: ",
+    env!("EXPORTER_TARGET"),
+);
