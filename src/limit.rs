@@ -14,6 +14,8 @@ use crate::wechat::{DailyLimitReached, Reason};
 
 /// The longest that a breaker waits between two tries at what only the operator can mend.
 const MENDING_BACKOFF_MAX: Duration = Duration::from_secs(600);
+/// Where the back-off begins for an operator who set the interval to 0.
+const ZERO_INTERVAL_BACKOFF: Duration = Duration::from_secs(1);
 /// How long 45011 ("minute-quota reach limit, … retry next minute") keeps calls back.
 const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
 /// How long 45009 keeps calls back where its message speaks of a minute and not of the day.
@@ -266,6 +268,8 @@ impl RateLimiter {
             _ if reason.needs_mending() => {
                 let backoff = match state.breaker {
                     Some(breaker) if breaker.reason.needs_mending() => breaker.next_backoff,
+                    // Without an interval there would be no back-off at all.
+                    _ if budget.min_interval.is_zero() => ZERO_INTERVAL_BACKOFF,
                     _ => budget.min_interval,
                 };
                 let longest = MENDING_BACKOFF_MAX.max(budget.min_interval);
@@ -306,6 +310,16 @@ impl RateLimiter {
             .breaker
             .filter(|breaker| breaker.holds(now))
             .map(|breaker| breaker.reason)
+    }
+
+    /// When an open breaker allows the next try; `None` where none is open.
+    #[must_use]
+    pub fn open_until(&self, now: Moment) -> Option<SystemTime> {
+        let breaker = self.lock().breaker.filter(|breaker| breaker.holds(now))?;
+        match breaker.hold {
+            Hold::Until(until) => Some(now.wall + until.saturating_duration_since(now.monotonic)),
+            Hold::Day(day) => day.end(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -445,8 +459,11 @@ mod tests {
             );
             now = now.after(Duration::from_millis(1));
         }
+        limiter.failed(Reason::Config, None, UNLIMITED, now);
+        assert_eq!(limiter.open_until(now), Some(now.wall + 10 * MINUTE));
         limiter.succeeded();
         assert_eq!(limiter.open_breaker(now), None);
+        assert_eq!(limiter.open_until(now), None);
     }
 
     #[test]
@@ -475,6 +492,8 @@ mod tests {
         limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, now);
         let before = now.after(12 * 60 * MINUTE - Duration::from_secs(1));
         assert_eq!(limiter.try_acquire(UNLIMITED, before), Err(Cause::Breaker));
+        let midnight = now.wall + 12 * 60 * MINUTE;
+        assert_eq!(limiter.open_until(before), Some(midnight));
         assert!(
             limiter
                 .try_acquire(UNLIMITED, now.after(12 * 60 * MINUTE))

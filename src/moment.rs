@@ -49,6 +49,17 @@ impl ChinaDay {
     pub fn at(wall: SystemTime) -> Self {
         Self((unix_seconds(wall) + Self::OFFSET_SECONDS).div_euclid(Self::SECONDS))
     }
+
+    /// The midnight that ends it; `None` before 1970, or where the system's clock can't say it.
+    #[must_use]
+    pub fn end(self) -> Option<SystemTime> {
+        let seconds = self
+            .0
+            .checked_add(1)?
+            .checked_mul(Self::SECONDS)?
+            .checked_sub(Self::OFFSET_SECONDS)?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
+    }
 }
 
 /// Whole seconds since 1970, negative before.
@@ -87,5 +98,10 @@ mod tests {
             ChinaDay::at(UNIX_EPOCH - Duration::from_secs(9 * 3600)),
             ChinaDay(-1)
         );
+        assert_eq!(
+            ChinaDay(0).end(),
+            Some(UNIX_EPOCH + Duration::from_secs(16 * 3600))
+        );
+        assert_eq!(ChinaDay(i64::MAX).end(), None);
     }
 }

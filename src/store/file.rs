@@ -1,0 +1,111 @@
+//! Files that are whole at any instant: written beside, flushed, then renamed over the old one.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
+const FILE_MAX: u64 = 256 << 20;
+/// Files that may be written at one time.
+const WRITERS: usize = 16;
+
+/// The state directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// One writer a file: a file's lock is found by its name.
+    locks: [Mutex<()>; WRITERS],
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
+            Err(error) => return Err(error),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            locks: std::array::from_fn(|_| Mutex::new(())),
+        })
+    }
+
+    /// A file's content, as `read` understands it; `None` where there is none.
+    ///
+    /// A file that `read` refuses is set aside under another name, so that nothing is lost and the next write does
+    /// not meet it.
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        let path = self.path.join(name);
+        let error = match read_bounded(&path) {
+            Ok(bytes) => match read(&bytes) {
+                Ok(value) => return Some(value),
+                Err(error) => error,
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => error.to_string(),
+        };
+        let aside = self.path.join(format!("{name}.unreadable"));
+        let set_aside = fs::rename(&path, &aside).is_ok();
+        tracing::warn!(
+            file = %path.display(),
+            error,
+            set_aside,
+            "unreadable state file; the exporter starts without it"
+        );
+        None
+    }
+
+    /// Puts content in a file's place. A crash at any instant leaves the old file or the new one.
+    pub(super) fn write(&self, name: &str, content: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let lock = &self.locks[usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or(0)];
+        let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
+
+        let beside = self.path.join(format!("{name}.new"));
+        let written = write_flushed(&beside, &content())
+            .and_then(|()| fs::rename(&beside, self.path.join(name)))
+            // The rename itself must reach the disk too.
+            .and_then(|()| File::open(&self.path)?.sync_all());
+        if written.is_err() {
+            // On a full disk the half-written file would hold the room that the next try needs.
+            let _ = fs::remove_file(&beside);
+        }
+        written
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        // Opening a FIFO would wait for its writer.
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path)?
+        .take(FILE_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    if read as u64 > FILE_MAX {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(bytes)
+}
+
+fn write_flushed(path: &Path, content: &[u8]) -> io::Result<()> {
+    // For the exporter's user alone: balances are a shop's business.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}

@@ -1,0 +1,193 @@
+//! The form of the state files: JSON with a version. The reading is kept as WeChat lists accounts, and read by the
+//! same code.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, LastFetch, SavedProgress};
+use crate::limit::{SavedBreaker, SavedLimiter};
+use crate::moment::{ChinaDay, Moment, from_unix_millis, unix_millis};
+use crate::snapshot::Snapshot;
+use crate::wechat::{self, Account, Endpoint, ListLimits, Reason};
+
+/// Grows with each change that an older exporter would misread.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct ProgressForm {
+    version: u32,
+    appid: String,
+    #[serde(default)]
+    next_fetch_unix_ms: Option<u64>,
+    /// Calls by China day, counted from 1970-01-01.
+    #[serde(default)]
+    calls: BTreeMap<i64, u64>,
+    #[serde(default)]
+    breaker: Option<BreakerForm>,
+    #[serde(default)]
+    last_fetch: Option<LastFetchForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BreakerForm {
+    reason: String,
+    #[serde(default)]
+    until_unix_ms: Option<u64>,
+    #[serde(default)]
+    day: Option<i64>,
+    next_backoff_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LastFetchForm {
+    at_unix_ms: u64,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    endpoint: Option<String>,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    errcode: i64,
+}
+
+#[derive(Serialize)]
+struct SnapshotForm<'a> {
+    version: u32,
+    appid: &'a str,
+    fetched_unix_ms: u64,
+    count: usize,
+    list: &'a [Account],
+}
+
+#[derive(Deserialize)]
+struct SnapshotHeader {
+    version: u32,
+    appid: String,
+    fetched_unix_ms: u64,
+}
+
+pub(super) fn write_progress(progress: &SavedProgress, appid: &str) -> Vec<u8> {
+    let limiter = &progress.limiter;
+    to_json(&ProgressForm {
+        version: VERSION,
+        appid: appid.to_owned(),
+        next_fetch_unix_ms: limiter.next_fetch.map(unix_millis),
+        calls: limiter
+            .used
+            .iter()
+            .map(|(day, calls)| (day.0, *calls))
+            .collect(),
+        breaker: limiter.breaker.map(|breaker| BreakerForm {
+            reason: breaker.reason.to_string(),
+            until_unix_ms: breaker.until.map(unix_millis),
+            day: breaker.day.map(|day| day.0),
+            next_backoff_ms: u64::try_from(breaker.next_backoff.as_millis()).unwrap_or(u64::MAX),
+        }),
+        last_fetch: progress.last_fetch.as_ref().map(|last| LastFetchForm {
+            at_unix_ms: unix_millis(last.at),
+            reason: last
+                .failure
+                .as_ref()
+                .map(|failure| failure.reason.to_string()),
+            endpoint: last
+                .failure
+                .as_ref()
+                .and_then(|failure| failure.endpoint.map(|endpoint| endpoint.to_string())),
+            error: last
+                .failure
+                .as_ref()
+                .map_or_else(String::new, |failure| failure.text.clone()),
+            errcode: last.errcode,
+        }),
+    })
+}
+
+pub(super) fn read_progress(bytes: &[u8], appid: &str) -> Result<SavedProgress, String> {
+    let form: ProgressForm = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    check_owner(form.version, &form.appid, appid)?;
+    let time = |millis: u64| from_unix_millis(millis).ok_or("a time is out of range");
+    let breaker = match form.breaker {
+        None => None,
+        Some(breaker) => Some(SavedBreaker {
+            reason: reason(&breaker.reason)?,
+            until: breaker.until_unix_ms.map(time).transpose()?,
+            day: breaker.day.map(ChinaDay),
+            next_backoff: Duration::from_millis(breaker.next_backoff_ms),
+        }),
+    };
+    let last_fetch = match form.last_fetch {
+        None => None,
+        Some(last) => Some(LastFetch {
+            at: time(last.at_unix_ms)?,
+            failure: match last.reason {
+                None => None,
+                Some(label) => Some(Failure {
+                    reason: reason(&label)?,
+                    endpoint: last.endpoint.as_deref().and_then(Endpoint::from_label),
+                    text: last.error,
+                }),
+            },
+            errcode: last.errcode,
+        }),
+    };
+    Ok(SavedProgress {
+        limiter: SavedLimiter {
+            next_fetch: form.next_fetch_unix_ms.map(time).transpose()?,
+            used: form
+                .calls
+                .into_iter()
+                .map(|(day, calls)| (ChinaDay(day), calls))
+                .collect(),
+            breaker,
+        },
+        last_fetch,
+    })
+}
+
+pub(super) fn write_snapshot(snapshot: &Snapshot, appid: &str) -> Vec<u8> {
+    to_json(&SnapshotForm {
+        version: VERSION,
+        appid,
+        fetched_unix_ms: unix_millis(snapshot.fetched()),
+        count: snapshot.accounts().len(),
+        list: snapshot.accounts(),
+    })
+}
+
+pub(super) fn read_snapshot(
+    bytes: &[u8],
+    appid: &str,
+    limits: ListLimits,
+    now: Moment,
+) -> Result<Snapshot, String> {
+    let header: SnapshotHeader =
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    check_owner(header.version, &header.appid, appid)?;
+    let fetched = from_unix_millis(header.fetched_unix_ms).ok_or("a time is out of range")?;
+    let list = wechat::read_account_list(bytes, limits).map_err(|error| error.to_string())?;
+    Ok(Snapshot::new(list, fetched, now))
+}
+
+fn check_owner(version: u32, found: &str, appid: &str) -> Result<(), String> {
+    if version != VERSION {
+        return Err(format!(
+            "it has version {version}, this exporter reads version {VERSION}"
+        ));
+    }
+    if found != appid {
+        return Err("it belongs to another appid".to_owned());
+    }
+    Ok(())
+}
+
+fn reason(label: &str) -> Result<Reason, String> {
+    Reason::from_label(label).ok_or_else(|| format!("it has an unknown reason {label:?}"))
+}
+
+fn to_json<T: Serialize>(form: &T) -> Vec<u8> {
+    serde_json::to_vec(form)
+        .expect("these forms hold only strings, numbers and string keys, which JSON has")
+}
