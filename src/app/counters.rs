@@ -1,0 +1,111 @@
+//! What the exporter counts of its own work for one app: plain atomics, made into metrics when a page is made.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::limit::Cause;
+use crate::wechat::{Endpoint, Reason};
+
+/// How a scrape was served: the `source` label of `scrapes_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// By the fetch that this scrape set off.
+    Fetched,
+    /// By a fetch that another scrape had set off.
+    Joined,
+    /// By the last snapshot.
+    Snapshot,
+    /// By nothing: there is no snapshot, or it is too old.
+    None,
+}
+
+impl Source {
+    /// Every value; a counter exists for each from the start.
+    pub const ALL: &'static [Self] = &[Self::Fetched, Self::Joined, Self::Snapshot, Self::None];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Joined => "joined",
+            Self::Snapshot => "snapshot",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One app's counters. They live as long as the process, over reloads too.
+#[derive(Debug, Default)]
+pub struct Counters {
+    requests: [AtomicU64; Endpoint::ALL.len()],
+    failures: [[AtomicU64; Reason::ALL.len()]; Endpoint::ALL.len()],
+    scrapes: [AtomicU64; Source::ALL.len()],
+    refused: [AtomicU64; Cause::ALL.len()],
+    errcode: AtomicI64,
+}
+
+// The orderings are relaxed: each number stands for itself, and a page is made after the fetch it shows has been
+// published under a lock.
+impl Counters {
+    /// A call is being sent.
+    pub fn count_request(&self, endpoint: Endpoint) {
+        self.requests[endpoint as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A sent call failed, or could not be sent for want of a token.
+    pub fn count_failure(&self, endpoint: Endpoint, reason: Reason) {
+        self.failures[endpoint as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A scrape was served.
+    pub fn count_scrape(&self, source: Source) {
+        self.scrapes[source as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call was kept back.
+    pub fn count_refused(&self, cause: Cause) {
+        self.refused[cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes the errcode of the last failed call, 0 after a success.
+    pub fn set_errcode(&self, errcode: i64) {
+        self.errcode.store(errcode, Ordering::Relaxed);
+    }
+
+    /// Calls sent.
+    #[must_use]
+    pub fn requests(&self, endpoint: Endpoint) -> u64 {
+        self.requests[endpoint as usize].load(Ordering::Relaxed)
+    }
+
+    /// Calls that failed.
+    #[must_use]
+    pub fn failures(&self, endpoint: Endpoint, reason: Reason) -> u64 {
+        self.failures[endpoint as usize][reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Scrapes served.
+    #[must_use]
+    pub fn scrapes(&self, source: Source) -> u64 {
+        self.scrapes[source as usize].load(Ordering::Relaxed)
+    }
+
+    /// Calls kept back.
+    #[must_use]
+    pub fn refused(&self, cause: Cause) -> u64 {
+        self.refused[cause as usize].load(Ordering::Relaxed)
+    }
+
+    /// The errcode of the last failed call, 0 after a success.
+    #[must_use]
+    pub fn errcode(&self) -> i64 {
+        self.errcode.load(Ordering::Relaxed)
+    }
+}

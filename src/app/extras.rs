@@ -1,0 +1,248 @@
+//! What an app may be asked for beside the account list, each by the operator's leave: the couriers' names once a
+//! day, WeChat's own quota figures once an hour, live balances.
+//!
+//! They run after a fetch, in its task: the list's answer never waits for them, their failure is counted and logged
+//! and nothing else, and without scrapes they cost nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::moment::{Moment, unix_seconds};
+use crate::snapshot::{LiveBalance, Snapshot};
+use crate::wechat::courier::{self, Network};
+use crate::wechat::{Delivery, Endpoint};
+
+use super::App;
+use super::meter::FetchMeter;
+
+const COURIER_NAMES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+const API_QUOTA_INTERVAL: Duration = Duration::from_secs(3600);
+/// After a failure of any of them.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The couriers' names: the built-in table, with what `getAllDelivery` added. Shared by all apps.
+#[derive(Debug, Default)]
+pub struct Couriers {
+    names: ArcSwap<HashMap<Box<str>, Box<str>>>,
+    due: Mutex<Option<Instant>>,
+}
+
+impl Couriers {
+    /// The names that WeChat gave, by `delivery_id`. The same pointer as long as nothing has changed.
+    #[must_use]
+    pub fn names(&self) -> Arc<HashMap<Box<str>, Box<str>>> {
+        self.names.load_full()
+    }
+
+    fn learn(&self, deliveries: Vec<Delivery>) {
+        let learnt: HashMap<_, _> = deliveries
+            .into_iter()
+            .filter(|delivery| !delivery.delivery_name.is_empty())
+            .map(|delivery| (delivery.delivery_id, delivery.delivery_name))
+            .collect();
+        if **self.names.load() != learnt {
+            self.names.store(Arc::new(learnt));
+        }
+    }
+}
+
+/// `biz_id` and `delivery_id`.
+type AccountId = (Box<str>, Box<str>);
+
+/// When one app's extras are due, and the live balances so far.
+#[derive(Debug, Default)]
+pub struct Extras {
+    api_quota_due: Mutex<Option<Instant>>,
+    live: Mutex<HashMap<AccountId, Live>>,
+}
+
+#[derive(Debug)]
+struct Live {
+    balance: Option<LiveBalance>,
+    due: Instant,
+}
+
+impl Extras {
+    /// Puts the live balances into a reading.
+    pub(super) fn with_balances(&self, snapshot: Snapshot) -> Snapshot {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.is_empty() {
+            return snapshot;
+        }
+        let balances = live
+            .iter()
+            .filter_map(|(account, live)| Some((account.clone(), live.balance?)))
+            .collect();
+        snapshot.with_balances(&balances)
+    }
+}
+
+/// Runs what is due.
+pub(super) async fn run(app: &Arc<App>, snapshot: &Arc<Snapshot>, meter: &FetchMeter<'_>) {
+    let live = due_accounts(app, snapshot);
+    let couriers = app.config.refresh_couriers && claim(&app.couriers.due, COURIER_NAMES_INTERVAL);
+    let api_quota =
+        app.config.api_quota && claim(&app.record.extras.api_quota_due, API_QUOTA_INTERVAL);
+    let planned = live.len() as u64 + u64::from(couriers) + u64::from(api_quota);
+    if planned == 0 {
+        return;
+    }
+    // The list's fetch has just used this token: it is cached, or the source is one that is read each time.
+    let Ok(token) = app.tokens.token(&app.client, meter).await else {
+        return;
+    };
+    let reserved = planned * app.config.api_urls.len() as u64;
+    app.save_progress(reserved).await;
+    let authorization = token.authorization();
+    let appid = app.config.appid.as_str();
+    let failed = |endpoint: Endpoint, error: &crate::wechat::Error| {
+        let error_text = super::fetch::chain(error);
+        tracing::warn!(
+            appid,
+            endpoint = endpoint.as_str(),
+            reason = error.reason().as_str(),
+            error = error_text,
+            "call failed"
+        );
+    };
+    if couriers {
+        match app.client.delivery_getall(authorization, meter).await {
+            Ok(deliveries) => app.couriers.learn(deliveries),
+            Err(error) => {
+                postpone(&app.couriers.due);
+                failed(Endpoint::DeliveryGetall, &error);
+            }
+        }
+    }
+    if api_quota {
+        let endpoint = app.list_endpoint();
+        match app
+            .client
+            .api_quota_get(authorization, endpoint, meter)
+            .await
+        {
+            Ok(quota) => app.record.lock().api_quota = Some((endpoint, quota)),
+            Err(error) => {
+                postpone(&app.record.extras.api_quota_due);
+                failed(Endpoint::ApiQuotaGet, &error);
+            }
+        }
+    }
+    let mut changed = false;
+    for (biz_id, delivery_id) in live {
+        if !app.leaves_room_for_the_list() {
+            break;
+        }
+        match app
+            .client
+            .quota_get(authorization, &delivery_id, &biz_id, meter)
+            .await
+        {
+            Ok(Some(quota_num)) => {
+                let asked = unix_seconds(Moment::now().wall);
+                let balance = LiveBalance { quota_num, asked };
+                let mut live = app
+                    .record
+                    .extras
+                    .live
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                if let Some(live) = live.get_mut(&(biz_id, delivery_id)) {
+                    live.balance = Some(balance);
+                    changed = true;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                failed(Endpoint::QuotaGet, &error);
+                // What stops one account most likely stops all; the rest come when they are due again.
+                break;
+            }
+        }
+    }
+    if changed {
+        app.republish(snapshot);
+    }
+    app.record.touch();
+    app.save_progress(0).await;
+}
+
+/// The accounts whose live balance is due: bound ones of franchise couriers, the only ones that `getQuota` serves.
+/// Claims them, and forgets accounts that are gone.
+fn due_accounts(app: &App, snapshot: &Snapshot) -> Vec<AccountId> {
+    let Some(interval) = app.config.live_quota else {
+        return Vec::new();
+    };
+    let now = Instant::now();
+    let mut live = app
+        .record
+        .extras
+        .live
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let mut known = HashMap::with_capacity(live.len());
+    let mut due = Vec::new();
+    for account in snapshot.accounts() {
+        let franchise =
+            courier::lookup(&account.delivery_id).is_some_and(|c| c.network == Network::Franchise);
+        if account.status_code != Some(0) || !franchise {
+            continue;
+        }
+        let key = (account.biz_id.clone(), account.delivery_id.clone());
+        let mut entry = live.remove(&key).unwrap_or(Live {
+            balance: None,
+            due: now,
+        });
+        if entry.due <= now {
+            entry.due = now + interval;
+            due.push(key.clone());
+        }
+        known.insert(key, entry);
+    }
+    *live = known;
+    due
+}
+
+/// Takes the turn of a thing that is due, for this app alone.
+fn claim(due: &Mutex<Option<Instant>>, interval: Duration) -> bool {
+    let now = Instant::now();
+    let mut due = due.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = due.is_none_or(|due| due <= now);
+    if is_due {
+        *due = Some(now + interval);
+    }
+    is_due
+}
+
+fn postpone(due: &Mutex<Option<Instant>>) {
+    *due.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + RETRY_INTERVAL);
+}
+
+impl App {
+    /// Whether a live balance may be asked for: half of the day's calls are kept for the account list.
+    fn leaves_room_for_the_list(&self) -> bool {
+        match (
+            self.config.daily_limit,
+            self.daily_calls_remaining(Moment::now()),
+        ) {
+            (Some(limit), Some(remaining)) => remaining > limit / 2,
+            _ => true,
+        }
+    }
+
+    /// Replaces the reading by itself with the newest live balances, unless a newer one has come.
+    fn republish(&self, read: &Arc<Snapshot>) {
+        let fresh = Arc::new(self.record.extras.with_balances(Snapshot::clone(read)));
+        let mut reading = self.record.lock();
+        if reading
+            .snapshot
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, read))
+        {
+            reading.snapshot = Some(fresh);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! One fetch: a task of its own, so that a scrape that leaves wastes neither the call nor a fresh token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::moment::Moment;
+use crate::snapshot::Snapshot;
+use crate::store::LastFetch;
+use crate::token::{self, Held};
+use crate::wechat::{self, AccountList, Endpoint, Reason};
+
+use super::App;
+use super::meter::{FetchMeter, Progress};
+
+/// Lists and tokens that one fetch can ask each host for: once, and once more after a rejected token.
+const CALLS_PER_HOST: u64 = 4;
+
+/// A fetch under way, for those who wait for it.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// How it ended, once it has.
+    ended: watch::Receiver<Option<Ended>>,
+    progress: Arc<Progress>,
+}
+
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// There is a new reading.
+    Published,
+    /// There is none; the reason is on record.
+    Failed,
+}
+
+/// Why a fetch brought no reading.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There is no token to call with.
+    #[error("no access token")]
+    Token(#[source] token::Error),
+    /// The account list could not be read.
+    #[error("the account list could not be read")]
+    List(#[source] wechat::Error),
+}
+
+impl FetchError {
+    /// What is to be done about it.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Token(error) => error.reason(),
+            Self::List(error) => error.reason(),
+        }
+    }
+
+    /// WeChat's errcode, where it gave one.
+    #[must_use]
+    pub fn errcode(&self) -> Option<i64> {
+        match self {
+            Self::Token(error) => error.errcode(),
+            Self::List(error) => error.errcode(),
+        }
+    }
+
+    /// The call that failed; `None` where none was sent.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::Token(error) => error.endpoint(),
+            Self::List(error) => Some(error.endpoint()),
+        }
+    }
+
+    /// Whether the exporter itself kept the call back, so that nothing was tried.
+    #[must_use]
+    pub fn kept_back(&self) -> bool {
+        match self {
+            Self::Token(error) => error.kept_back(),
+            Self::List(error) => error.kept_back(),
+        }
+    }
+}
+
+impl Fetch {
+    /// Starts the fetch, to call WeChat after `wait`.
+    pub(super) fn spawn(app: Arc<App>, wait: Duration) -> Self {
+        let (sender, ended) = watch::channel(None);
+        let progress = Arc::new(Progress::new());
+        let fetch = Self {
+            ended,
+            progress: Arc::clone(&progress),
+        };
+        let task = app.tasks.begin();
+        let ending = Ending {
+            app,
+            sender,
+            how: Ended::Failed,
+        };
+        tokio::spawn(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            run(ending, &progress).await;
+            drop(task);
+        });
+        fetch
+    }
+
+    /// Waits for its end; `None`: the deadline came first.
+    pub async fn ended_by(&mut self, deadline: Instant) -> Option<Ended> {
+        let ended = self.ended.wait_for(Option::is_some);
+        match tokio::time::timeout_at(deadline, ended).await {
+            Ok(Ok(ended)) => *ended,
+            // The sender says how it ended before it goes.
+            Ok(Err(_)) => Some(Ended::Failed),
+            Err(_) => None,
+        }
+    }
+
+    /// A scrape gave up waiting: counts the call under way as a time-out, once.
+    pub(crate) fn give_up(&self, app: &App) {
+        if let Some(endpoint) = self.progress.give_up() {
+            app.record.counters.count_failure(endpoint, Reason::Timeout);
+            app.record.touch();
+            tracing::warn!(
+                appid = app.config.appid,
+                endpoint = endpoint.as_str(),
+                reason = Reason::Timeout.as_str(),
+                "WeChat's answer is late for a scrape; it will serve the next one"
+            );
+        }
+    }
+}
+
+/// Ends the fetch on record, also when its task panics or is dropped with the runtime.
+struct Ending {
+    app: Arc<App>,
+    sender: watch::Sender<Option<Ended>>,
+    how: Ended,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut reading = self.app.record.lock();
+        reading.fetch = None;
+        if std::thread::panicking() {
+            let text = "the fetch was broken off by a fault of the exporter's; please report it";
+            let now = Moment::now().wall;
+            reading.last_fetch = Some(LastFetch::failed(
+                Reason::Unknown,
+                None,
+                text.to_owned(),
+                now,
+            ));
+        }
+        drop(reading);
+        self.app.record.touch();
+        self.sender.send_replace(Some(self.how));
+    }
+}
+
+async fn run(mut ending: Ending, progress: &Progress) {
+    let app = Arc::clone(&ending.app);
+    let permit = app.permits.acquire().await;
+    app.save_progress(CALLS_PER_HOST * app.config.api_urls.len() as u64)
+        .await;
+
+    let meter = FetchMeter {
+        app: &app,
+        progress,
+    };
+    let started = Instant::now();
+    let result = account_list(&app, &meter).await;
+    if !result.as_ref().is_err_and(FetchError::kept_back) {
+        app.record
+            .fetch_duration
+            .observe(started.elapsed().as_secs_f64());
+    }
+    let snapshot = publish(&app, result);
+    if snapshot.is_some() {
+        ending.how = Ended::Published;
+    }
+    // The waiting scrapes go on from here; what follows is nobody's wait.
+    drop(ending);
+    drop(permit);
+
+    app.save_progress(0).await;
+    if let Some(snapshot) = snapshot {
+        app.store.save_snapshot(&app.config.appid, &snapshot).await;
+        super::extras::run(&app, &snapshot, &meter).await;
+    }
+}
+
+async fn account_list(app: &App, meter: &FetchMeter<'_>) -> Result<AccountList, FetchError> {
+    let token = app
+        .tokens
+        .token(&app.client, meter)
+        .await
+        .map_err(FetchError::Token)?;
+    match list_with(app, &token, meter).await {
+        Err(rejected) if rejected.token_rejected() => {
+            let renewed = app.tokens.renew(&token, &app.client, meter).await;
+            match renewed.map_err(FetchError::Token)? {
+                Some(token) => list_with(app, &token, meter)
+                    .await
+                    .map_err(FetchError::List),
+                // The same token again would be rejected again.
+                None => Err(FetchError::List(rejected)),
+            }
+        }
+        result => result.map_err(FetchError::List),
+    }
+}
+
+async fn list_with(
+    app: &App,
+    token: &Held,
+    meter: &FetchMeter<'_>,
+) -> Result<AccountList, wechat::Error> {
+    let authorization = token.authorization();
+    match &app.config.cloud_function {
+        None => app.client.account_getall(authorization, meter).await,
+        Some(function) => {
+            app.client
+                .invoke_cloud_function(authorization, function, meter)
+                .await
+        }
+    }
+}
+
+/// Puts the outcome on record and logs a failure, the one place where it is logged.
+fn publish(app: &App, result: Result<AccountList, FetchError>) -> Option<Arc<Snapshot>> {
+    let record = &app.record;
+    let now = Moment::now();
+    let appid = app.config.appid.as_str();
+    match result {
+        Ok(mut list) => {
+            app.forget_remarks(&mut list);
+            if let Some(count) = list.count
+                && u64::try_from(count)
+                    != Ok(list.accounts.len() as u64 + list.invalid + list.beyond_limit)
+            {
+                tracing::warn!(
+                    appid,
+                    count,
+                    listed = list.accounts.len(),
+                    "count is not the list's length"
+                );
+            }
+            let snapshot = app
+                .record
+                .extras
+                .with_balances(Snapshot::fetched_now(list, now));
+            let snapshot = Arc::new(snapshot);
+            let dropped = snapshot.dropped();
+            tracing::debug!(
+                appid,
+                accounts = snapshot.accounts().len(),
+                ?dropped,
+                "accounts read"
+            );
+            record.limiter.succeeded();
+            record.counters.set_errcode(0);
+            record.burn().observe(&snapshot, now);
+            let mut reading = record.lock();
+            reading.snapshot = Some(Arc::clone(&snapshot));
+            reading.last_fetch = Some(LastFetch::succeeded_at(now.wall));
+            Some(snapshot)
+        }
+        Err(error) if error.kept_back() => {
+            tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
+            None
+        }
+        Err(error) => {
+            let (reason, errcode) = (error.reason(), error.errcode());
+            let text = chain(&error);
+            tracing::warn!(
+                appid,
+                reason = reason.as_str(),
+                errcode,
+                error = text,
+                "fetch failed"
+            );
+            record.limiter.failed(reason, errcode, app.budget(), now);
+            if error.endpoint().is_none() {
+                record.counters.count_failure(app.list_endpoint(), reason);
+            }
+            record.lock().last_fetch = Some(
+                LastFetch::failed(reason, errcode, text, now.wall).at_endpoint(error.endpoint()),
+            );
+            None
+        }
+    }
+}
+
+/// The error with its causes, as one sentence.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,356 @@
+//! One Mini Program at run time: its limiter, its token, its last reading, and the fetch under way.
+
+mod counters;
+mod extras;
+mod fetch;
+mod meter;
+mod tasks;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Semaphore;
+
+pub use counters::{Counters, Source};
+pub use extras::{Couriers, Extras};
+pub(crate) use fetch::chain;
+pub use fetch::{Ended, Fetch, FetchError};
+pub use tasks::Tasks;
+
+use crate::burn::Burn;
+use crate::config::AppConfig;
+use crate::limit::{Budget, RateLimiter};
+use crate::moment::Moment;
+use crate::snapshot::Snapshot;
+use crate::store::{LastFetch, SavedProgress, Store};
+use crate::token::TokenSource;
+use crate::wechat::{Account, AccountList, ApiQuota, Client, Endpoint, Reason};
+
+/// One Mini Program with its credentials, and what is known of its accounts.
+#[derive(Debug)]
+pub struct App {
+    /// Its settings.
+    pub config: AppConfig,
+    client: Arc<Client>,
+    tokens: Arc<TokenSource>,
+    /// Bounds the fetches under way over all apps.
+    permits: Arc<Semaphore>,
+    couriers: Arc<Couriers>,
+    store: Arc<Store>,
+    tasks: Arc<Tasks>,
+    record: Arc<Record>,
+}
+
+/// What outlives a reload of the configuration.
+#[derive(Debug)]
+struct Record {
+    limiter: RateLimiter,
+    counters: Counters,
+    fetch_duration: prometheus::Histogram,
+    extras: Extras,
+    reading: Mutex<Reading>,
+    /// How fast balances fall, from the readings since the start.
+    burn: Mutex<Burn>,
+    /// Changes with every number that only a fetch changes, so that a page made before can be known as old.
+    revision: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    snapshot: Option<Arc<Snapshot>>,
+    last_fetch: Option<LastFetch>,
+    fetch: Option<Fetch>,
+    api_quota: Option<(Endpoint, ApiQuota)>,
+}
+
+/// The parts that apps share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Bounds the fetches under way over all apps.
+    pub permits: Arc<Semaphore>,
+    /// The couriers' names.
+    pub couriers: Arc<Couriers>,
+    /// Where limits and snapshots survive.
+    pub store: Arc<Store>,
+    /// The fetches at work.
+    pub tasks: Arc<Tasks>,
+}
+
+/// What a scrape may do for an app.
+#[derive(Debug)]
+pub enum Begun {
+    /// A fetch was granted and is under way.
+    Started(Fetch),
+    /// Another scrape's fetch is under way.
+    Joined(Fetch),
+    /// No fetch: the last snapshot has to do.
+    KeptBack,
+}
+
+impl App {
+    /// An app that knows nothing yet but what the store kept.
+    #[must_use]
+    pub fn new(
+        config: AppConfig,
+        client: Arc<Client>,
+        tokens: Arc<TokenSource>,
+        shared: &Shared,
+    ) -> Self {
+        let now = Moment::now();
+        let saved = shared.store.load(&config.appid, now);
+        let limiter = RateLimiter::restore(saved.limiter, budget(&config), now);
+        let record = Record {
+            limiter,
+            counters: Counters::default(),
+            fetch_duration: fetch_duration_histogram(),
+            extras: Extras::default(),
+            reading: Mutex::new(Reading {
+                snapshot: saved.snapshot.map(Arc::new),
+                last_fetch: saved.last_fetch,
+                ..Reading::default()
+            }),
+            burn: Mutex::new(Burn::new(now)),
+            revision: AtomicU64::new(0),
+        };
+        if let Some(last) = &record.lock().last_fetch {
+            record.counters.set_errcode(last.errcode);
+        }
+        Self::with_record(config, client, tokens, shared, Arc::new(record))
+    }
+
+    /// The same app under a new configuration: counters, limits and the last reading go on.
+    #[must_use]
+    pub fn reconfigured(
+        &self,
+        config: AppConfig,
+        client: Arc<Client>,
+        tokens: Arc<TokenSource>,
+        shared: &Shared,
+    ) -> Self {
+        self.record.limiter.reloaded();
+        self.record.touch();
+        Self::with_record(config, client, tokens, shared, Arc::clone(&self.record))
+    }
+
+    fn with_record(
+        config: AppConfig,
+        client: Arc<Client>,
+        tokens: Arc<TokenSource>,
+        shared: &Shared,
+        record: Arc<Record>,
+    ) -> Self {
+        Self {
+            config,
+            client,
+            tokens,
+            permits: Arc::clone(&shared.permits),
+            couriers: Arc::clone(&shared.couriers),
+            store: Arc::clone(&shared.store),
+            tasks: Arc::clone(&shared.tasks),
+            record,
+        }
+    }
+
+    /// Joins the fetch under way or, where the limiter grants one, starts it. Must run inside a runtime.
+    pub fn begin(self: &Arc<Self>, now: Moment) -> Begun {
+        let mut reading = self.record.lock();
+        if let Some(fetch) = &reading.fetch {
+            return Begun::Joined(fetch.clone());
+        }
+        match self.record.limiter.try_acquire(self.budget(), now) {
+            Ok(wait) => {
+                let fetch = Fetch::spawn(Arc::clone(self), wait);
+                reading.fetch = Some(fetch.clone());
+                Begun::Started(fetch)
+            }
+            Err(cause) => {
+                self.record.counters.count_refused(cause);
+                Begun::KeptBack
+            }
+        }
+    }
+
+    /// The last snapshot, unless it is too old to serve.
+    #[must_use]
+    pub fn snapshot(&self, max_stale: Duration, now: Moment) -> Option<Arc<Snapshot>> {
+        let reading = self.record.lock();
+        reading
+            .snapshot
+            .as_ref()
+            .filter(|snapshot| snapshot.age(now) <= max_stale)
+            .map(Arc::clone)
+    }
+
+    /// How the latest finished fetch went; `None`: none has finished yet.
+    #[must_use]
+    pub fn last_fetch(&self) -> Option<LastFetch> {
+        self.record.lock().last_fetch.clone()
+    }
+
+    /// Whether the latest finished fetch succeeded.
+    #[must_use]
+    pub fn last_fetch_succeeded(&self) -> bool {
+        let reading = self.record.lock();
+        reading
+            .last_fetch
+            .as_ref()
+            .is_some_and(LastFetch::succeeded)
+    }
+
+    /// The fetch under way.
+    #[must_use]
+    pub fn fetch_under_way(&self) -> Option<Fetch> {
+        self.record.lock().fetch.clone()
+    }
+
+    /// WeChat's own figures for the account list's API, where switched on and known.
+    #[must_use]
+    pub fn api_quota(&self) -> Option<(Endpoint, ApiQuota)> {
+        self.record.lock().api_quota
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.record.counters
+    }
+
+    /// Durations of the account-list fetches, token call included.
+    #[must_use]
+    pub fn fetch_duration(&self) -> &prometheus::Histogram {
+        &self.record.fetch_duration
+    }
+
+    /// Calls left of the exporter's own daily limit; `None` where there is none.
+    #[must_use]
+    pub fn daily_calls_remaining(&self, now: Moment) -> Option<u64> {
+        self.record.limiter.remaining(self.budget(), now)
+    }
+
+    /// Calls sent today.
+    #[must_use]
+    pub fn daily_calls_used(&self, now: Moment) -> u64 {
+        self.record.limiter.used(now)
+    }
+
+    /// The reason for which no call is made now, where WeChat's last answer makes trying again useless.
+    #[must_use]
+    pub fn open_breaker(&self, now: Moment) -> Option<Reason> {
+        self.record.limiter.open_breaker(now)
+    }
+
+    /// When calls are allowed again, where WeChat's last answer makes trying again useless now.
+    #[must_use]
+    pub fn breaker_until(&self, now: Moment) -> Option<SystemTime> {
+        self.record.limiter.open_until(now)
+    }
+
+    /// How long an account's balance lasts if it goes on falling as it did since the start. Unit: days; `None`: not
+    /// known yet (see [`Burn::days_left`]).
+    #[must_use]
+    pub fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
+        self.record.burn().days_left(account, now)
+    }
+
+    /// The time over which [`Self::days_left`] has looked on.
+    #[must_use]
+    pub fn burn_observed_for(&self, now: Moment) -> Duration {
+        self.record.burn().observed_for(now)
+    }
+
+    /// When the token in use ends, where known.
+    #[must_use]
+    pub fn token_expiry(&self) -> Option<SystemTime> {
+        self.tokens.expiry()
+    }
+
+    /// The host that calls go to now.
+    #[must_use]
+    pub fn api_host(&self) -> &str {
+        self.client.current_host()
+    }
+
+    /// Grows with every number that only a fetch changes.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.record.revision.load(Ordering::Acquire)
+    }
+
+    /// What the account list is read through.
+    #[must_use]
+    pub fn list_endpoint(&self) -> Endpoint {
+        match self.config.cloud_function {
+            None => Endpoint::AccountGetall,
+            Some(_) => Endpoint::InvokeCloudFunction,
+        }
+    }
+
+    fn budget(&self) -> Budget {
+        budget(&self.config)
+    }
+
+    /// Drops what can hold personal data, unless the operator asked for it.
+    fn forget_remarks(&self, list: &mut AccountList) {
+        for account in &mut list.accounts {
+            if !self.config.remark_wrong_msg {
+                account.remark_wrong_msg = Box::default();
+            }
+            if !self.config.remark_content {
+                account.remark_content = Box::default();
+            }
+        }
+    }
+
+    /// Keeps the limiter's state in the store, with so many calls counted as sent beforehand.
+    async fn save_progress(self: &Arc<Self>, reserved: u64) {
+        let app = Arc::clone(self);
+        let progress = move || SavedProgress {
+            limiter: app.record.limiter.save(reserved, Moment::now()),
+            last_fetch: app.last_fetch(),
+        };
+        self.store.save_progress(&self.config.appid, progress).await;
+    }
+}
+
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.config.appid)
+    }
+}
+
+impl Record {
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        // Every change under the lock is complete in itself, so a panic elsewhere leaves nothing half done.
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn burn(&self) -> MutexGuard<'_, Burn> {
+        // As above: a half observed reading is a rate a little too low.
+        self.burn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets pages made before be known as old.
+    fn touch(&self) {
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn budget(config: &AppConfig) -> Budget {
+    Budget {
+        min_interval: config.min_interval,
+        daily_limit: config.daily_limit,
+    }
+}
+
+/// From a fast reply to the scrape timeout that Prometheus allows by default. Unit: seconds.
+const FETCH_DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+fn fetch_duration_histogram() -> prometheus::Histogram {
+    // The name and the appid are the page's business (`exposition::family`); this one only counts.
+    let options = prometheus::HistogramOpts::new("fetch_duration_seconds", "seconds per fetch")
+        .buckets(FETCH_DURATION_BUCKETS.to_vec());
+    prometheus::Histogram::with_opts(options)
+        .expect("a constant name and sorted buckets make a valid histogram")
+}

@@ -1,0 +1,249 @@
+//! One Prometheus scrape: a reading of every app, or the reason why there is none, before the deadline.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::app::{App, Begun, Couriers, Ended, Fetch, Shared, Source, Tasks};
+use crate::config::{AppConfig, Config, ScrapeConfig};
+use crate::moment::Moment;
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::token::TokenSources;
+use crate::wechat::{Client, ClientError, ClientOptions};
+
+/// All apps. Its configuration can be replaced while scrapes are under way.
+#[derive(Debug)]
+pub struct Collector {
+    apps: ArcSwap<Apps>,
+    shared: Shared,
+    tokens: TokenSources,
+}
+
+/// The apps of one configuration.
+#[derive(Debug)]
+pub struct Apps {
+    list: Vec<Arc<App>>,
+    by_appid: HashMap<String, usize>,
+    scrape: ScrapeConfig,
+}
+
+/// What one scrape found.
+#[derive(Debug)]
+pub struct Scrape {
+    /// One for each app asked for, in the configuration's order.
+    pub readings: Vec<AppReading>,
+    /// When it was answered.
+    pub now: Moment,
+}
+
+/// What one scrape found of one app.
+#[derive(Debug)]
+pub struct AppReading {
+    /// The app.
+    pub app: Arc<App>,
+    /// The accounts; `None` where there is no reading, or only one too old to serve.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// Whether the latest try to fetch succeeded, and in time for this scrape.
+    pub up: bool,
+    /// How the scrape was served.
+    pub source: Source,
+}
+
+impl Collector {
+    /// A collector for a configuration.
+    ///
+    /// # Errors
+    /// When a client for WeChat can't be made.
+    pub fn new(config: &Config, store: Store) -> Result<Self, ClientError> {
+        let shared = Shared {
+            permits: Arc::new(Semaphore::new(config.wechat.max_concurrency)),
+            couriers: Arc::new(Couriers::default()),
+            store: Arc::new(store),
+            tasks: Arc::new(Tasks::default()),
+        };
+        let tokens = TokenSources::default();
+        let apps = Apps::new(config, &tokens, &shared, None)?;
+        Ok(Self {
+            apps: ArcSwap::from_pointee(apps),
+            shared,
+            tokens,
+        })
+    }
+
+    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and readings;
+    /// fetches under way go on.
+    ///
+    /// # Errors
+    /// When a client for WeChat can't be made; the old configuration stays.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ClientError> {
+        let old = self.apps.load();
+        let new = Apps::new(config, &self.tokens, &self.shared, Some(&old))?;
+        self.apps.store(Arc::new(new));
+        Ok(())
+    }
+
+    /// The apps of the configuration in force.
+    #[must_use]
+    pub fn apps(&self) -> Arc<Apps> {
+        self.apps.load_full()
+    }
+
+    /// The couriers' names.
+    #[must_use]
+    pub fn couriers(&self) -> &Couriers {
+        &self.shared.couriers
+    }
+
+    /// Where limits and snapshots survive.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// Waits until no fetch is at work, so that no fresh token is thrown away and all state is kept, but not beyond
+    /// the deadline.
+    pub async fn drain(&self, deadline: Instant) {
+        self.shared.tasks.ended_by(deadline).await;
+    }
+}
+
+/// Reads every app: joins the fetch under way, else starts one where the limiter grants it, else takes the last
+/// snapshot. Never fails and never outlasts the deadline.
+pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Scrape {
+    let began = Moment::now();
+    let mut steps: Vec<Step> = apps.iter().map(|app| Step::begin(app, began)).collect();
+    for step in &mut steps {
+        // One after the other is as fast as all at once: the fetches run in tasks of their own.
+        step.wait(deadline).await;
+    }
+    let now = Moment::now();
+    let readings = steps
+        .into_iter()
+        .map(|step| step.read(max_stale, now))
+        .collect();
+    Scrape { readings, now }
+}
+
+/// One app in the course of one scrape.
+struct Step<'a> {
+    app: &'a Arc<App>,
+    fetch: Option<Fetch>,
+    /// How the scrape is served where there is something to serve.
+    source: Source,
+    late: bool,
+}
+
+impl<'a> Step<'a> {
+    fn begin(app: &'a Arc<App>, now: Moment) -> Self {
+        let (fetch, source) = match app.begin(now) {
+            Begun::Started(fetch) => (Some(fetch), Source::Fetched),
+            Begun::Joined(fetch) => (Some(fetch), Source::Joined),
+            Begun::KeptBack => (None, Source::Snapshot),
+        };
+        Self {
+            app,
+            fetch,
+            source,
+            late: false,
+        }
+    }
+
+    async fn wait(&mut self, deadline: Instant) {
+        if let Some(fetch) = &mut self.fetch {
+            match fetch.ended_by(deadline).await {
+                Some(Ended::Published) => {}
+                Some(Ended::Failed) => self.source = Source::Snapshot,
+                None => {
+                    fetch.give_up(self.app);
+                    self.source = Source::Snapshot;
+                    self.late = true;
+                }
+            }
+        }
+    }
+
+    fn read(self, max_stale: Duration, now: Moment) -> AppReading {
+        let snapshot = self.app.snapshot(max_stale, now);
+        let up = !self.late && self.app.last_fetch_succeeded();
+        let source = match snapshot {
+            Some(_) => self.source,
+            None => Source::None,
+        };
+        self.app.counters().count_scrape(source);
+        AppReading {
+            app: Arc::clone(self.app),
+            snapshot,
+            up,
+            source,
+        }
+    }
+}
+
+impl Apps {
+    fn new(
+        config: &Config,
+        tokens: &TokenSources,
+        shared: &Shared,
+        old: Option<&Self>,
+    ) -> Result<Self, ClientError> {
+        let mut clients: HashMap<&[String], Arc<Client>> = HashMap::new();
+        let mut list = Vec::with_capacity(config.apps.len());
+        for (app, source) in config.apps.iter().zip(tokens.for_apps(&config.apps)) {
+            let client = match clients.get(app.api_urls.as_slice()) {
+                Some(client) => Arc::clone(client),
+                None => {
+                    let client = Arc::new(Client::new(client_options(config, app))?);
+                    clients.insert(&app.api_urls, Arc::clone(&client));
+                    client
+                }
+            };
+            let old = old.and_then(|old| old.find(&app.appid));
+            list.push(Arc::new(match old {
+                Some(old) => old.reconfigured(app.clone(), client, source, shared),
+                None => App::new(app.clone(), client, source, shared),
+            }));
+        }
+        let by_appid = list
+            .iter()
+            .enumerate()
+            .map(|(index, app): (usize, &Arc<App>)| (app.config.appid.clone(), index))
+            .collect();
+        Ok(Self {
+            list,
+            by_appid,
+            scrape: config.scrape,
+        })
+    }
+
+    /// The apps in the configuration's order.
+    #[must_use]
+    pub fn list(&self) -> &[Arc<App>] {
+        &self.list
+    }
+
+    /// The app of that appid.
+    #[must_use]
+    pub fn find(&self, appid: &str) -> Option<&Arc<App>> {
+        self.by_appid.get(appid).map(|index| &self.list[*index])
+    }
+
+    /// How scrapes are answered under this configuration.
+    #[must_use]
+    pub fn scrape_config(&self) -> ScrapeConfig {
+        self.scrape
+    }
+}
+
+fn client_options(config: &Config, app: &AppConfig) -> ClientOptions {
+    ClientOptions {
+        api_urls: app.api_urls.clone(),
+        timeout: config.wechat.timeout,
+        list_limits: config.wechat.list_limits,
+        proxy_from_env: config.wechat.proxy_from_env,
+    }
+}
