@@ -1,0 +1,134 @@
+//! Whole pages: what they hold, in each format, and when their parts are made anew.
+
+mod golden;
+mod parts;
+mod reading;
+mod same;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
+
+use super::*;
+use crate::app::Source;
+use crate::collector::{AppReading, Collector, Scrape};
+use crate::config::{
+    AppConfig, Config, Credential, ListenAddress, ScrapeConfig, WebConfig, WechatConfig,
+};
+use crate::moment::Moment;
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::wechat::{Account, AccountList, ListLimits, ServiceType};
+
+const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+
+pub(super) fn app(appid: &str, name: &str) -> AppConfig {
+    AppConfig {
+        appid: appid.to_owned(),
+        name: name.to_owned(),
+        credential: Credential::None { from_appid: None },
+        api_urls: vec!["http://127.0.0.1:9".to_owned()],
+        min_interval: Duration::from_secs(60),
+        daily_limit: Some(2000),
+        cloud_function: None,
+        remark_wrong_msg: false,
+        remark_content: false,
+        live_quota: None,
+        api_quota: false,
+        refresh_couriers: false,
+    }
+}
+
+fn config(apps: Vec<AppConfig>) -> Config {
+    Config {
+        apps,
+        scrape: ScrapeConfig {
+            timeout: Duration::from_secs(10),
+            timeout_offset: Duration::from_millis(500),
+            max_stale: Duration::from_secs(900),
+        },
+        wechat: WechatConfig {
+            timeout: Duration::from_secs(5),
+            max_concurrency: 1,
+            list_limits: ListLimits::default(),
+            proxy_from_env: false,
+        },
+        state_dir: None,
+        shared_state: None,
+        web: WebConfig {
+            listen_addresses: vec![ListenAddress::AnyAddress(0)],
+            systemd_socket: false,
+            telemetry_path: "/metrics".to_owned(),
+            config_file: None,
+            enable_lifecycle: false,
+            max_requests: None,
+        },
+    }
+}
+
+/// A collector that is never asked to fetch.
+pub(super) fn collector(apps: Vec<AppConfig>) -> Arc<Collector> {
+    let store = Store::open(None, ListLimits::default()).unwrap();
+    Arc::new(Collector::new(&config(apps), store).unwrap())
+}
+
+/// 2026-11-24 04:00 UTC.
+fn noon() -> Moment {
+    Moment {
+        wall: UNIX_EPOCH + Duration::from_secs(1_795_492_800),
+        monotonic: Instant::now(),
+    }
+}
+
+pub(super) fn snapshot(accounts: Vec<Account>) -> Arc<Snapshot> {
+    let list = AccountList {
+        accounts,
+        ..AccountList::default()
+    };
+    Arc::new(Snapshot::fetched_now(list, noon()))
+}
+
+fn account(biz_id: &str, delivery_id: &str, quota: f64) -> Account {
+    Account {
+        biz_id: biz_id.into(),
+        delivery_id: delivery_id.into(),
+        status_code: Some(0),
+        quota_num: Some(quota),
+        ..Account::default()
+    }
+}
+
+/// A scrape that found these snapshots of the collector's apps, in order.
+pub(super) fn scrape(collector: &Collector, snapshots: &[Option<Arc<Snapshot>>]) -> Scrape {
+    let readings = collector
+        .apps()
+        .list()
+        .iter()
+        .zip(snapshots)
+        .map(|(app, snapshot)| AppReading {
+            app: Arc::clone(app),
+            snapshot: snapshot.clone(),
+            up: snapshot.is_some(),
+            source: snapshot.as_ref().map_or(Source::None, |_| Source::Snapshot),
+        })
+        .collect();
+    Scrape {
+        readings,
+        now: noon(),
+    }
+}
+
+fn form(accept: &'static str, accept_encoding: &'static str) -> Form {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accept_encoding));
+    Form::negotiate(&headers)
+}
+
+fn text(page: &Page) -> String {
+    String::from_utf8(page.body.concat()).unwrap()
+}
