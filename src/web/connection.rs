@@ -1,0 +1,309 @@
+//! One connection: TLS, HTTP/1 or HTTP/2, and the limits that keep a client from holding it for nothing.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::listen::Accepted;
+use super::pace::{Pace, Paced, Ticks, Waiting};
+use super::reply::Reply;
+use super::routes::Routes;
+use super::streams::Streams;
+
+/// A request's head, its line included; more is answered with 431. Browsers and scrapers send less than 2 KiB.
+const MAX_HEAD: usize = 16 << 10;
+
+/// Requests at one time on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 64;
+
+/// What a client may hold, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Connections open at one time; more wait in the system's queue. Half of the 1024 file descriptors that a process
+    /// often gets, so that there are some left for WeChat and for files.
+    pub(super) connections: u32,
+    /// How often a connection is looked at; the other times are counted in it.
+    pub(super) tick: Duration,
+    /// For the TLS handshake.
+    pub(super) handshake: Duration,
+    /// For the rest of a request's head, once it has begun.
+    pub(super) head: Duration,
+    /// Between requests. Beyond the scrape intervals that people use, so that a scraper can keep its connection.
+    pub(super) idle: Duration,
+    /// For the client to take what is ready for it.
+    pub(super) taking: Duration,
+    /// After which an HTTP/2 connection is asked to end; scrapers open another without a gap.
+    pub(super) http2_age: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            tick: Duration::from_secs(2),
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(330),
+            taking: Duration::from_secs(60),
+            http2_age: Duration::from_secs(3600),
+        }
+    }
+}
+
+impl Limits {
+    fn ticks(self, time: Duration) -> u32 {
+        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos().max(1));
+        u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// Whether the server goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It does.
+    Serving,
+    /// It stops: requests under way are answered, no more are taken.
+    Finishing,
+    /// It has stopped.
+    Ended,
+}
+
+/// What a connection needs to be answered.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) routes: Arc<Routes>,
+    pub(super) limits: Limits,
+    /// One permit for each open connection.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) stage: watch::Receiver<Stage>,
+}
+
+/// What is to become of a connection at a tick.
+enum Verdict {
+    Stay,
+    /// After the requests under way.
+    End,
+    /// At once.
+    Cut,
+}
+
+impl Door {
+    /// Answers one connection until it ends.
+    pub(super) async fn serve(self: Arc<Self>, accepted: Accepted, _place: OwnedSemaphorePermit) {
+        match accepted {
+            Accepted::Tcp(stream) => {
+                let local = stream.local_addr().ok();
+                self.greet(stream, local).await;
+            }
+            Accepted::Unix(stream) => self.greet(stream, None).await,
+        }
+    }
+
+    async fn greet<I>(&self, stream: I, local: Option<SocketAddr>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let config = match self.routes.gate.tls() {
+            None => return self.http1(stream, local).await,
+            Some(Ok(config)) => config,
+            // As with exporter-toolkit, the handshake fails as long as the configuration is bad.
+            Some(Err(_)) => return,
+        };
+        let handshake = TlsAcceptor::from(config).accept(stream);
+        let mut stage = self.stage.clone();
+        let stream = tokio::select! {
+            biased;
+            stream = tokio::time::timeout(self.limits.handshake, handshake) => stream,
+            () = left(&mut stage, Stage::Serving) => return,
+        };
+        match stream {
+            Ok(Ok(stream)) => {
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    self.http2(stream, local).await;
+                } else {
+                    self.http1(stream, local).await;
+                }
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        }
+    }
+
+    async fn http1<I>(&self, stream: I, local: Option<SocketAddr>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pace = Arc::new(Pace::default());
+        let io = TokioIo::new(Paced {
+            io: stream,
+            pace: Arc::clone(&pace),
+        });
+        let service = service_fn(|request: Request<Incoming>| {
+            pace.request();
+            let pace = Arc::clone(&pace);
+            let routes = Arc::clone(&self.routes);
+            async move {
+                let reply = answer(&routes, request, local).await;
+                pace.answered();
+                Ok::<Reply, Infallible>(reply)
+            }
+        });
+        let connection = http1::Builder::new()
+            .max_header_size(MAX_HEAD)
+            .serve_connection(io, service);
+
+        let mut ticks = Ticks::default();
+        let verdict = || {
+            let (waiting, lasted) = ticks.tick(&pace);
+            let (limit, verdict) = match waiting {
+                Waiting::Answer => return Verdict::Stay,
+                // An idle connection is kept until somebody else needs its place.
+                Waiting::Idle if self.is_full() => (self.limits.head, Verdict::End),
+                Waiting::Idle => (self.limits.idle, Verdict::End),
+                Waiting::Head => (self.limits.head, Verdict::Cut),
+                Waiting::Taking => (self.limits.taking, Verdict::Cut),
+            };
+            if lasted >= self.limits.ticks(limit) {
+                verdict
+            } else {
+                Verdict::Stay
+            }
+        };
+        let ended = self.until_end(connection, verdict).await;
+        if let Some(Err(error)) = ended {
+            self.log(&error);
+        }
+    }
+
+    async fn http2<I>(&self, stream: I, local: Option<SocketAddr>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let streams = Arc::new(Streams::default());
+        let service = service_fn(|request: Request<Incoming>| {
+            let stream = streams.begin();
+            let routes = Arc::clone(&self.routes);
+            async move {
+                let mut reply = answer(&routes, request, local).await;
+                stream.sending();
+                reply.body_mut().stream = Some(stream);
+                Ok::<Reply, Infallible>(reply)
+            }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(stream), service);
+
+        let verdict = || {
+            let look = streams.tick();
+            let idle = if self.is_full() {
+                self.limits.head
+            } else {
+                self.limits.idle
+            };
+            let old = self.limits.ticks(self.limits.http2_age);
+            let taking = self.limits.ticks(self.limits.taking);
+            if look.stuck >= taking || look.age >= old.saturating_add(taking) {
+                Verdict::Cut
+            } else if look.idle >= self.limits.ticks(idle) || look.age >= old {
+                Verdict::End
+            } else {
+                Verdict::Stay
+            }
+        };
+        let ended = self.until_end(connection, verdict).await;
+        if let Some(Err(error)) = ended {
+            self.log(&error);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
+    /// Drives a connection; `None`: it was cut.
+    async fn until_end<C: GracefulConnection>(
+        &self,
+        connection: C,
+        mut verdict: impl FnMut() -> Verdict,
+    ) -> Option<Result<(), C::Error>> {
+        let mut connection = pin!(connection);
+        let mut stage = self.stage.clone();
+        let mut known = Stage::Serving;
+        let mut tick = tokio::time::interval_at(
+            tokio::time::Instant::now() + self.limits.tick,
+            self.limits.tick,
+        );
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Whether its end has been asked for already; a client that ignores that is cut later.
+        let mut ending = 0;
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => return Some(result),
+                () = left(&mut stage, known) => {
+                    known = *stage.borrow();
+                    if known == Stage::Ended || stage.has_changed().is_err() {
+                        return None;
+                    }
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = tick.tick() => match verdict() {
+                    Verdict::Stay => {}
+                    Verdict::End if ending == 0 => {
+                        ending = 1;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Verdict::End => {
+                        ending += 1;
+                        if ending > self.limits.ticks(self.limits.taking) {
+                            return None;
+                        }
+                    }
+                    Verdict::Cut => return None,
+                },
+            }
+        }
+    }
+
+    fn log(&self, error: &(dyn Error + 'static)) {
+        let hyper = error.downcast_ref::<hyper::Error>();
+        if hyper.is_some_and(hyper::Error::is_parse_too_large) {
+            self.routes.count_unrouted(431);
+        } else if hyper.is_some_and(hyper::Error::is_parse) {
+            self.routes.count_unrouted(400);
+        }
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+/// Waits until the stage is another one than `known`; a server that is gone counts as that.
+async fn left(stage: &mut watch::Receiver<Stage>, known: Stage) {
+    // An error means that the sender is gone.
+    let _ = stage.wait_for(|stage| *stage != known).await;
+}
+
+/// Bodies are never read: the request is dropped before its answer is made, and hyper closes what it can't skip.
+async fn answer(
+    routes: &Routes,
+    request: Request<Incoming>,
+    local: Option<SocketAddr>,
+) -> Response<super::reply::Parts> {
+    let (head, body) = request.into_parts();
+    drop(body);
+    routes.answer(&head, local).await
+}

@@ -1,0 +1,90 @@
+//! The time by which a scrape must be answered.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+
+use crate::config::ScrapeConfig;
+
+/// What Prometheus tells of its own timeout, in seconds.
+const SCRAPE_TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// How long a scrape with these headers may take.
+///
+/// The header is whatever a client sends. One that is no positive number of seconds (`NaN`, `-1`, empty) says
+/// nothing; one beyond our own limit changes nothing. A timeout too short for the offset leaves half of itself.
+#[must_use]
+pub fn time_allowed(headers: &HeaderMap, scrape: ScrapeConfig) -> Duration {
+    let Some(theirs) = headers
+        .get(SCRAPE_TIMEOUT_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.trim().parse::<f64>().ok())
+        .filter(|seconds| *seconds > 0.0)
+    else {
+        return scrape.timeout;
+    };
+    // Infinity and 1e300 are no Duration; they allow more than we do anyway.
+    let theirs = Duration::try_from_secs_f64(theirs).unwrap_or(Duration::MAX);
+    let less_offset = theirs
+        .checked_sub(scrape.timeout_offset)
+        .filter(|left| !left.is_zero())
+        .unwrap_or(theirs / 2);
+    less_offset.min(scrape.timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SCRAPE: ScrapeConfig = ScrapeConfig {
+        timeout: Duration::from_secs(10),
+        timeout_offset: Duration::from_millis(500),
+        max_stale: Duration::from_secs(900),
+    };
+
+    fn allowed(header: &[u8]) -> Duration {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            SCRAPE_TIMEOUT_HEADER,
+            HeaderValue::from_bytes(header).unwrap(),
+        );
+        time_allowed(&headers, SCRAPE)
+    }
+
+    #[test]
+    fn answer_comes_before_prometheus_gives_up() {
+        assert_eq!(allowed(b"3"), Duration::from_millis(2500));
+        assert_eq!(allowed(b"0.75"), Duration::from_millis(250));
+        assert_eq!(allowed(b"0.4"), Duration::from_millis(200));
+        assert_eq!(allowed(b"0.5"), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn own_limit_holds_however_long_prometheus_would_wait() {
+        for header in ["60", "1e300", "inf", "+Infinity", "1e19"] {
+            assert_eq!(allowed(header.as_bytes()), SCRAPE.timeout, "{header}");
+        }
+        assert_eq!(time_allowed(&HeaderMap::new(), SCRAPE), SCRAPE.timeout);
+    }
+
+    #[test]
+    fn header_that_is_no_positive_number_says_nothing() {
+        for header in [
+            "", "NaN", "-1", "-inf", "0", "-0", "ten", "1s", "0x10", "１０",
+        ] {
+            assert_eq!(allowed(header.as_bytes()), SCRAPE.timeout, "{header}");
+        }
+        assert_eq!(allowed(b"\xff\xfe"), SCRAPE.timeout);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_allows_more_than_our_own_limit_or_nothing(header in "[ -~]{0,20}") {
+            let allowed = allowed(header.as_bytes());
+            prop_assert!(allowed <= SCRAPE.timeout);
+        }
+    }
+}

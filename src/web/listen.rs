@@ -1,0 +1,310 @@
+//! Listening sockets: TCP, Unix, and those that systemd opened.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use listenfd::ListenFd;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::config::{ListenAddress, WebConfig};
+
+use super::ServerError;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        /// Removed with the socket; `None`: it isn't ours to remove.
+        _file: Option<SocketFile>,
+    },
+}
+
+/// A connection that somebody opened.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // An answer is written in one go; there is nothing to wait for. A socket that refuses is still good.
+                let _ = stream.set_nodelay(true);
+                Ok(Accepted::Tcp(stream))
+            }
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted::Unix(stream))
+            }
+        }
+    }
+
+    /// `None`: a Unix socket.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix { .. } => None,
+        }
+    }
+}
+
+/// Opens what the configuration asks for.
+pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerError> {
+    if config.systemd_socket {
+        return from_systemd().map_err(|source| ServerError::Listen {
+            address: "the sockets of systemd".to_owned(),
+            source,
+        });
+    }
+    let mut listeners = Vec::new();
+    for address in &config.listen_addresses {
+        let opened = match address {
+            ListenAddress::AnyAddress(port) => any_address(*port).await,
+            ListenAddress::Socket(address) => bind(*address).await.map(|listener| vec![listener]),
+            ListenAddress::Name(name, port) => by_name(name, *port).await,
+            ListenAddress::Unix(path) => unix(path).await.map(|listener| vec![listener]),
+        };
+        listeners.extend(opened.map_err(|source| ServerError::Listen {
+            address: written(address),
+            source,
+        })?);
+    }
+    Ok(listeners)
+}
+
+/// The address as it is written on the command line.
+fn written(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::AnyAddress(port) => format!(":{port}"),
+        ListenAddress::Socket(address) => address.to_string(),
+        ListenAddress::Name(name, port) => format!("{name}:{port}"),
+        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+async fn bind(address: SocketAddr) -> io::Result<Listener> {
+    TcpListener::bind(address).await.map(Listener::Tcp)
+}
+
+/// IPv6 and IPv4, or IPv4 alone where the machine has no IPv6.
+async fn any_address(port: u16) -> io::Result<Vec<Listener>> {
+    let v6 = match bind((Ipv6Addr::UNSPECIFIED, port).into()).await {
+        Ok(listener) => listener,
+        Err(error) if is_no_such_family(&error) => {
+            return Ok(vec![bind((Ipv4Addr::UNSPECIFIED, port).into()).await?]);
+        }
+        Err(error) => return Err(error),
+    };
+    let port = v6.local_address().map_or(port, |address| address.port());
+    let mut listeners = vec![v6];
+    match bind((Ipv4Addr::UNSPECIFIED, port).into()).await {
+        // With net.ipv6.bindv6only=1 the first socket leaves IPv4 to this one.
+        Ok(v4) => listeners.push(v4),
+        // Else the first one takes both. It could not have been opened if another program had IPv4's.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+        Err(error) if is_no_such_family(&error) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(listeners)
+}
+
+fn is_no_such_family(error: &io::Error) -> bool {
+    /// `EAFNOSUPPORT`: IPv6 is not in the kernel.
+    const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
+    // `disable_ipv6=1` leaves the family, but no address in it.
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+}
+
+/// Every address of that name which this machine has.
+async fn by_name(name: &str, port: u16) -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    let mut failure = None;
+    let mut tried = Vec::new();
+    for address in tokio::net::lookup_host((name, port)).await? {
+        if tried.contains(&address) {
+            continue;
+        }
+        tried.push(address);
+        match bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            // A name often has an IPv6 address that the machine has not.
+            Err(error) if is_no_such_family(&error) => failure = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match failure {
+        Some(error) if listeners.is_empty() => Err(error),
+        None if listeners.is_empty() => Err(io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            "the name has no address",
+        )),
+        _ => Ok(listeners),
+    }
+}
+
+/// A Unix socket. The file of one that nobody answers any more is replaced; any other file is left alone.
+async fn unix(path: &Path) -> io::Result<Listener> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file of that name which is no socket",
+            ));
+        }
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)?;
+            }
+            Err(error) => return Err(error),
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another program answers there",
+                ));
+            }
+        },
+    }
+    let listener = UnixListener::bind(path)?;
+    Ok(Listener::Unix {
+        _file: Some(SocketFile::of(path)?),
+        listener,
+    })
+}
+
+/// A socket's file, removed with it.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            id: Self::id(path)?,
+            path: path.to_owned(),
+        })
+    }
+
+    fn id(path: &Path) -> io::Result<(u64, u64)> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A successor may have put its own file there already.
+        if Self::id(&self.path).is_ok_and(|id| id == self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn from_systemd() -> io::Result<Vec<Listener>> {
+    let mut passed = ListenFd::from_env();
+    let mut listeners = Vec::with_capacity(passed.len());
+    for index in 0..passed.len() {
+        if let Ok(Some(listener)) = passed.take_tcp_listener(index) {
+            listener.set_nonblocking(true)?;
+            listeners.push(Listener::Tcp(TcpListener::from_std(listener)?));
+        } else if let Some(listener) = passed.take_unix_listener(index)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(Listener::Unix {
+                listener: UnixListener::from_std(listener)?,
+                _file: None,
+            });
+        }
+    }
+    if listeners.is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "systemd passed none; is there a .socket unit for this service?",
+        ));
+    }
+    Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn open_one(address: ListenAddress) -> Result<Vec<Listener>, ServerError> {
+        open(&WebConfig {
+            listen_addresses: vec![address],
+            systemd_socket: false,
+            telemetry_path: "/metrics".to_owned(),
+            config_file: None,
+            enable_lifecycle: false,
+            max_requests: None,
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn any_address_takes_ipv4_and_where_there_is_ipv6_that_too() {
+        let listeners = open_one(ListenAddress::AnyAddress(0)).await.unwrap();
+        let address = listeners[0].local_address().unwrap();
+        let port = address.port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        if address.is_ipv6() && TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port))
+                .await
+                .unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn port_in_use_is_an_error_that_names_the_address() {
+        let taken = open_one(ListenAddress::AnyAddress(0)).await.unwrap();
+        let port = taken[0].local_address().unwrap().port();
+        let error = open_one(ListenAddress::AnyAddress(port)).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot listen on :{port}"));
+    }
+
+    #[tokio::test]
+    async fn name_is_resolved() {
+        let listeners = open_one(ListenAddress::Name("localhost".to_owned(), 0))
+            .await
+            .unwrap();
+        let address = listeners[0].local_address().unwrap();
+        assert!(address.ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn unix_socket_replaces_only_a_dead_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("exporter.sock");
+        let address = ListenAddress::Unix(path.clone());
+
+        // A socket whose owner is gone leaves its file behind.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let listeners = open_one(address.clone()).await.unwrap();
+        UnixStream::connect(&path).await.unwrap();
+
+        assert!(
+            open_one(address.clone()).await.is_err(),
+            "one that answers stays"
+        );
+        drop(listeners);
+        assert!(!path.exists(), "the file goes with the socket");
+
+        fs::write(&path, "precious").unwrap();
+        assert!(open_one(address).await.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a query asks for.
+
+use std::borrow::Cow;
+
+use form_urlencoded::parse;
+
+/// Parameters of `/metrics` and `/probe`; unknown ones are let be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Query<'a> {
+    /// `appid`
+    pub(super) appids: Vec<Cow<'a, str>>,
+    /// `target`
+    pub(super) targets: Vec<Cow<'a, str>>,
+    /// `name[]`: metrics by name.
+    pub(super) names: Vec<String>,
+}
+
+impl<'a> Query<'a> {
+    pub(super) fn read(query: Option<&'a str>) -> Self {
+        let mut read = Self::default();
+        // No query, as with most scrapes, allocates nothing.
+        for (key, value) in parse(query.unwrap_or_default().as_bytes()) {
+            match key.as_ref() {
+                "appid" => read.appids.push(value),
+                "target" => read.targets.push(value),
+                "name[]" => read.names.push(value.into_owned()),
+                _ => {}
+            }
+        }
+        read
+    }
+}
+
+/// What somebody sent, fit to be shown to them in one line.
+pub(super) fn shown(text: &str) -> String {
+    /// Longer than any appid.
+    const MAX: usize = 80;
+    match text.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn parameters_are_decoded_and_may_be_repeated() {
+        let read = Query::read(Some(
+            "appid=wx1&x=y&appid=wx%32&name%5B%5D=up&name[]=a+b&target=",
+        ));
+        assert_eq!(read.appids, ["wx1", "wx2"]);
+        assert_eq!(read.names, ["up", "a b"]);
+        assert_eq!(read.targets, [""]);
+        assert_eq!(Query::read(None), Query::default());
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics(query in ".{0,200}") {
+            for appid in Query::read(Some(&query)).appids {
+                prop_assert!(!shown(&appid).contains('\n'));
+            }
+        }
+    }
+}

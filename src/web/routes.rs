@@ -1,0 +1,322 @@
+//! The routes. Their table is in the documentation of [`super`].
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hyper::header::{
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderName,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use hyper::http::request;
+use hyper::{Method, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::collector::{self, Apps};
+use crate::exposition::{Form, Handler, Scope};
+use crate::moment::Moment;
+
+use super::gate::{Gate, Refusal};
+use super::query::{Query, shown};
+use super::reply::{Reply, line, method_not_allowed, reply, without_body};
+use super::status::{self, Language};
+use super::{Site, deadline, sd};
+
+/// Go with the status page, beside its own policy: no browser guesses its type, frames it, tells where it came from or
+/// keeps it.
+const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("deny")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (VARY, HeaderValue::from_static("Accept-Language")),
+];
+
+/// Answers requests.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) site: Arc<Site>,
+    pub(super) gate: Gate,
+    /// `None`: no limit.
+    requests: Option<Arc<Semaphore>>,
+}
+
+impl Routes {
+    pub(super) fn new(site: Arc<Site>, gate: Gate) -> Self {
+        let limit = site.config.max_requests;
+        Self {
+            requests: limit
+                .map(|limit| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)))),
+            site,
+            gate,
+        }
+    }
+
+    /// Answers one request. `local`: our address of the connection.
+    pub(super) async fn answer(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
+        let handler = self.handler(head.uri.path());
+        let made = AssertUnwindSafe(self.admitted(handler, head, local)).catch_unwind();
+        let mut reply = made.await.unwrap_or_else(|panic| after(panic.as_ref()));
+        if head.method == Method::HEAD {
+            reply = without_body(reply);
+        }
+        self.site
+            .exposition
+            .exporter()
+            .count_http_request(handler, reply.status().as_u16());
+        reply
+    }
+
+    /// Counts a request that was too broken to be routed.
+    pub(super) fn count_unrouted(&self, code: u16) {
+        self.site
+            .exposition
+            .exporter()
+            .count_http_request(Handler::Other, code);
+    }
+
+    fn handler(&self, path: &str) -> Handler {
+        // First, because an operator may want the metrics at `/`.
+        if path == self.site.config.telemetry_path {
+            return Handler::Metrics;
+        }
+        match path {
+            "/" => Handler::Status,
+            "/probe" => Handler::Probe,
+            "/sd" => Handler::Sd,
+            "/-/healthy" => Handler::Healthy,
+            "/-/ready" => Handler::Ready,
+            "/-/reload" => Handler::Reload,
+            _ => Handler::Other,
+        }
+    }
+
+    async fn admitted(
+        &self,
+        handler: Handler,
+        head: &request::Parts,
+        local: Option<SocketAddr>,
+    ) -> Reply {
+        let (rules, admitted) = self.gate.admit(&head.headers).await;
+        let mut reply = match admitted {
+            Ok(()) => self.routed(handler, head, local).await,
+            Err(refusal) => refused(refusal),
+        };
+        if let Some(rules) = rules {
+            // What the operator wrote wins over what a page brings along.
+            for (name, value) in &rules.headers {
+                reply.headers_mut().insert(name, value.clone());
+            }
+        }
+        reply
+    }
+
+    async fn routed(
+        &self,
+        handler: Handler,
+        head: &request::Parts,
+        local: Option<SocketAddr>,
+    ) -> Reply {
+        let method = &head.method;
+        match handler {
+            Handler::Other => return line(StatusCode::NOT_FOUND, "there is nothing here\n"),
+            Handler::Reload if method != Method::POST && method != Method::PUT => {
+                return method_not_allowed("POST, PUT");
+            }
+            Handler::Reload => return self.reload().await,
+            _ if method != Method::GET && method != Method::HEAD => {
+                return method_not_allowed("GET, HEAD");
+            }
+            // A machine that is busy with scrapes is healthy all the same.
+            Handler::Healthy => return line(StatusCode::OK, "healthy\n"),
+            Handler::Ready => return line(StatusCode::OK, "ready\n"),
+            Handler::Metrics | Handler::Probe | Handler::Sd | Handler::Status => {}
+        }
+        let Ok(permit) = self.permit() else {
+            return busy("too many requests at one time; see --web.max-requests\n");
+        };
+        let mut reply = match handler {
+            Handler::Metrics => self.metrics(head).await,
+            Handler::Probe => self.probe(head).await,
+            Handler::Sd => self.sd(head, local),
+            _ => self.status(head),
+        };
+        reply.body_mut().permit = permit;
+        reply
+    }
+
+    /// A place among `--web.max-requests`.
+    fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, tokio::sync::TryAcquireError> {
+        self.requests
+            .as_ref()
+            .map(|requests| Arc::clone(requests).try_acquire_owned())
+            .transpose()
+    }
+
+    async fn metrics(&self, head: &request::Parts) -> Reply {
+        let query = Query::read(head.uri.query());
+        let apps = self.site.collector.apps();
+        if query.appids.is_empty() {
+            return self
+                .scrape(head, &apps, apps.list(), Scope::Everything, &query.names)
+                .await;
+        }
+        for appid in &query.appids {
+            if apps.find(appid).is_none() {
+                return unknown_app("appid", appid);
+            }
+        }
+        let appids: HashSet<&str> = query.appids.iter().map(AsRef::as_ref).collect();
+        let asked: Vec<Arc<App>> = apps
+            .list()
+            .iter()
+            .filter(|app| appids.contains(app.config.appid.as_str()))
+            .cloned()
+            .collect();
+        self.scrape(head, &apps, &asked, Scope::Everything, &query.names)
+            .await
+    }
+
+    async fn probe(&self, head: &request::Parts) -> Reply {
+        let query = Query::read(head.uri.query());
+        let apps = self.site.collector.apps();
+        let [target] = query.targets.as_slice() else {
+            let problem = if query.targets.is_empty() {
+                "the target is missing; ask for /probe?target=APPID\n"
+            } else {
+                "there is more than one target; ask for one at a time\n"
+            };
+            return line(StatusCode::BAD_REQUEST, problem);
+        };
+        match apps.find(target) {
+            Some(app) => {
+                let app = std::slice::from_ref(app);
+                self.scrape(head, &apps, app, Scope::AppsOnly, &query.names)
+                    .await
+            }
+            None if target.is_empty() => line(
+                StatusCode::BAD_REQUEST,
+                "the target is empty; ask for /probe?target=APPID\n",
+            ),
+            None => unknown_app("target", target),
+        }
+    }
+
+    async fn scrape(
+        &self,
+        head: &request::Parts,
+        configured: &Apps,
+        apps: &[Arc<App>],
+        scope: Scope,
+        names: &[String],
+    ) -> Reply {
+        let config = configured.scrape_config();
+        let deadline = Instant::now() + deadline::time_allowed(&head.headers, config);
+        let form = Form::negotiate(&head.headers);
+        let scrape = collector::scrape(apps, config.max_stale, deadline).await;
+        let page = self.site.exposition.page(&scrape, scope, names, form);
+        let mut reply = reply(StatusCode::OK, page.content_type, page.body);
+        let headers = reply.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        if let Some(coding) = page.content_encoding {
+            headers.insert(CONTENT_ENCODING, coding);
+        }
+        reply
+    }
+
+    fn sd(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
+        let document = sd::document(&self.site.collector.apps(), &sd::address(head, local));
+        let json = HeaderValue::from_static("application/json");
+        reply(StatusCode::OK, json, bytes::Bytes::from(document))
+    }
+
+    fn status(&self, head: &request::Parts) -> Reply {
+        let language = head.headers.get(ACCEPT_LANGUAGE);
+        let language = Language::choose(
+            head.uri.query(),
+            language.and_then(|value| value.to_str().ok()),
+        );
+        let page = status::page(
+            &self.site.collector,
+            &self.site.config.telemetry_path,
+            language,
+            Moment::now(),
+        );
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        let mut reply = reply(StatusCode::OK, html, bytes::Bytes::from(page));
+        let headers = reply.headers_mut();
+        headers.extend(PAGE_HEADERS);
+        let policy = HeaderValue::from_static(status::content_security_policy());
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+        reply
+    }
+
+    async fn reload(&self) -> Reply {
+        if !self.site.config.enable_lifecycle {
+            // Prometheus's own words.
+            return line(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n");
+        }
+        match self.site.reload.reload().await {
+            Ok(()) => line(StatusCode::OK, "reloaded\n"),
+            Err(reason) => line(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the old configuration stays, the new one can't be used: {reason}\n"),
+            ),
+        }
+    }
+}
+
+fn unknown_app(parameter: &str, appid: &str) -> Reply {
+    let text = format!(
+        "{parameter} {} is not configured; /sd lists the apps that are\n",
+        shown(appid)
+    );
+    line(StatusCode::BAD_REQUEST, text)
+}
+
+fn busy(text: &'static str) -> Reply {
+    let mut reply = line(StatusCode::SERVICE_UNAVAILABLE, text);
+    reply
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    reply
+}
+
+fn refused(refusal: Refusal) -> Reply {
+    match refusal {
+        // The reason is in the log: who asks may be anybody.
+        Refusal::BadConfig => line(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the web configuration can't be used; the log says why\n",
+        ),
+        Refusal::TooManyRequests => line(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"),
+        Refusal::Busy => busy("too many passwords to check; try again\n"),
+        Refusal::Unauthorized => {
+            let mut reply = line(StatusCode::UNAUTHORIZED, "unauthorized\n");
+            reply
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+            reply
+        }
+    }
+}
+
+/// The answer after a fault of ours: one request is lost, and the connection stays.
+fn after(panic: &(dyn Any + Send)) -> Reply {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    tracing::error!(
+        panic = text,
+        "a request met a fault of the exporter's; please report it"
+    );
+    line(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+}

@@ -1,0 +1,126 @@
+//! Prometheus HTTP service discovery: one target per app.
+//!
+//! The format: <https://prometheus.io/docs/prometheus/latest/http_sd/>.
+
+use std::net::SocketAddr;
+
+use hyper::HeaderMap;
+use hyper::header::HOST;
+use hyper::http::request;
+use serde::Serialize;
+
+use crate::collector::Apps;
+
+/// Host names are at most 253 characters long; brackets and a port come on top.
+const MAX_HOST: usize = 270;
+
+#[derive(Serialize)]
+struct Group<'a> {
+    targets: [&'a str; 1],
+    labels: Labels<'a>,
+}
+
+#[derive(Serialize)]
+struct Labels<'a> {
+    /// Wins over `metrics_path` of the scrape configuration, so that this needn't be set.
+    #[serde(rename = "__metrics_path__")]
+    path: &'static str,
+    #[serde(rename = "__param_target")]
+    target: &'a str,
+    #[serde(rename = "__meta_wechat_logistics_appid")]
+    appid: &'a str,
+    #[serde(rename = "__meta_wechat_logistics_name")]
+    name: &'a str,
+}
+
+/// The document; each app is to be scraped at `address`.
+pub(super) fn document(apps: &Apps, address: &str) -> Vec<u8> {
+    let groups: Vec<Group<'_>> = apps
+        .list()
+        .iter()
+        .map(|app| Group {
+            targets: [address],
+            labels: Labels {
+                path: "/probe",
+                target: &app.config.appid,
+                appid: &app.config.appid,
+                name: &app.config.name,
+            },
+        })
+        .collect();
+    serde_json::to_vec(&groups).expect("strings alone always make a JSON document")
+}
+
+/// Where the asker reached us: that works for it again. Our own address of the connection where it didn't say.
+pub(super) fn address(head: &request::Parts, local: Option<SocketAddr>) -> String {
+    let asked = match head.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => host(&head.headers),
+    };
+    match (asked.filter(|host| is_sane(host)), local) {
+        (Some(host), _) => host.to_owned(),
+        (None, Some(local)) => local.to_string(),
+        (None, None) => "localhost".to_owned(),
+    }
+}
+
+fn host(headers: &HeaderMap) -> Option<&str> {
+    headers.get(HOST)?.to_str().ok()
+}
+
+/// A name or an address, with or without a port.
+fn is_sane(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let inner = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    let is_name = match inner {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    host.len() <= MAX_HOST && is_port && is_name
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn host_that_is_no_address_is_not_handed_on() {
+        for good in [
+            "a",
+            "exporter.internal:10086",
+            "10.0.0.1:1",
+            "[::1]:10086",
+            "[fe80::1]",
+        ] {
+            assert!(is_sane(good), "{good}");
+        }
+        for bad in [
+            "", ":80", "a:", "a:0", "a:99999", "a b", "a/b", "u@a", "a\"", "[::1", "::1", "[x]:1",
+        ] {
+            assert!(!is_sane(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sane_host_needs_no_escape(host in "[ -~]{0,30}") {
+            if is_sane(&host) {
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+                prop_assert!(host.chars().all(is_plain));
+            }
+        }
+    }
+}

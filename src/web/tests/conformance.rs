@@ -1,0 +1,90 @@
+//! `promtool check web-config` (exporter-toolkit's own check) and ours have the same opinion of each file under
+//! `tests/data/web-config`, but for those listed here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::web::config::check;
+
+/// Files that we take and Debian 12's promtool (2.42, of 2023) does not know yet.
+const NEWER_THAN_PROMTOOL: [&str; 6] = [
+    "rate-limit",
+    "rate-limit-off",
+    "tls-client-ca-inline",
+    "tls-client-sans",
+    "tls-file-and-inline-file-counts",
+    "tls-inline",
+];
+
+/// Files that promtool takes and we don't, with the reason.
+const STRICTER: [(&str, &str); 9] = [
+    (
+        "client-ca-empty",
+        "without a certificate in it, nobody could connect",
+    ),
+    ("curve-p521", "rustls has no P-521 key exchange with ring"),
+    (
+        "header-with-newline",
+        "a header can't carry it; Go leaves it out in silence",
+    ),
+    ("tls-10", "rustls has no TLS 1.0"),
+    ("tls-max-11", "rustls has no TLS 1.1"),
+    ("two-documents", "promtool does not look at the second"),
+    ("user-password-no-base64", "no password would ever match"),
+    ("versions-crossed", "nobody could connect"),
+    ("weak-cipher", "rustls has no CBC cipher suites"),
+];
+
+fn files(kind: &str) -> Vec<(String, PathBuf)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/web-config")
+        .join(kind);
+    let mut files: Vec<(String, PathBuf)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    files.sort();
+    assert!(files.len() > 20);
+    files
+}
+
+/// Whether promtool takes the file.
+fn promtool_takes(path: &Path) -> bool {
+    let output = Command::new("promtool")
+        .args(["check", "web-config"])
+        .arg(path)
+        .output()
+        .expect("this test needs promtool: install Debian's package `prometheus`");
+    output.status.success()
+}
+
+#[test]
+fn good_files_are_taken_and_bad_ones_refused() {
+    for (name, path) in files("good") {
+        assert_eq!(check(&path), Ok(()), "{name}");
+    }
+    for (name, path) in files("bad") {
+        let error = check(&path).expect_err(&name);
+        assert!(!error.contains('\n'), "{name}: one sentence: {error}");
+        let place = format!("bad/{name}.yml, line ");
+        assert!(
+            error.contains(&place),
+            "{name}: it names the place: {error}"
+        );
+    }
+}
+
+#[test]
+fn promtool_agrees() {
+    for (name, path) in files("good") {
+        let is_newer = NEWER_THAN_PROMTOOL.contains(&name.as_str());
+        // A newer promtool knows them all.
+        assert!(promtool_takes(&path) || is_newer, "{name}");
+    }
+    for (name, path) in files("bad") {
+        let is_stricter = STRICTER.iter().any(|(stricter, _)| *stricter == name);
+        assert_eq!(promtool_takes(&path), is_stricter, "{name}");
+    }
+}

@@ -1,0 +1,143 @@
+use super::*;
+
+#[tokio::test]
+async fn head_that_never_ends_is_cut_off() {
+    let mut setup = Setup::new();
+    setup.limits.head = Duration::from_millis(50);
+    let server = setup.start().await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"GET /-/ready HTTP/1.1\r\nX-Slow: ")
+        .await
+        .unwrap();
+    // A byte now and then keeps no connection.
+    let cut = within(async {
+        while stream.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    cut.await;
+}
+
+#[tokio::test]
+async fn idle_connection_is_closed() {
+    let mut setup = Setup::new();
+    setup.limits.idle = Duration::from_millis(50);
+    let server = setup.start().await;
+    let mut silent = server.connect().await;
+    assert_eq!(rest(&mut silent).await, "");
+    let mut used = server.connect().await;
+    used.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(rest(&mut used).await.ends_with("ready\n"));
+}
+
+#[tokio::test]
+async fn client_that_takes_nothing_is_cut_off() {
+    let mut setup = Setup::new();
+    setup.limits.taking = Duration::from_millis(100);
+    let server = setup.start().await;
+    let mut stream = server.connect().await;
+    // Asks on and on without reading, until nobody takes the requests either.
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    within(async { while stream.write_all(&request).await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn oversized_head_is_refused() {
+    let server = Setup::new().start().await;
+    let long = format!("X-Long: {}\r\n", "a".repeat(20_000));
+    assert_eq!(status(&server.ask_with("GET /-/ready", &long).await), 431);
+    let many = "X-Many: a\r\n".repeat(200);
+    assert_eq!(status(&server.ask_with("GET /-/ready", &many).await), 431);
+    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+}
+
+#[tokio::test]
+async fn garbage_is_refused_and_harms_nobody() {
+    let server = Setup::new().start().await;
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello on a plain port\r\n\r\n"[..],
+        b"\0\0\0\0\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ] {
+        let answer = exchange(server.connect().await, garbage).await;
+        assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
+    }
+    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+}
+
+#[tokio::test]
+async fn plain_http2_is_not_spoken() {
+    let server = Setup::new().start().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let answer = exchange(server.connect().await, preface).await;
+    assert!(!answer.contains("200 OK"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn requests_in_a_row_are_answered_in_order() {
+    let server = Setup::new().start().await;
+    let requests = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n\
+        GET /x HTTP/1.1\r\nHost: x\r\n\r\n\
+        GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = exchange(server.connect().await, requests).await;
+    let codes: Vec<&str> = answer
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|one| &one[..3])
+        .collect();
+    assert_eq!(codes, ["200", "404", "200"]);
+    assert!(answer.ends_with("ready\n"));
+}
+
+#[tokio::test]
+async fn body_of_a_request_is_not_read() {
+    let server = Setup::new().start().await;
+    let mut stream = server.connect().await;
+    let request = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nsome";
+    stream.write_all(request).await.unwrap();
+    let answer = rest(&mut stream).await;
+    assert_eq!(status(&answer), 200);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_turned_away_but_not_health_checks() {
+    let mut setup = Setup::new();
+    setup.web.max_requests = Some(0);
+    let server = setup.start().await;
+    for path in ["/metrics", "/probe?target=x", "/sd", "/"] {
+        let answer = server.ask(&format!("GET {path}")).await;
+        assert_eq!(status(&answer), 503, "{path}");
+        assert_eq!(header(&answer, "retry-after"), Some("1"), "{path}");
+    }
+    assert_eq!(status(&server.ask("GET /-/healthy").await), 200);
+    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+}
+
+#[tokio::test]
+async fn place_among_the_requests_is_given_back() {
+    let mut setup = Setup::new();
+    setup.web.max_requests = Some(1);
+    let server = setup.start().await;
+    for _ in 0..3 {
+        assert_eq!(status(&server.ask("GET /metrics").await), 200);
+        assert_eq!(status(&server.ask("HEAD /metrics").await), 200);
+    }
+}
+
+#[tokio::test]
+async fn idle_connection_makes_room_when_there_are_too_many() {
+    let mut setup = Setup::new();
+    setup.limits.connections = 2;
+    setup.limits.head = Duration::from_millis(50);
+    let server = setup.start().await;
+    let _first = server.connect().await;
+    let _second = server.connect().await;
+    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+}

@@ -1,0 +1,288 @@
+use super::*;
+
+#[tokio::test]
+async fn health_checks_answer_without_wechat() {
+    let server = Setup::new().start().await;
+    for path in ["/-/healthy", "/-/ready"] {
+        let answer = server.ask(&format!("GET {path}")).await;
+        assert_eq!(status(&answer), 200, "{path}");
+        assert!(header(&answer, "date").is_some());
+    }
+}
+
+#[tokio::test]
+async fn unknown_path_is_not_found() {
+    let server = Setup::new().start().await;
+    for path in [
+        "/x",
+        "/metrics/",
+        "/-/",
+        "//",
+        "/-/quit",
+        "/METRICS",
+        "/%2d/ready",
+        "/metrics%00",
+    ] {
+        assert_eq!(
+            status(&server.ask(&format!("GET {path}")).await),
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_page_has_its_head_alone() {
+    let server = Setup::new().start().await;
+    for path in [
+        "/metrics",
+        "/",
+        "/sd",
+        "/-/healthy",
+        "/-/ready",
+        "/probe",
+        "/x",
+    ] {
+        let get = server.ask(&format!("GET {path}")).await;
+        let head = server.ask(&format!("HEAD {path}")).await;
+        assert_eq!(status(&head), status(&get), "{path}");
+        assert_eq!(body(&head), "", "{path}");
+        assert!(header(&head, "content-length").is_some(), "{path}");
+        if path != "/metrics" && path != "/" {
+            assert_eq!(
+                header(&head, "content-length"),
+                header(&get, "content-length"),
+                "{path}"
+            );
+        }
+        let length: usize = header(&get, "content-length").unwrap().parse().unwrap();
+        assert_eq!(body(&get).len(), length, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_method_is_told_the_right_ones() {
+    let server = Setup::new().start().await;
+    for (method, path, allowed) in [
+        ("POST", "/metrics", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD"),
+        ("PUT", "/sd", "GET, HEAD"),
+        ("OPTIONS", "/probe?target=x", "GET, HEAD"),
+        ("POST", "/-/ready", "GET, HEAD"),
+        ("BREW", "/-/healthy", "GET, HEAD"),
+        ("GET", "/-/reload", "POST, PUT"),
+        ("HEAD", "/-/reload", "POST, PUT"),
+        ("DELETE", "/-/reload", "POST, PUT"),
+    ] {
+        let answer = server.ask(&format!("{method} {path}")).await;
+        assert_eq!(status(&answer), 405, "{method} {path}");
+        assert_eq!(header(&answer, "allow"), Some(allowed), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn reload_tells_how_it_went() {
+    let server = Setup::new().start().await;
+    for method in ["POST", "PUT"] {
+        let answer = server.ask(&format!("{method} /-/reload")).await;
+        assert_eq!(status(&answer), 200, "{method}");
+    }
+    let mut setup = Setup::new();
+    setup.reloading = Arc::new(Reloading {
+        fails: true,
+        ..Reloading::default()
+    });
+    let answer = setup.start().await.ask("POST /-/reload").await;
+    assert_eq!(status(&answer), 500);
+    assert!(body(&answer).contains("line 3 is wrong"), "{answer}");
+}
+
+#[tokio::test]
+async fn reload_is_off_without_lifecycle() {
+    let mut setup = Setup::new();
+    setup.web.enable_lifecycle = false;
+    let server = setup.start().await;
+    let answer = server.ask("POST /-/reload").await;
+    assert_eq!(status(&answer), 403);
+    assert_eq!(body(&answer), "Lifecycle API is not enabled.\n");
+    assert_eq!(status(&server.ask("GET /-/reload").await), 405);
+}
+
+#[tokio::test]
+async fn fault_in_a_handler_costs_one_request_alone() {
+    let mut setup = Setup::new();
+    setup.reloading = Arc::new(Reloading {
+        panics: true,
+        ..Reloading::default()
+    });
+    let server = setup.start().await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = read_until(&mut stream, "internal error\n").await;
+    assert_eq!(status(&answer), 500);
+    let next = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(status(&exchange(stream, next).await), 200);
+}
+
+#[tokio::test]
+async fn metrics_are_where_the_operator_put_them() {
+    let mut setup = Setup::new();
+    setup.web.telemetry_path = "/".to_owned();
+    let server = setup.start().await;
+    let answer = server.ask("GET /?name[]=up").await;
+    assert_eq!(header(&answer, "vary"), Some("Accept, Accept-Encoding"));
+    assert_eq!(status(&server.ask("GET /metrics").await), 404);
+}
+
+#[tokio::test]
+async fn scraper_caches_know_what_the_page_depends_on() {
+    let server = Setup::new().start().await;
+    let answer = server.ask("GET /metrics").await;
+    assert_eq!(status(&answer), 200);
+    assert_eq!(header(&answer, "vary"), Some("Accept, Accept-Encoding"));
+    assert!(header(&answer, "content-type").is_some());
+}
+
+#[tokio::test]
+async fn app_that_is_not_configured_is_a_mistake_of_the_asker() {
+    let server = Setup::new().start().await;
+    for (path, words) in [
+        ("/metrics?appid=wx1", "appid \"wx1\" is not configured"),
+        ("/metrics?appid=", "appid \"\" is not configured"),
+        ("/probe", "the target is missing"),
+        ("/probe?target=", "the target is empty"),
+        ("/probe?target=wx1", "target \"wx1\" is not configured"),
+        (
+            "/probe?target=%0a%3Cb%3E",
+            "target \"\\n<b>\" is not configured",
+        ),
+        ("/probe?target=a&target=a", "more than one target"),
+    ] {
+        let answer = server.ask(&format!("GET {path}")).await;
+        assert_eq!(status(&answer), 400, "{path}");
+        assert!(
+            body(&answer).starts_with(words) || body(&answer).contains(words),
+            "{answer}"
+        );
+        assert_eq!(
+            header(&answer, "content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+        assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
+    }
+}
+
+#[tokio::test]
+async fn status_page_can_neither_run_nor_load_anything() {
+    let server = Setup::new().start().await;
+    let answer = server.ask("GET /").await;
+    assert_eq!(
+        header(&answer, "content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert!(
+        header(&answer, "content-security-policy")
+            .unwrap()
+            .starts_with("default-src 'none';")
+    );
+    assert_eq!(header(&answer, "x-frame-options"), Some("deny"));
+    assert_eq!(header(&answer, "vary"), Some("Accept-Language"));
+}
+
+#[tokio::test]
+async fn service_discovery_is_json() {
+    let server = Setup::new().start().await;
+    let answer = server.ask("GET /sd").await;
+    assert_eq!(header(&answer, "content-type"), Some("application/json"));
+    assert_eq!(body(&answer), "[]");
+}
+
+#[tokio::test]
+async fn every_address_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("exporter.sock");
+    let mut setup = Setup::new();
+    setup.web.listen_addresses = vec![
+        ListenAddress::AnyAddress(0),
+        ListenAddress::Socket(([127, 0, 0, 1], 0).into()),
+        ListenAddress::Unix(socket.clone()),
+    ];
+    if TcpStream::connect("[::1]:1")
+        .await
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    {
+        setup
+            .web
+            .listen_addresses
+            .push(ListenAddress::Socket("[::1]:0".parse().unwrap()));
+    }
+    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let server = setup.start().await;
+    for address in &server.addresses {
+        let stream = TcpStream::connect(address).await.unwrap();
+        assert_eq!(status(&exchange(stream, request).await), 200, "{address}");
+    }
+    let stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    assert_eq!(status(&exchange(stream, request).await), 200);
+    server.stop().await;
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn each_app_is_a_target_of_its_own() {
+    let mut setup = Setup::new();
+    setup.apps = vec![app("wx1", "main shop"), app("wx2", "旗舰店")];
+    let server = setup.start().await;
+    let answer = server.ask("GET /sd").await;
+    let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    assert_eq!(
+        groups[1],
+        serde_json::json!({
+            "targets": ["exporter.example:1"],
+            "labels": {
+                "__metrics_path__": "/probe",
+                "__param_target": "wx2",
+                "__meta_wechat_logistics_appid": "wx2",
+                "__meta_wechat_logistics_name": "旗舰店",
+            },
+        })
+    );
+    assert_eq!(groups.as_array().unwrap().len(), 2);
+
+    // A client of HTTP/1.0 may not say where it thinks it is.
+    let request = b"GET /sd HTTP/1.0\r\n\r\n";
+    let answer = exchange(server.connect().await, request).await;
+    let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    assert_eq!(groups[0]["targets"][0], server.address().to_string());
+}
+
+#[tokio::test]
+async fn scrape_covers_the_apps_asked_for() {
+    let mut setup = Setup::new();
+    setup.apps = vec![app("wx1", "one"), app("wx2", "two"), app("wx3", "three")];
+    let server = setup.start().await;
+    for (path, covered) in [
+        ("/metrics", ["wx1", "wx2", "wx3"].as_slice()),
+        ("/metrics?appid=wx3&appid=wx1", &["wx1", "wx3"]),
+        ("/metrics?appid=wx2&appid=wx2", &["wx2"]),
+        ("/probe?target=wx2", &["wx2"]),
+    ] {
+        let answer = server.ask(&format!("GET {path}")).await;
+        assert_eq!(status(&answer), 200, "{path}");
+        for appid in ["wx1", "wx2", "wx3"] {
+            let label = format!("wechat_logistics_up{{appid=\"{appid}\"}} 0");
+            assert_eq!(
+                body(&answer).contains(&label),
+                covered.contains(&appid),
+                "{path} {appid}"
+            );
+        }
+    }
+    assert_eq!(
+        status(&server.ask("GET /metrics?appid=wx1&appid=wx9").await),
+        400
+    );
+}

@@ -1,0 +1,449 @@
+use std::fs;
+use std::path::Path;
+
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, SanType,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+
+/// A certificate authority with the server's certificate, in files.
+struct Authority {
+    folder: tempfile::TempDir,
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// What a client shows of itself.
+struct Identity(CertificateDer<'static>, PrivateKeyDer<'static>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let authority = Self {
+            folder: tempfile::tempdir().unwrap(),
+            certificate: params.self_signed(&key).unwrap(),
+            issuer: Issuer::new(params, key),
+        };
+        authority.write("ca.pem", &authority.certificate.pem());
+        authority.issue_server();
+        authority
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        // As careful administrators do it: the new file takes the old one's place in one step.
+        let new = self.path().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path().join(name)).unwrap();
+    }
+
+    /// Puts a fresh certificate for the server in place.
+    fn issue_server(&self) -> CertificateDer<'static> {
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        self.write("server.key", &key.serialize_pem());
+        self.write("server.pem", &certificate.pem());
+        certificate.der().clone()
+    }
+
+    fn identity(&self, sans: Vec<SanType>) -> Identity {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.subject_alt_names = sans;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity(
+            certificate.der().clone(),
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
+    }
+
+    fn web_config(&self, more_tls: &str) {
+        self.write(
+            "web.yml",
+            &format!(
+                "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n{more_tls}"
+            ),
+        );
+    }
+
+    fn setup(&self, more_tls: &str) -> Setup {
+        self.web_config(more_tls);
+        Setup::with_web_config(self.path().join("web.yml"))
+    }
+
+    async fn connect(
+        &self,
+        server: &Running,
+        identity: Option<&Identity>,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(Identity(certificate, key)) => builder
+                .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
+                .unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config))
+            .connect(name, server.connect().await)
+            .await
+    }
+
+    /// Whether a client with this identity gets an answer. With TLS 1.3 a client learns only then that it is refused.
+    async fn gets_in(&self, server: &Running, identity: Option<&Identity>) -> bool {
+        let mut outcomes = Vec::new();
+        for version in [&version::TLS13, &version::TLS12] {
+            let answer = match self.connect(server, identity, &[version], &[]).await {
+                Ok(stream) => try_exchange(stream).await,
+                Err(_) => String::new(),
+            };
+            outcomes.push(answer.starts_with("HTTP/1.1 200"));
+        }
+        assert_eq!(
+            outcomes[0], outcomes[1],
+            "both versions of TLS have the same opinion"
+        );
+        outcomes[0]
+    }
+}
+
+async fn try_exchange(mut stream: TlsStream<TcpStream>) -> String {
+    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    match stream.write_all(request).await {
+        Ok(()) => rest(&mut stream).await,
+        Err(_) => String::new(),
+    }
+}
+
+const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+
+#[tokio::test]
+async fn https_is_served_and_plain_http_is_not() {
+    let authority = Authority::new();
+    let server = authority.setup("").start().await;
+    assert!(authority.gets_in(&server, None).await);
+    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert!(
+        !exchange(server.connect().await, request)
+            .await
+            .contains("200 OK")
+    );
+}
+
+#[tokio::test]
+async fn client_auth_types_mean_what_they_mean_in_go() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (known, unknown) = (ours.identity(vec![]), theirs.identity(vec![]));
+    let nobody: Option<&Identity> = None;
+    for (auth_type, [known_in, unknown_in, nobody_in]) in [
+        ("NoClientCert", [true, true, true]),
+        ("RequestClientCert", [true, true, true]),
+        ("RequireAnyClientCert", [true, true, false]),
+        ("VerifyClientCertIfGiven", [true, false, true]),
+        ("RequireAndVerifyClientCert", [true, false, false]),
+    ] {
+        let ca = if auth_type == "NoClientCert" {
+            ""
+        } else {
+            "  client_ca_file: ca.pem\n"
+        };
+        let setup = ours.setup(&format!("  client_auth_type: {auth_type}\n{ca}"));
+        let server = setup.start().await;
+        assert_eq!(
+            ours.gets_in(&server, Some(&known)).await,
+            known_in,
+            "{auth_type}"
+        );
+        // A client whose authority isn't on the server's list may keep its certificate to itself.
+        let shown = ours.gets_in(&server, Some(&unknown)).await;
+        assert_eq!(shown, unknown_in, "{auth_type}");
+        assert_eq!(
+            ours.gets_in(&server, nobody).await,
+            nobody_in,
+            "{auth_type}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_an_authority_of_its_own_the_server_trusts_the_systems() {
+    let authority = Authority::new();
+    let setup = authority.setup("  client_auth_type: RequireAndVerifyClientCert\n");
+    // Where the system has none either, the server does not start at all.
+    if Server::bind(&setup.web).await.is_ok() {
+        let server = setup.start().await;
+        let stranger = authority.identity(vec![]);
+        assert!(!authority.gets_in(&server, Some(&stranger)).await);
+    }
+}
+
+#[tokio::test]
+async fn only_clients_with_a_listed_name_get_in() {
+    let authority = Authority::new();
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    let setup = authority.setup(
+        "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  \
+         client_allowed_sans: [prometheus.example, 10.0.0.1, \"2001:db8::1\", \
+         spiffe://example/prometheus, ops@example]\n",
+    );
+    let server = setup.start().await;
+    for (name, is_allowed) in [
+        (dns("prometheus.example"), true),
+        (SanType::IpAddress([10, 0, 0, 1].into()), true),
+        (SanType::IpAddress("2001:db8::1".parse().unwrap()), true),
+        (
+            SanType::URI("spiffe://example/prometheus".try_into().unwrap()),
+            true,
+        ),
+        (SanType::Rfc822Name("ops@example".try_into().unwrap()), true),
+        (dns("Prometheus.example"), false),
+        (dns("grafana.example"), false),
+        (SanType::IpAddress([10, 0, 0, 2].into()), false),
+    ] {
+        let identity = authority.identity(vec![dns("other.example"), name.clone()]);
+        let gets_in = authority.gets_in(&server, Some(&identity)).await;
+        assert_eq!(gets_in, is_allowed, "{name:?}");
+    }
+    let nameless = authority.identity(vec![]);
+    assert!(!authority.gets_in(&server, Some(&nameless)).await);
+}
+
+#[tokio::test]
+async fn list_of_names_cannot_be_escaped_by_showing_no_certificate() {
+    let authority = Authority::new();
+    let setup = authority.setup(
+        "  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: ca.pem\n  \
+         client_allowed_sans: [prometheus.example]\n",
+    );
+    let server = setup.start().await;
+    assert!(!authority.gets_in(&server, None).await);
+}
+
+#[tokio::test]
+async fn old_versions_are_refused_where_the_file_says_so() {
+    let authority = Authority::new();
+    let server = authority.setup("  min_version: TLS13\n").start().await;
+    let tls12 = authority
+        .connect(&server, None, &[&version::TLS12], &[])
+        .await;
+    assert!(tls12.is_err());
+    let tls13 = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let version = tls13.get_ref().1.protocol_version();
+    assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
+}
+
+#[tokio::test]
+async fn listed_cipher_and_curve_are_the_ones_used() {
+    let authority = Authority::new();
+    let setup = authority.setup(
+        "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256]\n  \
+         curve_preferences: [CurveP384]\n",
+    );
+    let server = setup.start().await;
+    let stream = authority
+        .connect(&server, None, &[&version::TLS12], &[])
+        .await
+        .unwrap();
+    let connection = stream.get_ref().1;
+    assert_eq!(
+        connection.negotiated_cipher_suite().unwrap().suite(),
+        rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+    );
+    assert_eq!(
+        connection.negotiated_key_exchange_group().unwrap().name(),
+        rustls::NamedGroup::secp384r1
+    );
+}
+
+#[tokio::test]
+async fn certificate_that_is_replaced_on_disk_is_served_next() {
+    let authority = Authority::new();
+    let server = authority.setup("").start().await;
+    for _ in 0..2 {
+        let fresh = authority.issue_server();
+        let stream = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+        let served = &stream.get_ref().1.peer_certificates().unwrap()[0];
+        assert_eq!(*served, fresh);
+    }
+}
+
+#[tokio::test]
+async fn handshake_fails_while_the_configuration_is_bad() {
+    let authority = Authority::new();
+    let server = authority.setup("").start().await;
+    let mut open = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    authority.web_config("  min_version: TLS99\n");
+    assert!(!authority.gets_in(&server, None).await);
+    // A connection that is open already learns of it too.
+    open.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(status(&rest(&mut open).await), 500);
+
+    authority.web_config("");
+    assert!(authority.gets_in(&server, None).await);
+    fs::remove_file(authority.path().join("server.key")).unwrap();
+    assert!(!authority.gets_in(&server, None).await);
+    authority.issue_server();
+    assert!(authority.gets_in(&server, None).await);
+    // Never plain HTTP where there was TLS.
+    authority.write("web.yml", "");
+    assert!(!authority.gets_in(&server, None).await);
+}
+
+#[tokio::test]
+async fn handshake_that_does_not_go_on_is_cut_off() {
+    let authority = Authority::new();
+    let mut setup = authority.setup("");
+    setup.limits.handshake = Duration::from_millis(50);
+    let server = setup.start().await;
+    assert_eq!(rest(&mut server.connect().await).await, "");
+}
+
+async fn http2(
+    stream: TlsStream<TcpStream>,
+) -> hyper::client::conn::http2::SendRequest<Empty<bytes::Bytes>> {
+    let io = TokioIo::new(stream);
+    let (send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    send
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_both_want_it() {
+    let authority = Authority::new();
+    let server = authority.setup("").start().await;
+    let stream = authority
+        .connect(&server, None, &BOTH, &[b"h2", b"http/1.1"])
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut send = http2(stream).await;
+    for (method, path, code) in [
+        ("GET", "/metrics", 200),
+        ("HEAD", "/metrics", 200),
+        ("GET", "/x", 404),
+        ("POST", "/-/reload", 200),
+    ] {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("https://localhost{path}"))
+            .body(Empty::new())
+            .unwrap();
+        let answer = within(send.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), code, "{method} {path}");
+        let length: usize = answer.headers()["content-length"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let body = within(answer.into_body().collect())
+            .await
+            .unwrap()
+            .to_bytes();
+        assert_eq!(
+            body.len(),
+            if method == "HEAD" { 0 } else { length },
+            "{method} {path}"
+        );
+    }
+
+    let server = authority
+        .setup("http_server_config:\n  http2: false\n")
+        .start()
+        .await;
+    let stream = authority
+        .connect(&server, None, &BOTH, &[b"h2", b"http/1.1"])
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[tokio::test]
+async fn http2_connection_ends_when_idle_and_at_the_end() {
+    let authority = Authority::new();
+    let mut setup = authority.setup("");
+    setup.limits.idle = Duration::from_millis(50);
+    let server = setup.start().await;
+    let stream = authority
+        .connect(&server, None, &BOTH, &[b"h2"])
+        .await
+        .unwrap();
+    let mut send = http2(stream).await;
+    within(async {
+        while send.ready().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+
+    let server = authority.setup("").start().await;
+    let stream = authority
+        .connect(&server, None, &BOTH, &[b"h2"])
+        .await
+        .unwrap();
+    let mut send = http2(stream).await;
+    send.ready().await.unwrap();
+    server.stop().await;
+    within(async {
+        while send.ready().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn http2_client_that_takes_nothing_is_cut_off() {
+    let authority = Authority::new();
+    let mut setup = authority.setup("");
+    setup.limits.taking = Duration::from_millis(100);
+    let server = setup.start().await;
+    let stream = authority
+        .connect(&server, None, &BOTH, &[b"h2"])
+        .await
+        .unwrap();
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::builder()
+        .uri("https://localhost/metrics")
+        .body(Empty::<bytes::Bytes>::new())
+        .unwrap();
+    // The head comes; the body has no room.
+    let _untaken = within(send.send_request(request)).await.unwrap();
+    let _ = within(connection).await.unwrap();
+    drop(send);
+}
