@@ -1,0 +1,326 @@
+//! Does what one scrape does for every app and reports to a person.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::Error;
+use crate::collector::{AppReading, Collector};
+use crate::config::{AppConfig, Args, CheckArgs, Config, Credential, duration};
+use crate::snapshot::Snapshot;
+use crate::store::{LastFetch, Store};
+use crate::web::Server;
+use crate::wechat::{self, Account, Endpoint, courier};
+
+/// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
+const TOKENS_PER_DAY: u64 = 13;
+/// Thousands of apps that all time out are not worth more.
+const LONGEST_CHECK: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Checks the settings and, unless told not to, every app.
+///
+/// # Errors
+/// [`Error::Unwell`] when something is to be mended; it has been printed.
+pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
+    let config = Config::load(args)?;
+    Server::check(&config.web)?;
+    let mut out = io::stdout();
+    let plural = if config.apps.len() == 1 { "" } else { "s" };
+    writeln!(
+        out,
+        "Settings: well formed, {} app{plural}; secrets and web configuration can be read.",
+        config.apps.len()
+    )
+    .map_err(Error::Output)?;
+    if options.config_only {
+        return Ok(());
+    }
+    // Limits of its own and nothing kept: a check must work while the exporter itself holds the budget.
+    let store = Store::open(None, config.wechat.list_limits)?;
+    let collector = Collector::new(&config, store)?;
+    let scrape = super::scrape_all(&collector, &config, time_for_all(&config)).await;
+    let mut unwell = 0;
+    for reading in &scrape.readings {
+        let mut report = Report::default();
+        report.app(reading, &config);
+        unwell += usize::from(!report.well);
+        out.write_all(report.text.as_bytes())
+            .map_err(Error::Output)?;
+    }
+    let verdict = match unwell {
+        0 => "All is well.".to_owned(),
+        unwell => format!("{unwell} of {} to mend.", scrape.readings.len()),
+    };
+    writeln!(out, "\n{verdict}")
+        .and_then(|()| out.flush())
+        .map_err(Error::Output)?;
+    if unwell == 0 {
+        Ok(())
+    } else {
+        Err(Error::Unwell)
+    }
+}
+
+/// Nobody waits for this scrape but a person, so it may take what the calls may take.
+fn time_for_all(config: &Config) -> Duration {
+    // A token, the list, and both once more after a rejected token.
+    let each = config.wechat.timeout.saturating_mul(4);
+    let rounds = config.apps.len().div_ceil(config.wechat.max_concurrency);
+    each.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+        .min(LONGEST_CHECK)
+}
+
+/// What is said of one app.
+struct Report {
+    text: String,
+    well: bool,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            text: String::new(),
+            well: true,
+        }
+    }
+}
+
+impl Report {
+    fn line(&mut self, subject: &str, finding: &str) {
+        // Two columns; the blank subject of further lines keeps them in the second.
+        let line = format!("  {subject:<11} {finding}");
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    fn app(&mut self, reading: &AppReading, config: &Config) {
+        let app = &reading.app;
+        let settings = &app.config;
+        self.text.push('\n');
+        self.text.push_str(&settings.appid);
+        if settings.name != settings.appid {
+            self.text
+                .push_str(&format!(" ({})", printable(&settings.name)));
+        }
+        self.text.push('\n');
+        match app.last_fetch() {
+            Some(LastFetch {
+                failure: Some(failure),
+                errcode,
+                ..
+            }) => {
+                let minting = matches!(
+                    failure.endpoint,
+                    None | Some(Endpoint::StableToken | Endpoint::Token)
+                );
+                if minting {
+                    self.line("token", "FAILED");
+                } else {
+                    self.line("token", &token(settings, app.token_expiry()));
+                    self.line("accounts", "FAILED");
+                }
+                self.line("", &printable(&failure.text));
+                let explanation = failure.explanation(errcode);
+                self.line("meaning", explanation.meaning);
+                self.line("to mend it", explanation.cure);
+                if let Some(address) = wechat::address_to_whitelist(&failure.text) {
+                    self.line(
+                        "",
+                        &format!("The address to add to the IP whitelist is {address}"),
+                    );
+                }
+                self.well = false;
+            }
+            Some(_) => {
+                self.line("token", &token(settings, app.token_expiry()));
+                self.line("permission", "ok");
+                if let Some(snapshot) = &reading.snapshot {
+                    self.accounts(snapshot, app.api_host());
+                }
+            }
+            None => {
+                self.line("accounts", "FAILED");
+                self.line("", "WeChat did not answer in time");
+                self.line(
+                    "to mend it",
+                    "check DNS, firewall and proxy (HTTPS_PROXY) of this machine, or allow more with --wechat.timeout",
+                );
+                self.well = false;
+            }
+        }
+        self.line("calls", &calls(settings));
+        if settings.min_interval >= config.scrape.max_stale {
+            self.line(
+                "",
+                "readings grow too old to serve before the next one; raise --scrape.max-stale",
+            );
+        }
+    }
+
+    fn accounts(&mut self, snapshot: &Snapshot, host: &str) {
+        let accounts = snapshot.accounts();
+        let dropped = snapshot.dropped();
+        let left_out = dropped.duplicate + dropped.limit + dropped.invalid;
+        let mut finding = format!("{} from {host}", accounts.len());
+        if left_out > 0 {
+            finding.push_str(&format!(
+                "; {left_out} rows left out ({} duplicate, {} beyond a limit, {} invalid)",
+                dropped.duplicate, dropped.limit, dropped.invalid
+            ));
+        }
+        self.line("accounts", &finding);
+        for account in accounts {
+            self.line("", &describe(account, SystemTime::now()));
+        }
+    }
+}
+
+fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {
+    if let Credential::None { .. } = app.credential {
+        return "none; Cloud Run's open-interface service adds it".to_owned();
+    }
+    match expiry.and_then(utc) {
+        Some(end) => format!("ok, until {end} UTC"),
+        None => "ok".to_owned(),
+    }
+}
+
+fn describe(account: &Account, now: SystemTime) -> String {
+    let status = match account.status_code {
+        Some(0) => "bound".to_owned(),
+        Some(1) => "under review".to_owned(),
+        Some(2) => "binding failed".to_owned(),
+        Some(3) => "unbound".to_owned(),
+        Some(other) => format!("status {other}"),
+        None => "no status".to_owned(),
+    };
+    let courier = courier::lookup(&account.delivery_id)
+        .map(|courier| format!(" {}", courier.name))
+        .unwrap_or_default();
+    let balance = match account.quota_num {
+        Some(quota) => format!("{quota} waybills"),
+        None => "no balance".to_owned(),
+    };
+    let refreshed = account
+        .quota_update_time
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
+        .and_then(|at| now.duration_since(at).ok())
+        .map(|age| format!(", refreshed {} ago", coarse(age)))
+        .unwrap_or_default();
+    format!(
+        "{}{courier}  {}  {status}, {balance}{refreshed}",
+        printable(&account.delivery_id),
+        printable(&account.biz_id)
+    )
+}
+
+/// Calls in a day against the limit, if a scrape comes in each interval.
+fn calls(app: &AppConfig) -> String {
+    let lists = DAY
+        .as_nanos()
+        .checked_div(app.min_interval.as_nanos())
+        .and_then(|lists| u64::try_from(lists).ok());
+    let Some(lists) = lists else {
+        return "one for each scrape (min_interval 0)".to_owned();
+    };
+    let tokens = match app.credential {
+        Credential::StableToken { .. } | Credential::Token { .. } => TOKENS_PER_DAY,
+        _ => 0,
+    };
+    let calls = lists + tokens;
+    let interval = duration::display(app.min_interval);
+    match app.daily_limit {
+        None => format!("at most {calls} a day at one in {interval}; no limit is set"),
+        Some(limit) if calls <= limit => {
+            format!("at most {calls} a day at one in {interval}, of {limit}")
+        }
+        Some(limit) => format!(
+            "up to {calls} a day at one in {interval}, but the limit is {limit}: scraped that often, there are no new \
+             readings late in the day"
+        ),
+    }
+}
+
+fn coarse(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn utc(at: SystemTime) -> Option<String> {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]");
+    OffsetDateTime::from(at).format(format).ok()
+}
+
+/// Somebody else's text on our terminal: without what would move the cursor.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '�' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(min_interval: Duration, daily_limit: Option<u64>) -> AppConfig {
+        AppConfig {
+            appid: "wx1".to_owned(),
+            name: "wx1".to_owned(),
+            credential: Credential::None { from_appid: None },
+            api_urls: Vec::new(),
+            min_interval,
+            daily_limit,
+            cloud_function: None,
+            remark_wrong_msg: false,
+            remark_content: false,
+            live_quota: None,
+            api_quota: false,
+            refresh_couriers: false,
+        }
+    }
+
+    #[test]
+    fn calls_per_day_are_held_against_the_limit() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(
+            calls(&app(minute, Some(2000))),
+            "at most 1440 a day at one in 1m, of 2000"
+        );
+        assert_eq!(
+            calls(&app(minute, None)),
+            "at most 1440 a day at one in 1m; no limit is set"
+        );
+        assert!(
+            calls(&app(minute / 2, Some(2000)))
+                .starts_with("up to 2880 a day at one in 30s, but the limit is 2000")
+        );
+        let minted = AppConfig {
+            credential: Credential::StableToken {
+                secret: crate::config::SecretSource::Simulated,
+            },
+            ..app(minute, Some(2000))
+        };
+        assert_eq!(calls(&minted), "at most 1453 a day at one in 1m, of 2000");
+        assert_eq!(
+            calls(&app(Duration::ZERO, Some(2000))),
+            "one for each scrape (min_interval 0)"
+        );
+        assert_eq!(
+            calls(&app(Duration::from_nanos(1), None)),
+            "at most 86400000000000 a day at one in 0s; no limit is set"
+        );
+    }
+
+    #[test]
+    fn text_of_others_can_not_move_the_cursor() {
+        assert_eq!(printable("申通\u{1b}[2J\n"), "申通�[2J�");
+    }
+}

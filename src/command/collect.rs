@@ -1,0 +1,36 @@
+//! Fetches once and prints the metrics, for the textfile collector or cron.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Error;
+use crate::config::{Args, Config};
+use crate::exposition::{Exposition, Form, Scope};
+
+/// Fetches every app and prints the page, also where an app failed.
+///
+/// # Errors
+/// [`Error::Unwell`] when an app failed; others when there is no page.
+pub(super) async fn run(args: &Args) -> Result<(), Error> {
+    let config = Config::load(args)?;
+    let collector = Arc::new(super::collector(&config)?);
+    let exposition = Exposition::new(Arc::clone(&collector));
+    let scrape = super::scrape_all(&collector, &config, config.scrape.timeout).await;
+    let page = exposition.page(&scrape, Scope::AppsOnly, &[], Form::TEXT);
+    let mut out = std::io::stdout().lock();
+    for part in &page.body {
+        out.write_all(part).map_err(Error::Output)?;
+    }
+    out.flush().map_err(Error::Output)?;
+    drop(out);
+    collector
+        .drain(Instant::now() + config.wechat.timeout)
+        .await;
+    if scrape.readings.iter().all(|reading| reading.up) {
+        Ok(())
+    } else {
+        Err(Error::Unwell)
+    }
+}

@@ -1,0 +1,99 @@
+//! The commands: serve, demo, check and collect, and the exit code that each ends with.
+
+mod check;
+mod collect;
+mod demo;
+mod serve;
+
+use std::io;
+
+use crate::app::chain;
+use crate::collector::{Collector, Scrape};
+use crate::config::{Args, Command, Config, ConfigError};
+use crate::logging;
+use crate::store::{Store, StoreError};
+use crate::web::ServerError;
+use crate::wechat::ClientError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `--state.dir` can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No client for WeChat can be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server can't start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The simulated WeChat can't start.
+    #[error("the simulated WeChat API can't start")]
+    Simulation(#[source] io::Error),
+    /// The process can't be told to stop or to reload.
+    #[error("signals can't be received")]
+    Signals(#[source] io::Error),
+    /// Standard output is gone.
+    #[error("standard output can't be written")]
+    Output(#[source] io::Error),
+    /// An app failed; the command has said so itself.
+    #[error("not all is well")]
+    Unwell,
+}
+
+impl Error {
+    /// The process's exit code: 2 where the command line or the configuration is to be mended, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Store(_) | Self::Server(ServerError::WebConfig(_)) => 2,
+            _ => 1,
+        }
+    }
+
+    /// What is left to say to the person who typed the command; `None`: all has been said.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Self::Unwell => None,
+            // `… | head` closed the pipe on purpose.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            error => Some(chain(error)),
+        }
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(args: Args) -> Result<(), Error> {
+    logging::init(args.log_level(), args.log_format());
+    // One TLS stack for all; a second installation is a test's.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match args.command.clone() {
+        None | Some(Command::Serve) => serve::run(args).await,
+        Some(Command::Demo(options)) => demo::run(args, &options).await,
+        Some(Command::Check(options)) => check::run(&args, options).await,
+        Some(Command::Collect) => collect::run(&args).await,
+    }
+}
+
+/// Scrapes every app once.
+async fn scrape_all(
+    collector: &Collector,
+    config: &Config,
+    allowed: std::time::Duration,
+) -> Scrape {
+    let deadline = tokio::time::Instant::now() + allowed;
+    crate::collector::scrape(collector.apps().list(), config.scrape.max_stale, deadline).await
+}
+
+/// A collector that keeps its state where the configuration says.
+fn collector(config: &Config) -> Result<Collector, Error> {
+    let store = Store::open(config.state_dir.clone(), config.wechat.list_limits)?;
+    Ok(Collector::new(config, store)?)
+}

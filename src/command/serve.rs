@@ -1,0 +1,203 @@
+//! Serves until told to stop. SIGHUP and `POST /-/reload` put a changed configuration in force; SIGTERM and SIGINT
+//! let what is under way finish.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Error;
+use crate::app::chain;
+use crate::collector::Collector;
+use crate::config::{Args, Config, ConfigError, ListenAddress, SharedStateConfig};
+use crate::exposition::Exposition;
+use crate::version;
+use crate::web::{Reload, Server, Site};
+
+/// Reads the configuration, at the start and at each reload.
+pub(super) type ReadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
+/// Serves the configured apps.
+///
+/// # Errors
+/// When it can't start.
+pub(super) async fn run(args: Args) -> Result<(), Error> {
+    with_config(Box::new(move || Config::load(&args))).await
+}
+
+/// Serves what `read` reads.
+///
+/// # Errors
+/// When it can't start.
+pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
+    // First of all: a signal that comes during the start must not be lost.
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let config = read()?;
+    tracing::info!(
+        version = version::VERSION,
+        revision = version::REVISION,
+        rustc = version::RUSTC,
+        apps = config.apps.len(),
+        "Starting wechat-logistics-exporter"
+    );
+    warn_of_pitfalls(&config);
+    let collector = Arc::new(super::collector(&config)?);
+    let exposition = Arc::new(Exposition::new(Arc::clone(&collector)));
+    exposition.exporter().reload_succeeded(SystemTime::now());
+    let server = Server::bind(&config.web).await?;
+    log_addresses(&server, &config);
+
+    let reloader = Reloader(Arc::new(Reloading {
+        read,
+        collector: Arc::clone(&collector),
+        exposition: Arc::clone(&exposition),
+        shared_state: Mutex::new(config.shared_state.clone()),
+    }));
+    let site = Arc::new(Site {
+        collector: Arc::clone(&collector),
+        exposition,
+        reload: Arc::new(reloader.clone()),
+        config: config.web.clone(),
+    });
+    let hangups = tokio::spawn(reload_at_each(signals.hangup, reloader));
+    let stop = async {
+        let name = tokio::select! {
+            _ = signals.terminate.recv() => "SIGTERM",
+            _ = signals.interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "Stopping; what is under way may finish");
+    };
+    server.run(site, stop).await;
+    hangups.abort();
+    // A token that was just minted is kept for nobody if the fetch that waits for it dies with the process.
+    collector
+        .drain(Instant::now() + config.wechat.timeout)
+        .await;
+    tracing::info!("Stopped");
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Any number of signals that come during one reload make one more.
+async fn reload_at_each(mut hangup: Signal, reloader: Reloader) {
+    while hangup.recv().await.is_some() {
+        // The reloader logs how it went.
+        let _ = reloader.reload().await;
+    }
+}
+
+fn log_addresses(server: &Server, config: &Config) {
+    for address in server.local_addresses() {
+        tracing::info!(%address, "Listening on");
+    }
+    for address in &config.web.listen_addresses {
+        if let ListenAddress::Unix(_) = address
+            && !config.web.systemd_socket
+        {
+            tracing::info!(%address, "Listening on");
+        }
+    }
+}
+
+/// Settings that are allowed and rarely meant.
+fn warn_of_pitfalls(config: &Config) {
+    for app in &config.apps {
+        if app.min_interval >= config.scrape.max_stale {
+            tracing::warn!(
+                appid = app.appid,
+                min_interval = ?app.min_interval,
+                max_stale = ?config.scrape.max_stale,
+                "readings grow too old to serve before the next one may be fetched; raise --scrape.max-stale"
+            );
+        }
+    }
+}
+
+/// Puts the configuration in force again, one reload at a time.
+#[derive(Clone, Debug)]
+struct Reloader(Arc<Reloading>);
+
+struct Reloading {
+    read: ReadConfig,
+    collector: Arc<Collector>,
+    exposition: Arc<Exposition>,
+    /// As it was at the start: only a restart changes it. Its lock is the queue of reloads.
+    shared_state: Mutex<Option<SharedStateConfig>>,
+}
+
+impl fmt::Debug for Reloading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloading").finish_non_exhaustive()
+    }
+}
+
+impl Reload for Reloader {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        let reloading = Arc::clone(&self.0);
+        // A task of its own: a client that leaves must not break it off half way.
+        let task = tokio::spawn(async move { reloading.reload().await });
+        Box::pin(async move {
+            task.await
+                .unwrap_or_else(|_| Err("the reload was broken off".to_owned()))
+        })
+    }
+}
+
+impl Reloading {
+    async fn reload(self: Arc<Self>) -> Result<(), String> {
+        let shared_state = self.shared_state.lock().await;
+        let reading = Arc::clone(&self);
+        // Files and secrets may lie on slow disks.
+        let read = tokio::task::spawn_blocking(move || (reading.read)()).await;
+        let result = match read {
+            Ok(Ok(config)) => self.put_in_force(&config, shared_state.as_ref()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the configuration's reader was broken off".to_owned()),
+        };
+        let exporter = self.exposition.exporter();
+        match &result {
+            Ok(()) => exporter.reload_succeeded(SystemTime::now()),
+            Err(error) => {
+                exporter.reload_failed();
+                tracing::error!(error, "the configuration can't be used; the old one stays");
+            }
+        }
+        result
+    }
+
+    fn put_in_force(
+        &self,
+        config: &Config,
+        shared_state: Option<&SharedStateConfig>,
+    ) -> Result<(), String> {
+        self.collector
+            .reconfigure(config)
+            .map_err(|error| chain(&error))?;
+        if config.shared_state.as_ref() != shared_state {
+            tracing::warn!("shared_state has changed; restart the exporter to put that in force");
+        }
+        warn_of_pitfalls(config);
+        tracing::info!(apps = config.apps.len(), "Configuration reloaded");
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! The log on standard error, and what happens to a panic.
+//!
+//! Only events of our own crate are logged, at any level: the HTTP libraries log whole URLs at `trace`, and the
+//! access token travels in the query string.
+
+use std::panic::PanicHookInfo;
+
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::Registry;
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Begins the target of every event of ours.
+const OWN_TARGETS: &str = "wechat_logistics_exporter";
+
+/// Sends the log to standard error and panics to the log. Later calls change nothing.
+pub fn init(level: LogLevel, format: LogFormat) {
+    let subscriber = subscriber(level, format, std::io::stderr);
+    // A second call is a test's; the first one's log is as good.
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+fn subscriber<W>(
+    level: LogLevel,
+    format: LogFormat,
+    writer: W,
+) -> Box<dyn tracing::Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let level = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
+    let ours = Targets::new()
+        .with_default(LevelFilter::OFF)
+        .with_target(OWN_TARGETS, level);
+    // A log that can't be written is lost; to report that on standard error would panic where that is the closed one.
+    let report_failures = false;
+    match format {
+        LogFormat::Logfmt => Box::new(
+            Registry::default().with(
+                tracing_logfmt::builder()
+                    .with_target(false)
+                    .with_span_name(false)
+                    .with_span_path(false)
+                    .layer()
+                    .with_writer(writer)
+                    .log_internal_errors(report_failures)
+                    .with_filter(ours),
+            ),
+        ),
+        LogFormat::Json => Box::new(
+            Registry::default().with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_target(false)
+                    .with_current_span(false)
+                    .with_span_list(false)
+                    .with_writer(writer)
+                    .log_internal_errors(report_failures)
+                    .with_filter(ours),
+            ),
+        ),
+    }
+}
+
+/// Logs where a panic began. Its message only where it is a literal of the source: a formatted one can hold anything
+/// that was in memory.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload().downcast_ref::<&'static str>();
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(
+        message = "a fault of the exporter itself; please report it",
+        at = location,
+        said = message
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(level: LogLevel, format: LogFormat, events: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = subscriber(level, format, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, events);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn only_events_of_our_own_are_logged_even_at_trace() {
+        let log = logged(LogLevel::Trace, LogFormat::Logfmt, || {
+            tracing::trace!(target: "reqwest::connect", "https://x/?access_token=canary");
+            tracing::error!(target: "hyper", "canary");
+            tracing::trace!("ours");
+        });
+        assert!(log.ends_with("level=trace message=ours\n"), "{log}");
+        assert_eq!(log.lines().count(), 1);
+    }
+
+    #[test]
+    fn events_below_the_level_are_left_out() {
+        let log = logged(LogLevel::Warn, LogFormat::Logfmt, || {
+            tracing::info!("less");
+            tracing::warn!("enough");
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+    }
+
+    #[test]
+    fn line_breaks_in_values_begin_no_new_line() {
+        for format in [LogFormat::Logfmt, LogFormat::Json] {
+            let log = logged(LogLevel::Info, format, || {
+                tracing::info!(error = "one\nlevel=error two\u{1b}[31m", "said");
+                tracing::info!(error = %"one\nlevel=error two\u{1b}[31m", "said");
+            });
+            assert_eq!(log.lines().count(), 2, "{log}");
+            assert!(!log.contains('\u{1b}'), "{log}");
+        }
+    }
+
+    #[test]
+    fn json_lines_are_objects_with_our_fields_at_the_top() {
+        let log = logged(LogLevel::Info, LogFormat::Json, || {
+            tracing::info!(appid = "wx1", "said");
+        });
+        let line: serde_json::Value = serde_json::from_str(log.trim()).unwrap();
+        assert_eq!(line["appid"], "wx1");
+        assert_eq!(line["message"], "said");
+        assert_eq!(line["level"], "INFO");
+    }
+}
