@@ -66,7 +66,13 @@ impl hyper::body::Body for Parts {
         let next = std::iter::once(first)
             .chain(&mut this.rest)
             .find(|part| !part.is_empty());
-        Poll::Ready(next.map(|part| {
+        Poll::Ready(next.map(|mut part| {
+            let is_last = part.len() as u64 == this.left;
+            if is_last && part.len() > 1 && this.stream.is_some() {
+                // HTTP/2 takes a part in whole as soon as the client takes its first byte. The last byte goes apart,
+                // so that this body, and with it the stream, is on record until the client has taken the rest.
+                this.first = part.split_off(part.len() - 1);
+            }
             this.left -= part.len() as u64;
             Ok(Frame::data(part))
         }))

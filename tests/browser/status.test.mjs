@@ -1,6 +1,7 @@
 // The status page as people see it: contents, layout, keyboard, accessibility, hostile readings, pictures.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +12,8 @@ import { servePages } from './pages.mjs';
 
 const PAGES = ['no-accounts', 'never-read', 'three-accounts', 'shops', 'failures', 'hostile'];
 const LANGUAGES = { en: 'en', zh: 'zh-CN' };
+
+const here = path.dirname(fileURLToPath(import.meta.url));
 
 let browser;
 let pages;
@@ -170,9 +173,30 @@ test('texts from outside run no script and turn no line around', async () => {
   });
 });
 
-test('running exporter serves a sound page in both languages', { skip: !process.env.EXPORTER_URL }, async () => {
+/** The exporter itself, serving its simulated apps, which one scrape has read. */
+async function demo() {
+  const program = path.resolve(here, '../../target/debug/wechat-logistics-exporter');
+  const child = spawn(program, ['demo', '--web.listen-address=127.0.0.1:0'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const address = await new Promise((resolve, reject) => {
+    let log = '';
+    child.on('error', reject);
+    child.on('exit', () => reject(new Error(`the exporter ended: ${log}`)));
+    child.stderr.on('data', (text) => {
+      log += text;
+      const found = /"Listening on" address=(\S+)/.exec(log);
+      if (found) resolve(found[1]);
+    });
+  });
+  const url = `http://${address}/`;
+  assert.equal((await fetch(`${url}metrics`)).status, 200);
+  return { url, end: () => child.kill() };
+}
+
+test('running exporter serves a sound page in both languages', async () => {
+  const exporter = await demo();
+  after(exporter.end);
   for (const [locale, tag] of [['en-GB', 'en'], ['zh-CN', 'zh-CN']]) {
-    await open(browser, process.env.EXPORTER_URL, { locale }, async (page, noticed) => {
+    await open(browser, exporter.url, { locale }, async (page, noticed) => {
       assert.equal(await page.locator('html').getAttribute('lang'), tag);
       await checkInGeneral(page, noticed);
       for (const link of await page.locator('footer a[href^="."]').evaluateAll((all) => all.map((a) => a.href))) {
@@ -185,9 +209,8 @@ test('running exporter serves a sound page in both languages', { skip: !process.
   }
 });
 
-test('pictures for the documentation', { skip: !process.env.STATUS_PICTURES }, async () => {
-  const here = path.dirname(fileURLToPath(import.meta.url));
-  const folder = path.resolve(here, process.env.STATUS_PICTURES);
+test('pictures for the documentation', async () => {
+  const folder = path.resolve(here, process.env.STATUS_PICTURES ?? '../../target/status-pictures');
   await mkdir(folder, { recursive: true });
   const desk = { viewport: { width: 1280, height: 1180 } };
   const phone = { viewport: PHONE, deviceScaleFactor: 2 };

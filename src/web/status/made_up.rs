@@ -239,12 +239,11 @@ fn hostile() -> Vec<AppFacts> {
     vec![app]
 }
 
-/// Writes the pages that `tests/browser` opens, each in both languages, and the policy to serve them with.
+/// Writes the pages that `tests/browser` opens, each in both languages, and the policy to serve them with, into
+/// `target/status-pages`.
 #[test]
-#[ignore = "writes files for tests/browser"]
 fn pages_for_the_browser_tests() {
-    let folder = std::env::var_os("STATUS_PAGES").expect("STATUS_PAGES names a folder");
-    let folder = std::path::PathBuf::from(folder);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/status-pages");
     std::fs::create_dir_all(&folder).unwrap();
     let thousands = vec![app(
         "wx0000000000000001",

@@ -1,0 +1,757 @@
+#!/usr/bin/env python3
+"""Writes the dashboards, in English and Chinese, from this one description.
+
+    python3 grafana/build.py           write grafana/dashboards/{en,zh}/*.json
+    python3 grafana/build.py --check   fail when a file there is not what this script writes
+
+Every text stands here once, as the pair t("English", "中文"). Queries read the series that prometheus/rules/ records
+wherever they cover all accounts: a panel's cost then doesn't grow with the number of accounts, or its table is cut off
+by topk/bottomk.
+"""
+
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+LANGUAGES = ("en", "zh")
+
+RED, ORANGE, YELLOW, GREEN, BLUE, GREY = "red", "orange", "yellow", "green", "blue", "text"
+ACCOUNT = "appid, delivery_id, biz_id"
+ACCOUNT_WITH_JOB = f"job, {ACCOUNT}"
+ROWS = 20
+DAY = 86400
+
+
+class t(tuple):
+    """A text in both languages."""
+
+    def __new__(cls, english, chinese):
+        return super().__new__(cls, (english, chinese))
+
+
+def in_language(value, language):
+    """The same structure with each t() replaced by its text in that language."""
+    if isinstance(value, t):
+        return value[LANGUAGES.index(language)]
+    if isinstance(value, dict):
+        return {key: in_language(item, language) for key, item in value.items()}
+    if isinstance(value, list):
+        return [in_language(item, language) for item in value]
+    if isinstance(value, str):
+        return value.replace("@LANG@", language)
+    return value
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+RAW = 'job=~"$job", instance=~"$instance"'
+RECORDED = 'job=~"$job"'
+
+
+def app(metric, more=""):
+    """A selector of one metric for the chosen apps. Recorded series keep no instance.
+
+    Tables merge rows by all labels, so what goes into one must not keep its __name__.
+    """
+    scope = RECORDED if ":" in metric else RAW
+    return f'{metric}{{{scope}, appid=~"$appid"{", " + more if more else ""}}}'
+
+
+def account(metric, more=""):
+    """The same for the chosen accounts."""
+    return app(metric, 'delivery_id=~"$delivery_id", biz_id=~"$biz_id"' + (", " + more if more else ""))
+
+
+def courier(metric):
+    return app(metric, 'delivery_id=~"$delivery_id"')
+
+
+def named(expr):
+    """Adds the names of app and courier."""
+    names = "wechat_logistics:account_names" + "{" + RECORDED + "}"
+    return f"({expr}) + on ({ACCOUNT_WITH_JOB}) group_left (app_name, delivery_name) 0 * {names}"
+
+
+def query(expr, legend=None, table=False, instant=False, interval=None):
+    target = {"expr": expr}
+    if table:
+        target |= {"format": "table", "instant": True, "range": False}
+    elif instant:
+        target |= {"instant": True, "range": False}
+    else:
+        target |= {"range": True}
+    if legend is not None:
+        target["legendFormat"] = legend
+    if interval:
+        target["interval"] = interval
+    return target
+
+
+# --- fields ----------------------------------------------------------------------------------------------------------
+
+
+def steps(base, *pairs):
+    """Colours from thresholds: the base colour, then (value, colour) upwards."""
+    rows = [{"value": None, "color": base}] + [{"value": value, "color": colour} for value, colour in pairs]
+    return {"mode": "absolute", "steps": rows}
+
+
+def value_texts(texts):
+    """{value: (text, colour)}"""
+    options = {str(value): {"index": i, "text": text, "color": colour} for i, (value, (text, colour)) in enumerate(texts.items())}
+    return {"type": "value", "options": options}
+
+
+def range_text(low, high, text, colour):
+    return {"type": "range", "options": {"from": low, "to": high, "result": {"index": 0, "text": text, "color": colour}}}
+
+
+def override(name, **properties):
+    """Properties of one field; custom options are written custom_width=… for custom.width."""
+    rows = [{"id": key.replace("custom_", "custom."), "value": value} for key, value in properties.items()]
+    return {"matcher": {"id": "byName", "options": name}, "properties": rows}
+
+
+def hidden(name):
+    return override(name, custom_hideFrom={"viz": True, "legend": True, "tooltip": True})
+
+
+COLOURED_TEXT = {"type": "color-text"}
+
+DAYS_STEPS = steps(RED, (1, ORANGE), (3, GREEN))
+
+TODO_BY_DAYS = [
+    value_texts({0: (t("Empty: top up now", "已用完：立即充值"), RED)}),
+    range_text(0.0000001, 0.9999999, t("Top up today", "今天充值"), RED),
+    range_text(1, 2.9999999, t("Order a top-up", "安排充值"), ORANGE),
+    range_text(3, None, t("Nothing", "无需处理"), GREEN),
+]
+
+STATUS = {
+    0: (t("Bound", "已绑定"), GREEN),
+    1: (t("Under review", "审核中"), YELLOW),
+    2: (t("Binding failed", "绑定失败"), RED),
+    3: (t("Unbound", "已解绑"), RED),
+    100: (t("Balance not refreshed", "余额未刷新"), ORANGE),
+}
+
+TODO_BY_STATUS = {
+    0: (t("Nothing", "无需处理"), GREEN),
+    1: (t("Ask the outlet to confirm the binding", "请网点确认绑定"), YELLOW),
+    2: (t("Bind again with the outlet's code and password", "核对客户编码和密码后重新绑定"), RED),
+    3: (t("Bind again, unless it was meant", "如非本意请重新绑定"), RED),
+    100: (t("Ask the outlet for the real balance", "向网点核实真实余额"), ORANGE),
+}
+
+CURES = {
+    "transient": (t("WeChat is busy: wait", "微信繁忙：稍候"), YELLOW),
+    "token": (t("Token refused: see who else renews it", "token 失效：检查谁在刷新"), RED),
+    "config": (t("Mend appid or AppSecret", "修正 appid 或 AppSecret"), RED),
+    "permission": (t("Grant the logistics permission", "开通物流助手权限"), RED),
+    "ip_whitelist": (t("Add the IP that the log names to the whitelist", "将日志中的 IP 加入白名单"), RED),
+    "daily_quota": (t("WeChat's daily quota is used: raise the interval", "微信每日额度用完：调大间隔"), RED),
+    "rate": (t("Too many calls a minute: waits by itself", "每分钟调用过多：自动等待"), YELLOW),
+    "decode": (t("Reply not understood: report it", "无法解析回复：请反馈"), ORANGE),
+    "network": (t("Check DNS, proxy and firewall", "检查 DNS、代理和防火墙"), ORANGE),
+    "timeout": (t("WeChat is slow: check the network", "微信响应慢：检查网络"), ORANGE),
+    "unknown": (t("See the exporter's log", "查看 exporter 日志"), ORANGE),
+}
+
+STATES = [
+    ("empty", t("Empty", "已用完"), RED),
+    ("out_in_24h", t("Out within 24 hours", "24 小时内用完"), ORANGE),
+    ("out_in_72h", t("Out within 72 hours", "72 小时内用完"), YELLOW),
+    ("low", t("Below threshold", "低于阈值"), BLUE),
+    ("not_bound", t("Not bound", "未绑定"), "purple"),
+]
+
+# --- panels ----------------------------------------------------------------------------------------------------------
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+def panel(kind, title, description, targets, at, unit, options, custom=None, overrides=(), transformations=None, **defaults):
+    x, y, w, h = at
+    for ref, target in zip("ABCDEFGHIJ", targets):
+        target |= {"refId": ref, "datasource": DATASOURCE}
+    made = {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "gridPos": {"x": x, "y": y, "w": w, "h": h},
+        "targets": targets,
+        "options": options,
+        "fieldConfig": {
+            "defaults": {"unit": unit, "custom": custom or {}} | defaults,
+            "overrides": list(overrides),
+        },
+    }
+    if kind == "stat":
+        del made["fieldConfig"]["defaults"]["custom"]
+    if transformations:
+        made["transformations"] = transformations
+    return made
+
+
+def stat(title, description, targets, at, unit="none", colour="value", graph="none", text="auto", **defaults):
+    """One figure. Its query is instant unless it draws a background graph."""
+    options = {
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "colorMode": colour,
+        "graphMode": graph,
+        "textMode": text,
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "wideLayout": True,
+    }
+    defaults = {"color": {"mode": "thresholds"}, "thresholds": steps(GREEN)} | defaults
+    return panel("stat", title, description, targets, at, unit, options, **defaults)
+
+
+def lines(title, description, targets, at, unit="none", custom=None, overrides=(), calcs=("lastNotNull",), placement="bottom", **defaults):
+    custom = {
+        "drawStyle": "line",
+        "lineInterpolation": "linear",
+        "lineWidth": 2,
+        "fillOpacity": 8,
+        "showPoints": "never",
+        "spanNulls": 600_000,
+        "axisPlacement": "auto",
+        "scaleDistribution": {"type": "linear"},
+        "stacking": {"mode": "none", "group": "A"},
+        "thresholdsStyle": {"mode": "off"},
+    } | (custom or {})
+    options = {
+        "legend": {"showLegend": True, "displayMode": "list", "placement": placement, "calcs": list(calcs)},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    defaults = {"color": {"mode": "palette-classic"}, "min": 0} | defaults
+    return panel("timeseries", title, description, targets, at, unit, options, custom, overrides, **defaults)
+
+
+def table(title, description, targets, at, columns, sort, descending=False, overrides=(), unit="none"):
+    """Instant queries merged into rows. columns: {field: title}, in order; None hides a field but keeps it for links."""
+    transformations = [
+        {"id": "merge", "options": {}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {"Time": True, "job": True},
+                "indexByName": {field: i for i, field in enumerate(columns)},
+                "renameByName": {field: shown for field, shown in columns.items() if shown},
+            },
+        },
+        {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": sort, "desc": descending}]}},
+    ]
+    options = {"showHeader": True, "cellHeight": "sm"}
+    rows = [hidden(field) for field, shown in columns.items() if shown is None] + list(overrides)
+    return panel("table", title, description, targets, at, unit, options, {"align": "auto", "filterable": False}, rows, transformations)
+
+
+def link_to_account():
+    ids = "&".join(f"var-{name}=${{__data.fields.{name}}}" for name in ("appid", "delivery_id", "biz_id"))
+    url = f"/d/wechat-logistics-account-@LANG@?{ids}&${{datasource:queryparam}}&${{job:queryparam}}&${{instance:queryparam}}&${{__url_time_range}}"
+    return [{"title": t("Show this account", "查看该账号"), "url": url}]
+
+
+# --- dashboards ------------------------------------------------------------------------------------------------------
+
+
+def variable(name, label, query_text, multi, regex="", all_value=".+"):
+    made = {
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": DATASOURCE,
+        "query": {"qryType": 3 if query_text.startswith("query_result") else 1, "query": query_text, "refId": name},
+        "definition": query_text,
+        "refresh": 2,
+        "sort": 1,
+        "regex": regex,
+        "multi": multi,
+        "includeAll": multi,
+        "hide": 0,
+        "options": [],
+        "skipUrlSync": False,
+    }
+    if multi:
+        made |= {"allValue": all_value, "current": {"selected": True, "text": ["All"], "value": ["$__all"]}}
+    return made
+
+
+def shared_variables(multi):
+    scope = RAW
+    named_app = r'/appid="(?<value>[^"]+)"|name="(?<text>[^"]+)"/g'
+    named_courier = r'/delivery_id="(?<value>[^"]+)"|delivery_name="(?<text>[^"]+)"/g'
+    return [
+        {
+            "type": "datasource",
+            "name": "datasource",
+            "label": t("Data Source", "数据源"),
+            "query": "prometheus",
+            "refresh": 1,
+            "regex": "",
+            "multi": False,
+            "includeAll": False,
+            "hide": 0,
+            "options": [],
+            "skipUrlSync": False,
+        },
+        variable("job", t("Job", "任务"), "label_values(wechat_logistics_up, job)", True),
+        variable("instance", t("Instance", "实例"), 'label_values(wechat_logistics_up{job=~"$job"}, instance)', True),
+        variable("appid", t("App", "小程序"), f"query_result(max by (appid, name) (wechat_logistics_app_info{{{scope}}}))", multi, named_app),
+        variable(
+            "delivery_id",
+            t("Courier", "快递公司"),
+            f'query_result(max by (delivery_id, delivery_name) (wechat_logistics_account_info{{{scope}, appid=~"$appid"}}))',
+            multi,
+            named_courier,
+        ),
+    ]
+
+
+def dashboard(uid, title, description, other, variables, annotations, panels, time_from):
+    for number, made in enumerate(panels, 1):
+        made["id"] = number
+    keep = {"asDropdown": False, "icon": "dashboard", "includeVars": True, "keepTime": True, "tags": [], "targetBlank": False, "tooltip": "", "type": "link"}
+    links = [
+        keep | {"title": other[1], "url": f"/d/wechat-logistics-{other[0]}-@LANG@"},
+        keep | {"title": t("中文", "English"), "url": t(f"/d/wechat-logistics-{uid}-zh", f"/d/wechat-logistics-{uid}-en")},
+    ]
+    return {
+        "uid": f"wechat-logistics-{uid}-@LANG@",
+        "title": title,
+        "description": description,
+        "tags": ["wechat-logistics", "@LANG@"],
+        "editable": False,
+        "graphTooltip": 1,
+        "schemaVersion": 41,
+        "version": 1,
+        "timezone": "Asia/Shanghai",
+        "weekStart": "monday",
+        "refresh": "1m",
+        "fiscalYearStartMonth": 0,
+        "time": {"from": time_from, "to": "now"},
+        "timepicker": {},
+        "links": links,
+        "annotations": {"list": annotations},
+        "templating": {"list": variables},
+        "panels": panels,
+    }
+
+
+def state_count(state, title, description, x, w, colour):
+    expr = f'sum({app("wechat_logistics:accounts:count", f"""state="{state}" """.strip())})'
+    return stat(title, description, [query(expr, instant=True)], (x, 0, w, 4), thresholds=steps(GREEN, (1, colour)), colour="background")
+
+
+def overview():
+    shortest = f"bottomk({ROWS}, {account('wechat_logistics:account_days_left')})"
+
+    def of_shortest(metric):
+        return query(f"max by ({ACCOUNT_WITH_JOB}) ({account(metric)} and on ({ACCOUNT_WITH_JOB}) {shortest})", table=True)
+
+    code = f"(max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_status_code')}) != 0)"
+    old = (
+        f"(100 + 0 * (time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_quota_update_timestamp_seconds')}) > {DAY}))"
+        f" and on ({ACCOUNT_WITH_JOB}) {account('wechat_logistics:account_stock')}"
+    )
+    trouble = f"topk({ROWS}, {code} or on ({ACCOUNT_WITH_JOB}) ({old}))"
+    since = (
+        f"time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_update_timestamp_seconds')})"
+        f" and on ({ACCOUNT_WITH_JOB}) {trouble}"
+    )
+
+    apps = "job, appid"
+    age = app("wechat_logistics:snapshot_age_seconds")
+    up = f"max by ({apps}) ({app('wechat_logistics_up')})"
+    # Failing apps first, then those with the oldest data.
+    worst = f"topk({ROWS}, 1e9 * (1 - {up}) + ({age} or on ({apps}) 0 * {up}))"
+
+    def of_worst(expr):
+        return query(f"{expr} and on ({apps}) {worst}", table=True)
+
+    no_data = (
+        f"count({age} > on () group_left () 3 * wechat_logistics:fetch_interval_seconds or on ({apps}) ({up} unless on ({apps}) {age})) or vector(0)"
+    )
+    reason = (
+        f"topk by ({apps}) (1, sum by ({apps}, reason) (increase({app('wechat_logistics_api_failures_total')}[30m])) > 0)"
+        f" and on ({apps}) ({up} == 0)"
+    )
+
+    states = [override(state, displayName=shown, color={"mode": "fixed", "fixedColor": colour}) for state, shown, colour in STATES]
+    panels = [
+        state_count("empty", t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only; those with a threshold of 0 in settings.yml don't count.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号；settings.yml 中阈值为 0 的账号不计。"), 0, 4, RED),
+        state_count("out_in_24h", t("Out within 24 hours", "24 小时内用完"), t("Accounts that will be empty within 24 hours at the rate of the last 24 hours. Top up today.", "按最近 24 小时用量，24 小时内将用完的账号。请今天充值。"), 4, 4, RED),
+        state_count("out_in_72h", t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。"), 8, 4, ORANGE),
+        state_count("low", t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。"), 12, 4, ORANGE),
+        state_count("not_bound", t("Not bound", "未绑定"), t("Accounts under review, failed or unbound.", "审核中、绑定失败或已解绑的账号。"), 16, 4, ORANGE),
+        stat(
+            t("Apps gone stale", "数据不新鲜的小程序"),
+            t("Apps whose last good fetch is three intervals old or that have none. Their figures can't be trusted.", "最近一次成功获取已超过三个周期、或没有数据的小程序，其数字不可信。"),
+            [query(no_data, instant=True)],
+            (20, 0, 4, 4),
+            thresholds=steps(GREEN, (1, RED)),
+            colour="background",
+        ),
+        table(
+            t("What runs out first", "最先用完的账号"),
+            t(f"The {ROWS} accounts with the fewest days left, at the rate of the last 24 hours. Click an account for its history.", f"按最近 24 小时用量，剩余天数最少的 {ROWS} 个账号。点击账号查看历史。"),
+            [
+                query(named(shortest), table=True),
+                of_shortest("wechat_logistics:account_stock"),
+                of_shortest("wechat_logistics:account_threshold"),
+                of_shortest("wechat_logistics:account_burn:per_day"),
+                query(f"1000 * (time() + {DAY} * {shortest})", table=True),
+                query(f"max by ({ACCOUNT_WITH_JOB}) ({shortest})", table=True),
+            ],
+            (0, 4, 24, 10),
+            {
+                "app_name": t("App", "小程序"),
+                "delivery_name": t("Courier", "快递公司"),
+                "biz_id": t("Account", "账号"),
+                "Value #A": t("Days left", "剩余天数"),
+                "Value #E": t("Empty at", "预计用完"),
+                "Value #F": t("To do", "处理"),
+                "Value #B": t("Balance", "余额"),
+                "Value #D": t("Used per day", "日用量"),
+                "Value #C": t("Threshold", "阈值"),
+                "appid": None,
+                "delivery_id": None,
+            },
+            t("Days left", "剩余天数"),
+            overrides=[
+                override(t("Days left", "剩余天数"), decimals=1, thresholds=DAYS_STEPS, custom_cellOptions={"type": "color-background", "mode": "basic"}, custom_width=110),
+                override(t("Empty at", "预计用完"), unit="time:MM-DD HH:mm", custom_width=130),
+                override(t("To do", "处理"), mappings=TODO_BY_DAYS, custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
+                override(t("Used per day", "日用量"), decimals=0, custom_width=120),
+                override(t("Balance", "余额"), custom_width=110),
+                override(t("Threshold", "阈值"), custom_width=110),
+                override(t("Account", "账号"), links=link_to_account()),
+            ],
+        ),
+        table(
+            t("Accounts in trouble", "异常账号"),
+            t("Accounts that aren't bound, and bound ones whose balance WeChat hasn't refreshed for a day. Since: the account's last change (update_time).", "未绑定的账号，以及微信超过一天未刷新余额的账号。持续时间自账号最近更新（update_time）算起。"),
+            [query(named(trouble), table=True), query(since, table=True), query(trouble, table=True)],
+            (0, 14, 24, 6),
+            {
+                "app_name": t("App", "小程序"),
+                "delivery_name": t("Courier", "快递公司"),
+                "biz_id": t("Account", "账号"),
+                "Value #A": t("Status", "状态"),
+                "Value #B": t("Since", "持续"),
+                "Value #C": t("To do", "处理"),
+                "appid": None,
+                "delivery_id": None,
+            },
+            t("Status", "状态"),
+            overrides=[
+                override(t("Status", "状态"), mappings=[value_texts(STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
+                override(t("Since", "持续"), unit="s", decimals=0, custom_width=110),
+                override(t("To do", "处理"), mappings=[value_texts(TODO_BY_STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=400),
+                override(t("Account", "账号"), links=link_to_account()),
+            ],
+        ),
+        table(
+            t("Apps: freshness and API budget", "小程序：数据新鲜度与调用额度"),
+            t(f"The {ROWS} apps that need attention most: failing ones first, then those with the oldest data. Calls left: of the exporter's own daily limit, and of WeChat's where it is queried.", f"最需要关注的 {ROWS} 个小程序：先列失败的，再按数据最旧排序。剩余调用：exporter 自身每日上限，以及（如已开启查询）微信的每日额度。"),
+            [
+                query(f"({worst}) + on ({apps}) group_left (app_name) 0 * wechat_logistics:app_names{{{RECORDED}}}", table=True),
+                of_worst(up),
+                of_worst(f"max by ({apps}) ({age})"),
+                query(reason, table=True),
+                of_worst(f"min by ({apps}) ({app('wechat_logistics_daily_calls_remaining')})"),
+                of_worst(f"min by ({apps}) ({app('wechat_logistics_api_daily_remaining')})"),
+                of_worst(f"max by ({apps}) ({app('wechat_logistics_accounts')})"),
+            ],
+            (0, 20, 24, 7),
+            {
+                "app_name": t("App", "小程序"),
+                "Value #B": t("Fetch", "获取"),
+                "Value #C": t("Data age", "数据年龄"),
+                "reason": t("To do", "处理"),
+                "Value #E": t("Calls left", "剩余调用"),
+                "Value #F": t("WeChat's quota left", "微信剩余额度"),
+                "Value #G": t("Accounts", "账号数"),
+                "appid": None,
+                "Value #A": None,
+                "Value #D": None,
+            },
+            "Value #A",
+            descending=True,
+            overrides=[
+                override(t("Fetch", "获取"), mappings=[value_texts({0: (t("failing", "失败"), RED), 1: (t("ok", "正常"), GREEN)})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=100),
+                override(t("Data age", "数据年龄"), unit="s", decimals=0, noValue=t("no data", "无数据"), thresholds=steps(GREEN, (180, ORANGE), (900, RED)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
+                override(t("To do", "处理"), mappings=[value_texts(CURES)], custom_cellOptions=COLOURED_TEXT),
+                override(t("Calls left", "剩余调用"), thresholds=steps(RED, (1, ORANGE), (200, GREEN)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
+                override(t("WeChat's quota left", "微信剩余额度"), noValue="–", custom_width=170),
+                override(t("Accounts", "账号数"), noValue="–", custom_width=110),
+            ],
+        ),
+        lines(
+            t("Waybills in stock, by courier", "各快递面单余额"),
+            t("Sum of the balances of bound accounts of franchise couriers. Steps upwards are top-ups.", "加盟快递已绑定账号的余额合计，向上的台阶为充值。"),
+            [query(f"sum by (delivery_name) ({courier('wechat_logistics:stock:sum')})", "{{delivery_name}}")],
+            (0, 27, 8, 8),
+        ),
+        lines(
+            t("Waybills used per day, by courier", "各快递日用量"),
+            t("Use in the 24 hours before each point; top-ups don't count.", "每个时间点之前 24 小时的用量，不受充值影响。"),
+            [query(f"sum by (delivery_name) ({courier('wechat_logistics:burn:per_day_sum')})", "{{delivery_name}}")],
+            (8, 27, 8, 8),
+            decimals=0,
+        ),
+        lines(
+            t("Accounts that need something", "需要处理的账号数"),
+            t("How many accounts were in each state, each in the worst one that fits.", "各状态的账号数，每个账号只计入最严重的一项。"),
+            [query(f"sum by (state) ({app('wechat_logistics:accounts:count')})", "{{state}}")],
+            (16, 27, 8, 8),
+            custom={"stacking": {"mode": "normal", "group": "A"}, "lineInterpolation": "stepAfter", "fillOpacity": 50, "lineWidth": 1},
+            overrides=states,
+            decimals=0,
+        ),
+        lines(
+            t("Age of the data", "数据年龄"),
+            t("Time since the last good fetch: of the app where it is longest, and of the median app. Three fetch intervals raise an alert.", "距最近一次成功获取的时间：最旧的小程序与中位数。超过三个周期会告警。"),
+            [
+                query(f"max({age})", t("oldest", "最旧")),
+                query(f"quantile(0.5, {age})", t("median", "中位数")),
+            ],
+            (0, 35, 8, 7),
+            unit="s",
+        ),
+        lines(
+            t("Calls to WeChat per hour", "每小时调用微信次数"),
+            t("Calls sent, by endpoint, and those that failed. What a scrape costs.", "按接口统计的调用次数及失败次数，即抓取的成本。"),
+            [
+                query(f"3600 * sum by (endpoint) (rate({app('wechat_logistics_api_requests_total')}[$__rate_interval])) > 0", "{{endpoint}}"),
+                query(f"3600 * sum(rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("failed", "失败")),
+            ],
+            (8, 35, 8, 7),
+            decimals=0,
+            overrides=[override(t("failed", "失败"), color={"mode": "fixed", "fixedColor": RED})],
+        ),
+        lines(
+            t("Daily calls left, tightest app", "每日剩余调用（最紧张的小程序）"),
+            t("The smallest rest of the exporter's own daily limit and of WeChat's quota, among the chosen apps. Both begin anew at midnight in China.", "所选小程序中，exporter 自身上限与微信额度的最小剩余次数，均在北京时间零点重置。"),
+            [
+                query(f"min({app('wechat_logistics_daily_calls_remaining')})", t("own limit", "自身上限")),
+                query(f"min({app('wechat_logistics_api_daily_remaining')})", t("WeChat's quota", "微信额度")),
+            ],
+            (16, 35, 8, 7),
+        ),
+    ]
+    text_box = {
+        "type": "textbox",
+        "name": "biz_id",
+        "label": t("Account (regex)", "账号（正则）"),
+        "query": ".+",
+        "current": {"selected": True, "text": ".+", "value": ".+"},
+        "hide": 0,
+        "options": [{"selected": True, "text": ".+", "value": ".+"}],
+        "skipUrlSync": False,
+    }
+    return dashboard(
+        "overview",
+        t("WeChat waybill balances: overview", "微信电子面单余额：总览"),
+        t("All Mini Programs: what runs out, when, and what to do.", "全部小程序：哪些面单快用完、何时用完、怎么处理。"),
+        ("account", t("Account", "单个账号")),
+        shared_variables(True) + [text_box],
+        [],
+        panels,
+        "now-24h",
+    )
+
+
+def account_view():
+    def one(metric, how="max", more=""):
+        return f"{how} by ({ACCOUNT}) ({account(metric, more)})"
+
+    balance = one("wechat_logistics_account_quota", "min")
+    stock = one("wechat_logistics:account_stock")
+    burn = one("wechat_logistics:account_burn:per_day")
+    days = one("wechat_logistics:account_days_left")
+    code = one("wechat_logistics_account_status_code")
+    rises = f"max by ({ACCOUNT}) (max_over_time({account('wechat_logistics:account_stock:increase1m')}[$__interval]))"
+    ids = "job, instance, appid, delivery_id, biz_id"
+
+    def stamp(name):
+        return query(f"1000 * max by ({ids}) ({account(f'wechat_logistics_account_{name}_timestamp_seconds')})", table=True)
+
+    def ahead(count):
+        return query(f"clamp_min({stock} - {count} * {burn}, 0)", t(f"in {count} day{'s' if count > 1 else ''}", f"{count} 天后"), instant=True)
+
+    colours = {"bound": GREEN, "under_review": YELLOW, "failed": RED, "unbound": ORANGE, "unknown": "purple"}
+    shown = {"bound": STATUS[0][0], "under_review": STATUS[1][0], "failed": STATUS[2][0], "unbound": STATUS[3][0], "unknown": t("Unknown", "未知")}
+    bands = [override(s, displayName=shown[s], color={"mode": "fixed", "fixedColor": c}) for s, c in colours.items()]
+    panels = [
+        stat(t("Balance", "余额"), t("Electronic waybills left (quota_num).", "剩余电子面单（quota_num）。"), [query(balance, instant=True)], (0, 0, 4, 4), colour="value", thresholds=steps(RED, (1, BLUE))),
+        stat(t("Days left", "剩余天数"), t("Balance divided by the use of the last 24 hours. Empty: nothing is used, or the courier bills monthly.", "余额除以最近 24 小时用量。为空：没有用量，或为月结（直营）快递。"), [query(days, instant=True)], (4, 0, 4, 4), decimals=1, colour="background", thresholds=DAYS_STEPS, noValue="–"),
+        stat(t("Empty at", "预计用完"), t("When the balance reaches 0 at that rate.", "按该用量余额归零的时间。"), [query(f"1000 * (time() + {DAY} * {days})", instant=True)], (8, 0, 4, 4), unit="time:MM-DD HH:mm", thresholds=steps(BLUE), noValue="–"),
+        stat(t("To do", "处理"), t("What to do about the balance.", "针对余额的处理建议。"), [query(days, instant=True)], (12, 0, 4, 4), mappings=TODO_BY_DAYS, noValue=t("Nothing", "无需处理")),
+        stat(t("Status", "绑定状态"), t("Binding status (status_code).", "绑定状态（status_code）。"), [query(code, instant=True)], (16, 0, 4, 4), mappings=[value_texts(STATUS)], thresholds=steps(GREEN, (1, RED))),
+        stat(t("Balance refreshed", "余额刷新于"), t("How long ago WeChat refreshed the balance (quota_update_time). The real balance may be lower when this is long.", "微信上次刷新余额（quota_update_time）距今时间。时间过长时，真实余额可能更低。"), [query(f"time() - {one('wechat_logistics_account_quota_update_timestamp_seconds')}", instant=True)], (20, 0, 4, 4), unit="s", decimals=0, thresholds=steps(GREEN, (6 * 3600, ORANGE), (DAY, RED)), noValue="–"),
+        lines(
+            t("Balance and top-ups", "余额与充值"),
+            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more), the dashed line the threshold.", "微信返回的余额；圆点标记充值（一次增加 20 张及以上），虚线为阈值。"),
+            [
+                query(balance, t("balance", "余额"), interval="1m"),
+                query(f"{stock} and on ({ACCOUNT}) ({rises} >= 20)", t("top-up", "充值"), interval="1m"),
+                query(one("wechat_logistics:account_threshold"), t("threshold", "阈值"), interval="1m"),
+            ],
+            (0, 4, 17, 9),
+            custom={"lineInterpolation": "stepAfter", "fillOpacity": 15},
+            overrides=[
+                override(t("balance", "余额"), color={"mode": "fixed", "fixedColor": BLUE}),
+                override(t("top-up", "充值"), color={"mode": "fixed", "fixedColor": GREEN}, custom_drawStyle="points", custom_showPoints="always", custom_pointSize=12),
+                override(t("threshold", "阈值"), color={"mode": "fixed", "fixedColor": RED}, custom_lineStyle={"fill": "dash", "dash": [10, 10]}, custom_fillOpacity=0, custom_lineWidth=1),
+            ],
+        ),
+        stat(
+            t("Expected balance", "预计余额"),
+            t("The balance that is left after 1, 2, 3 and 7 days at the rate of the last 24 hours without a top-up.", "不充值时，按最近 24 小时用量，1、2、3、7 天后的余额。"),
+            [ahead(1), ahead(2), ahead(3), ahead(7)],
+            (17, 4, 7, 9),
+            decimals=0,
+            text="value_and_name",
+            thresholds=steps(RED, (1, ORANGE), (100, GREEN)),
+        ),
+        lines(
+            t("Waybills used", "面单用量"),
+            t("Bars: waybills used in the hour before each bar. Line: in the 24 hours before. Top-ups don't count.", "柱：之前一小时的用量；线：之前 24 小时的用量。不受充值影响。"),
+            [
+                query(f"60 * max by ({ACCOUNT}) (avg_over_time({account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="1h"),
+                query(burn, t("per day", "每天"), interval="5m"),
+            ],
+            (0, 13, 12, 8),
+            overrides=[
+                override(t("per hour", "每小时"), custom_drawStyle="bars", custom_fillOpacity=60, custom_lineWidth=0, color={"mode": "fixed", "fixedColor": BLUE}),
+                override(t("per day", "每天"), custom_axisPlacement="right", color={"mode": "fixed", "fixedColor": ORANGE}, custom_fillOpacity=0),
+            ],
+            decimals=0,
+        ),
+        lines(
+            t("Days left", "剩余天数"),
+            t("The forecast as it was at each time: balance divided by the use of the 24 hours before.", "各时间点的预测：余额除以之前 24 小时用量。"),
+            [query(days, t("days left", "剩余天数"), interval="5m")],
+            (12, 13, 12, 8),
+            custom={"thresholdsStyle": {"mode": "area"}},
+            thresholds=steps(RED, (1, ORANGE), (3, "transparent")),
+            decimals=1,
+        ),
+        lines(
+            t("Status history", "状态历史"),
+            t("The binding status over time, one colour each; a gap: no data.", "绑定状态随时间变化，一种颜色一种状态；空白：无数据。"),
+            [query(f"max by (status) ({account('wechat_logistics_account_status')}) == 1", "{{status}}")],
+            (0, 21, 12, 6),
+            custom={"lineInterpolation": "stepAfter", "fillOpacity": 70, "lineWidth": 0, "spanNulls": False, "axisPlacement": "hidden"},
+            overrides=bands,
+            max=1,
+            calcs=(),
+        ),
+        lines(
+            t("Failed fetches of this app, by reason", "该小程序失败的调用（按原因）"),
+            t("Failed calls per hour. When they go on, the balance above stands still.", "每小时失败的调用次数。持续失败时，上面的余额不再更新。"),
+            [query(f"3600 * sum by (reason) (rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", "{{reason}}")],
+            (12, 21, 12, 6),
+            custom={"fillOpacity": 30},
+            decimals=0,
+            calcs=("max",),
+        ),
+        table(
+            t("Account", "账号信息"),
+            t("What WeChat says about the account. The reason of a failed binding (remark_wrong_msg) is shown where the exporter's configuration asks for it.", "微信返回的账号信息。绑定失败原因（remark_wrong_msg）需在 exporter 配置中开启。"),
+            [
+                query(account("wechat_logistics_account_info"), table=True),
+                query(f"max by ({ids}) ({account('wechat_logistics_account_status_code')})", table=True),
+                stamp("create"),
+                stamp("update"),
+                query(f"max by ({ids}) ({account('wechat_logistics_account_status_code')})", table=True),
+            ],
+            (0, 27, 24, 5),
+            {
+                "delivery_name": t("Courier", "快递公司"),
+                "biz_id": t("Account", "账号"),
+                "alias": t("Alias", "别名"),
+                "network": t("Network", "网络"),
+                "Value #B": t("Status", "状态"),
+                "remark_wrong_msg": t("Reason", "原因"),
+                "Value #E": t("To do about the binding", "绑定处理"),
+                "Value #C": t("Created", "创建时间"),
+                "Value #D": t("Changed", "更新时间"),
+                "appid": None,
+                "delivery_id": None,
+                "instance": None,
+                "Value #A": None,
+                "__name__": None,
+            },
+            t("Changed", "更新时间"),
+            descending=True,
+            overrides=[
+                override(t("Network", "网络"), mappings=[value_texts({"franchise": (t("franchise: prepaid waybills", "加盟：预付面单"), BLUE), "direct": (t("direct: billed monthly", "直营：月结"), GREY), "unknown": (t("unknown", "未知"), GREY)})], custom_width=200),
+                override(t("Status", "状态"), mappings=[value_texts(STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left"),
+                override(t("To do about the binding", "绑定处理"), mappings=[value_texts(TODO_BY_STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=230),
+                override(t("Created", "创建时间"), unit="time:YYYY-MM-DD HH:mm"),
+                override(t("Changed", "更新时间"), unit="time:YYYY-MM-DD HH:mm"),
+            ],
+        ),
+    ]
+    biz_ids = variable(
+        "biz_id",
+        t("Account", "账号"),
+        f'label_values(wechat_logistics_account_info{{{RAW}, appid=~"$appid", delivery_id=~"$delivery_id"}}, biz_id)',
+        False,
+    )
+    top_ups = {
+        "name": t("Top-ups", "充值"),
+        "datasource": DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": GREEN,
+        "target": {
+            "refId": "Anno",
+            "expr": f"{account('wechat_logistics:account_stock:increase1m')} >= 20",
+            "interval": "1m",
+            "range": True,
+        },
+    }
+    return dashboard(
+        "account",
+        t("WeChat waybill balances: account", "微信电子面单余额：单个账号"),
+        t("One courier account: balance, use, forecast, status.", "一个快递账号：余额、用量、预测、状态。"),
+        ("overview", t("Overview", "总览")),
+        shared_variables(False) + [biz_ids],
+        [top_ups],
+        panels,
+        "now-3d",
+    )
+
+
+def files():
+    """{path: text} of everything this script writes."""
+    made = {}
+    for name, description in (("overview", overview()), ("account", account_view())):
+        for language in LANGUAGES:
+            text = json.dumps(in_language(description, language), ensure_ascii=False, indent=2) + "\n"
+            made[HERE / "dashboards" / language / f"{name}.json"] = text
+    return made
+
+
+def main():
+    stale = []
+    for path, text in files().items():
+        if "--check" in sys.argv[1:]:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale.append(str(path))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.exit("not what grafana/build.py writes: " + ", ".join(stale))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+//! `check`, `collect`, usage errors and exit codes.
+
+use std::process::Output;
+
+use crate::support::*;
+
+fn flags<'a>(secret: &'a str, url: &'a str) -> Vec<&'a str> {
+    vec![
+        "--wechat.appid",
+        APPID,
+        "--wechat.secret-file",
+        secret,
+        "--wechat.api-url",
+        url,
+    ]
+}
+
+/// Runs a command for one app on that API, off the runtime that the API needs.
+async fn run_command(command: &str, scratch: &Scratch, url: String, more: &[&str]) -> Output {
+    let secret = scratch.path("secret").display().to_string();
+    let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+    let command = command.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut arguments = vec![command.as_str()];
+        arguments.extend(flags(&secret, &url));
+        arguments.extend(more.iter().map(String::as_str));
+        run(&arguments)
+    })
+    .await
+    .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("the program writes UTF-8")
+}
+
+#[tokio::test]
+async fn collect_prints_one_page_and_exits_0() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let output = run_command("collect", &scratch, wechat.url(), &[]).await;
+    let page = Page(text(&output.stdout));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(page.up(APPID), Some(1.0));
+    assert_eq!(page.series("account_quota").len(), 1);
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
+async fn collect_exits_1_and_still_prints_the_page_when_an_app_failed() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat
+        .answers_token_call(errcode(40125, "invalid appsecret"))
+        .await;
+    let output = run_command("collect", &scratch, wechat.url(), &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(Page(text(&output.stdout)).up(APPID), Some(0.0));
+}
+
+#[tokio::test]
+async fn check_exits_0_only_when_all_is_well() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let output = run_command("check", &scratch, wechat.url(), &[]).await;
+    let report = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{report}{}",
+        text(&output.stderr)
+    );
+    assert!(report.contains(APPID), "{report}");
+    assert!(report.contains("2 from "), "{report}");
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
+async fn check_names_the_address_to_add_to_the_whitelist() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    let message = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 60c976e4-051e6c8e-47215cd3";
+    wechat.answers_token_call(errcode(40164, message)).await;
+    let output = run_command("check", &scratch, wechat.url(), &[]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    for word in ["40164", "203.0.113.7", "whitelist"] {
+        assert!(report.contains(word), "{word} is not in: {report}");
+    }
+}
+
+#[tokio::test]
+async fn check_of_the_configuration_alone_sends_nothing() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let output = run_command("check", &scratch, wechat.url(), &["--config-only"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
+}
+
+#[test]
+fn usage_errors_exit_2_with_one_clear_sentence() {
+    let scratch = Scratch::new();
+    let secret = scratch.path("secret").display().to_string();
+    let missing = scratch.path("missing").display().to_string();
+    let cases: &[(&[&str], &[&str])] = &[
+        (&[], &["--wechat.appid", "--config.file", "demo"]),
+        (&["--wechat.appid", APPID], &["--wechat.secret-file"]),
+        (
+            &["--wechat.appid", APPID, "--wechat.secret-file", &missing],
+            &["missing"],
+        ),
+        (
+            &[
+                "--wechat.appid",
+                "wx/../../etc",
+                "--wechat.secret-file",
+                &secret,
+            ],
+            &["--wechat.appid"],
+        ),
+        (&["--config.file", &missing], &["missing"]),
+        (
+            &[
+                "--wechat.appid",
+                APPID,
+                "--wechat.secret-file",
+                &secret,
+                "--wechat.min-interval=soon",
+            ],
+            &["--wechat.min-interval", "soon"],
+        ),
+        (
+            &[
+                "--wechat.appid",
+                APPID,
+                "--wechat.secret-file",
+                &secret,
+                "--scrape.timeout=-1s",
+            ],
+            &["--scrape.timeout"],
+        ),
+        (
+            &[
+                "--wechat.appid",
+                APPID,
+                "--wechat.secret-file",
+                &secret,
+                "--wechat.api-url=ftp://example.com",
+            ],
+            &["--wechat.api-url"],
+        ),
+        (
+            &[
+                "--wechat.appid",
+                APPID,
+                "--wechat.secret-file",
+                &secret,
+                "--web.listen-address=nonsense",
+            ],
+            &["--web.listen-address"],
+        ),
+        (
+            &[
+                "--wechat.appid",
+                APPID,
+                "--wechat.secret-file",
+                &secret,
+                "--log.level=loud",
+            ],
+            &["--log.level"],
+        ),
+        (&["--no-such-flag"], &["--no-such-flag"]),
+        (&["demo", "--demo.fault=nonsense@@"], &["--demo.fault"]),
+    ];
+    for (arguments, words) in cases {
+        let output = run(arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+        for word in *words {
+            assert!(
+                error.contains(word),
+                "{arguments:?}: {word} is not in: {error}"
+            );
+        }
+        assert!(
+            !error.contains("panicked") && !error.contains("canary"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn configuration_faults_name_the_file_the_line_and_the_key() {
+    let head =
+        "apps:\n  - appid: wx1\n    access_token: { stable_token: { secret_file: secret } }\n";
+    let cases = [
+        (
+            format!("{head}    min_intervall: 60s\n"),
+            "4",
+            "min_intervall",
+        ),
+        (
+            format!("{head}    min_interval: soon\n"),
+            "4",
+            "min_interval",
+        ),
+        (format!("{head}    appid: wx2\n"), "4", "appid"),
+        (
+            format!("{head}  - appid: wx1\n    access_token: {{ none: {{}} }}\n"),
+            "4",
+            "wx1",
+        ),
+        (
+            "apps:\n  - appid: wx1\n    access_token: { stable_token: { secret_file: nowhere } }\n"
+                .to_owned(),
+            "3",
+            "nowhere",
+        ),
+        (
+            "apps:\n  - appid: wx1\n    access_token: { file: { path: a }, none: {} }\n".to_owned(),
+            "3",
+            "access_token",
+        ),
+        (
+            "apps:\n  - appid: wx1\n    access_token: { magic: {} }\n".to_owned(),
+            "3",
+            "magic",
+        ),
+        (
+            "apps:\n  - name: x\n    access_token: { none: {} }\n".to_owned(),
+            "2",
+            "appid",
+        ),
+        ("apps: []\n".to_owned(), "1", "apps"),
+        (format!("{head}    daily_limit: -1\n"), "4", "daily_limit"),
+        (format!("{head}    api_url: example.com\n"), "4", "api_url"),
+        (
+            format!("{head}    cloud_function: {{ env: e }}\n"),
+            "4",
+            "name",
+        ),
+        (format!("{head}colour: red\n"), "4", "colour"),
+        ("apps: [\n".to_owned(), "", "exporter.yml"),
+    ];
+    for (content, line, word) in cases {
+        let scratch = Scratch::new();
+        let file = scratch
+            .write("exporter.yml", &content)
+            .display()
+            .to_string();
+        let output = run(&["--config.file", &file]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{content}: {error}");
+        for needed in ["exporter.yml", line, word] {
+            assert!(
+                error.contains(needed),
+                "{needed:?} is not in: {error} for {content}"
+            );
+        }
+        assert_eq!(error.trim().lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn address_in_use_exits_1_and_names_it() {
+    let scratch = Scratch::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let secret = scratch.path("secret").display().to_string();
+    let mut arguments = flags(&secret, "http://127.0.0.1:9");
+    let listen = format!("--web.listen-address={address}");
+    arguments.push(&listen);
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains(&address),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn help_and_version_say_what_they_should() {
+    let help = run(&["--help"]);
+    let help_text = text(&help.stdout);
+    assert_eq!(help.status.code(), Some(0));
+    for flag in [
+        "config.file",
+        "wechat.appid",
+        "wechat.secret-file",
+        "wechat.token-file",
+        "wechat.api-url",
+        "wechat.min-interval",
+        "wechat.daily-limit",
+        "scrape.timeout",
+        "scrape.timeout-offset",
+        "scrape.max-stale",
+        "state.dir",
+        "web.listen-address",
+        "web.telemetry-path",
+        "web.config.file",
+        "web.enable-lifecycle",
+        "web.max-requests",
+        "web.systemd-socket",
+        "log.level",
+        "log.format",
+    ] {
+        let variable = format!(
+            "WECHAT_LOGISTICS_{}",
+            flag.replace(['.', '-'], "_").to_uppercase()
+        );
+        assert!(help_text.contains(&format!("--{flag}")), "{flag}");
+        assert!(help_text.contains(&variable), "{variable}");
+    }
+    let version = run(&["--version"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert!(text(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,306 @@
+//! Every route but `/metrics`, reload and stop.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn health_and_readiness_never_call_wechat() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    for path in ["/-/healthy", "/-/ready", "/", "/sd"] {
+        let answer = exporter.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let head = Answer::of(exporter.request(Method::HEAD, path)).await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        let length = answer.body.len().to_string();
+        assert_eq!(head.header("content-length"), length, "{path}");
+    }
+    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
+}
+
+#[tokio::test]
+async fn head_of_the_metrics_page_has_its_headers_and_no_body() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let head = Answer::of(exporter.request(Method::HEAD, "/metrics")).await;
+    assert_eq!(head.status, 200);
+    assert_eq!(head.body, "");
+    assert!(
+        head.header("content-type")
+            .starts_with("text/plain; version=0.0.4"),
+        "{:?}",
+        head.headers
+    );
+    assert!(head.header("content-length").parse::<u64>().unwrap() > 1000);
+}
+
+#[tokio::test]
+async fn probe_shows_one_app_and_nothing_of_the_exporters_own() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let exporter = Exporter::from_file(&file, &[]);
+    let page = Page(exporter.get(&format!("/probe?target={APPID}")).await.body);
+    assert_eq!(page.up(APPID), Some(1.0));
+    assert_eq!(page.series("account_quota").len(), 1);
+    assert!(!page.0.contains(OTHER_APPID));
+    assert!(!page.0.contains("wechat_logistics_exporter_"), "{}", page.0);
+    assert!(!page.0.contains("process_"));
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
+async fn probe_without_a_known_target_is_a_bad_request_in_plain_words() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    for path in [
+        "/probe",
+        "/probe?target=",
+        "/probe?target=wxunknown",
+        "/metrics?appid=wxunknown",
+    ] {
+        let answer = exporter.get(path).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        assert!(answer.body.trim().len() > 10, "{path}: {}", answer.body);
+        assert!(
+            answer.header("content-type").starts_with("text/plain"),
+            "{path}"
+        );
+    }
+    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
+}
+
+#[tokio::test]
+async fn metrics_narrowed_by_appid_keep_the_exporters_own() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let exporter = Exporter::from_file(&file, &[]);
+    let page = Page(
+        exporter
+            .get(&format!("/metrics?appid={OTHER_APPID}"))
+            .await
+            .body,
+    );
+    assert_eq!(page.up(OTHER_APPID), Some(1.0));
+    assert_eq!(page.up(APPID), None);
+    assert!(!page.series("exporter_build_info").is_empty());
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+    let page = Page(
+        exporter
+            .get(&format!("/metrics?appid={OTHER_APPID}&appid={APPID}"))
+            .await
+            .body,
+    );
+    assert_eq!(
+        (page.up(OTHER_APPID), page.up(APPID)),
+        (Some(1.0), Some(1.0))
+    );
+}
+
+#[tokio::test]
+async fn names_filter_the_page() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let path = "/metrics?name[]=wechat_logistics_up&name%5B%5D=wechat_logistics_account_quota";
+    let page = Page(exporter.get(path).await.body);
+    let families: Vec<_> = page
+        .0
+        .lines()
+        .filter(|line| line.starts_with("# TYPE"))
+        .collect();
+    assert_eq!(families.len(), 2, "{}", page.0);
+    assert_eq!(page.up(APPID), Some(1.0));
+}
+
+#[tokio::test]
+async fn service_discovery_lists_one_target_per_app() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let exporter = Exporter::from_file(&file, &[]);
+    let answer = exporter.get("/sd").await;
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("application/json")
+    );
+    let groups: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    let groups = groups.as_array().unwrap();
+    assert_eq!(groups.len(), 2);
+    for (group, appid) in groups.iter().zip([APPID, OTHER_APPID]) {
+        assert_eq!(
+            group["targets"],
+            serde_json::json!([exporter.address.to_string()])
+        );
+        assert_eq!(group["labels"]["__param_target"], appid);
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_so() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    for path in ["/nothing", "/metrics/", "/-/", "//", "/-/reloaded"] {
+        assert_eq!(exporter.get(path).await.status, 404, "{path}");
+    }
+    for path in ["/metrics", "/probe", "/sd", "/", "/-/healthy", "/-/ready"] {
+        for method in [
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::PATCH,
+            Method::OPTIONS,
+        ] {
+            let answer = Answer::of(exporter.request(method.clone(), path).body("x")).await;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert_eq!(answer.header("allow"), "GET, HEAD", "{method} {path}");
+        }
+    }
+    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
+}
+
+#[tokio::test]
+async fn reload_needs_the_flag_and_the_right_method() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let closed = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let refused = Answer::of(closed.request(Method::POST, "/-/reload")).await;
+    assert!([403, 404].contains(&refused.status), "{}", refused.status);
+    let open = Exporter::for_one_app(&scratch, &wechat, &["--web.enable-lifecycle"]);
+    assert_eq!(open.get("/-/reload").await.status, 405);
+    for method in [Method::POST, Method::PUT] {
+        assert_eq!(
+            Answer::of(open.request(method, "/-/reload")).await.status,
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn bad_configuration_is_refused_with_its_reason_and_the_old_one_stays() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let exporter = Exporter::from_file(&file, &["--web.enable-lifecycle"]);
+    let page = exporter.scrape().await;
+    assert_eq!(
+        page.value("exporter_config_last_reload_successful"),
+        Some(1.0)
+    );
+    let loaded = page
+        .value("exporter_config_last_reload_success_timestamp_seconds")
+        .unwrap();
+
+    scratch.write(
+        "exporter.yml",
+        "apps:\n  - appid: wx1\n    acess_token: {}\n",
+    );
+    let reload = Answer::of(exporter.request(Method::POST, "/-/reload")).await;
+    assert_eq!(reload.status, 500);
+    assert!(
+        reload.body.contains("acess_token") && reload.body.contains('3'),
+        "{}",
+        reload.body
+    );
+    let page = exporter.scrape().await;
+    assert_eq!(
+        page.value("exporter_config_last_reload_successful"),
+        Some(0.0)
+    );
+    assert_eq!(
+        page.value("exporter_config_last_reload_success_timestamp_seconds"),
+        Some(loaded)
+    );
+    assert_eq!(page.up(OTHER_APPID), Some(1.0));
+
+    scratch.two_apps(&wechat.url(), "");
+    assert_eq!(
+        Answer::of(exporter.request(Method::POST, "/-/reload"))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        exporter
+            .scrape()
+            .await
+            .value("exporter_config_last_reload_successful"),
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
+async fn sighup_puts_a_new_configuration_in_force_and_keeps_counters_and_limits() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let exporter = Exporter::from_file(&file, &[]);
+    exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await, (2, 2));
+    let third = "wx00000000000000c3";
+    scratch.two_apps(
+        &wechat.url(),
+        &format!("- appid: {third}\n  api_url: {}\n  access_token: {{ stable_token: {{ secret_file: secret }} }}\n", wechat.url()),
+    );
+    signal(exporter.process(), "HUP");
+    let mut page = exporter.scrape().await;
+    for _ in 0..100 {
+        if page.up(third).is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        page = exporter.scrape().await;
+    }
+    assert_eq!(page.up(third), Some(1.0), "{}", exporter.log());
+    assert_eq!(page.served("fetched"), 1.0, "counters go on");
+    assert_eq!(wechat.token_and_list_calls().await, (3, 3), "limits go on");
+}
+
+#[tokio::test]
+async fn stop_lets_scrapes_under_way_finish() {
+    for name in ["TERM", "INT"] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+        wechat.gives_token(TOKEN).await;
+        wechat
+            .lists(json(accounts()).set_delay(Duration::from_millis(700)))
+            .await;
+        let mut exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+        let process = exporter.process();
+        let stopping = async {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            signal(process, name);
+        };
+        let (page, ()) = tokio::join!(exporter.scrape(), stopping);
+        assert_eq!(page.up(APPID), Some(1.0), "{name}");
+        assert_eq!(
+            exporter.ended().code(),
+            Some(0),
+            "{name}: {}",
+            exporter.log()
+        );
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_handler_and_code() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    for path in ["/", "/-/healthy", "/nothing/1", "/nothing/2", "/probe"] {
+        exporter.get(path).await;
+    }
+    let page = exporter.scrape().await;
+    let counted = |handler: &str, code: &str| {
+        let series = page.series("exporter_http_requests_total");
+        let line = series.iter().find(|line| {
+            line.contains(&format!("handler=\"{handler}\""))
+                && line.contains(&format!("code=\"{code}\""))
+        });
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+    };
+    assert_eq!(
+        counted("other", "404"),
+        Some(2.0),
+        "{:?}",
+        page.series("exporter_http_requests_total")
+    );
+    assert_eq!(counted("probe", "400"), Some(1.0));
+    assert_eq!(counted("healthy", "200"), Some(1.0));
+}

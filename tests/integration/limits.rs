@@ -1,0 +1,196 @@
+//! The daily limit, the breaker, and what survives a restart.
+
+use std::time::Duration;
+
+use crate::support::*;
+
+fn state_dir(scratch: &Scratch) -> String {
+    format!("--state.dir={}", scratch.path("state").display())
+}
+
+#[tokio::test]
+async fn daily_limit_keeps_calls_back_and_shows_what_is_left() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(
+        &scratch,
+        &wechat,
+        &["--wechat.min-interval=20ms", "--wechat.daily-limit=3"],
+    );
+    let left = format!("daily_calls_remaining{{appid=\"{APPID}\"}}");
+    let page = exporter.scrape().await;
+    assert_eq!(
+        page.value(&left),
+        Some(1.0),
+        "a token call and a list call are spent"
+    );
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        exporter.scrape().await;
+    }
+    let page = exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await, (1, 2));
+    assert_eq!(page.value(&left), Some(0.0));
+    assert!(page.refused("daily_limit") >= 2.0);
+    assert_eq!(page.up(APPID), Some(1.0), "the latest try succeeded");
+    assert_eq!(
+        page.series("account_quota").len(),
+        1,
+        "the snapshot is served"
+    );
+}
+
+#[tokio::test]
+async fn daily_limit_of_one_gives_a_page_that_says_why_there_is_nothing() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--wechat.daily-limit=1"]);
+    let page = exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await, (1, 0));
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(page.served("none"), 1.0);
+    assert!(page.refused("daily_limit") >= 1.0);
+}
+
+#[tokio::test]
+async fn no_daily_limit_shows_no_remaining_calls() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--wechat.daily-limit=0"]);
+    assert!(
+        exporter
+            .scrape()
+            .await
+            .series("daily_calls_remaining")
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn what_only_the_operator_can_mend_is_not_asked_again_until_a_reload() {
+    for (code, reason) in [(48001, "permission"), (40164, "ip_whitelist")] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+        wechat.gives_token(TOKEN).await;
+        let message = "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 60c976e4-051e6c8e-47215cd3";
+        wechat.lists(errcode(code, message)).await;
+        let exporter = Exporter::for_one_app(&scratch, &wechat, &["--web.enable-lifecycle"]);
+        exporter.scrape().await;
+        let page = exporter.scrape().await;
+        assert_eq!(page.failures("account_getall", reason), 1.0);
+        assert_eq!(page.refused("breaker"), 1.0, "{code}");
+        assert_eq!(wechat.token_and_list_calls().await, (1, 1), "{code}");
+
+        let reload = Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
+        assert_eq!(reload.status, 200, "{}", reload.body);
+        exporter.scrape().await;
+        assert_eq!(wechat.token_and_list_calls().await, (1, 2), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn quota_of_the_day_that_is_used_up_ends_the_calls_even_over_a_reload() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    wechat
+        .lists(errcode(
+            45009,
+            "reach max api daily quota limit rid: 60c976e4-051e6c8e-47215cd3",
+        ))
+        .await;
+    let exporter = Exporter::for_one_app(
+        &scratch,
+        &wechat,
+        &["--wechat.min-interval=20ms", "--web.enable-lifecycle"],
+    );
+    exporter.scrape().await;
+    Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let page = exporter.scrape().await;
+    assert_eq!(page.failures("account_getall", "daily_quota"), 1.0);
+    assert_eq!(page.refused("breaker"), 1.0);
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
+async fn fifty_restarts_with_a_state_directory_spend_no_more_than_one_start() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let state = state_dir(&scratch);
+    for restart in 0..50 {
+        let mut exporter = Exporter::for_one_app(&scratch, &wechat, &[&state]);
+        let page = exporter.scrape().await;
+        assert_eq!(page.up(APPID), Some(1.0), "restart {restart}");
+        assert_eq!(page.series("account_quota").len(), 1, "restart {restart}");
+        // Every second one is killed without a chance to say anything.
+        signal(
+            exporter.process(),
+            if restart % 2 == 0 { "KILL" } else { "TERM" },
+        );
+        exporter.ended();
+    }
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
+async fn restart_during_an_outage_shows_the_last_balances_with_their_age() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let state = state_dir(&scratch);
+    let interval = "--wechat.min-interval=20ms";
+    let fetched = {
+        let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state, interval]);
+        let page = exporter.scrape().await;
+        // The write follows the answer; the next scrape's fetch waits for its turn behind it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        page.value(&format!("snapshot_timestamp_seconds{{appid=\"{APPID}\"}}"))
+            .unwrap()
+    };
+    wechat.reset().await;
+    wechat
+        .answers_token_call(wiremock::ResponseTemplate::new(503))
+        .await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state, interval]);
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(page.series("account_quota").len(), 1);
+    let shown = page
+        .value(&format!("snapshot_timestamp_seconds{{appid=\"{APPID}\"}}"))
+        .unwrap();
+    assert!((shown - fetched).abs() < 0.002, "{shown} is not {fetched}");
+}
+
+#[tokio::test]
+async fn state_that_can_not_be_read_is_set_aside_and_never_fatal() {
+    for content in [
+        "",
+        "not json",
+        "{\"version\":999,\"appid\":\"wx00000000000000a1\"}",
+        "[]",
+        "{\"version\":1}",
+    ] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+        std::fs::create_dir(scratch.path("state")).unwrap();
+        for name in ["limiter", "snapshot"] {
+            scratch.write(&format!("state/{APPID}.{name}.json"), content);
+        }
+        let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state_dir(&scratch)]);
+        assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{content}");
+        let aside = scratch.path(&format!("state/{APPID}.limiter.json.unreadable"));
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), content);
+        assert!(
+            exporter.log().contains("unreadable state file"),
+            "{}",
+            exporter.log()
+        );
+    }
+}
+
+#[tokio::test]
+async fn state_files_hold_no_secret_and_no_token() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state_dir(&scratch)]);
+    exporter.scrape().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut files = 0;
+    for entry in std::fs::read_dir(scratch.path("state")).unwrap() {
+        let content = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!content.contains("canary"), "{content}");
+        files += 1;
+    }
+    assert!(files >= 2, "{files} state files");
+}

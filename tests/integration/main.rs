@@ -1,0 +1,32 @@
+//! The program as its users meet it: a process, scraped over HTTP, against a fake WeChat API that counts calls.
+//!
+//! | file | about |
+//! |---|---|
+//! | `scrape` | what one scrape costs and shows: first, joined, within the interval, late, stale |
+//! | `token` | rejected tokens: one retry, never a loop |
+//! | `limits` | the daily limit, the breaker, and what survives a restart |
+//! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
+//! | `endpoints` | every route but `/metrics`, reload and stop |
+//! | `commands` | `check`, `collect`, usage errors and exit codes |
+//! | `secrets` | no secret in anything the program writes |
+//! | `page` | golden pages, promtool, duplicate series |
+//! | `prometheus` | a real Prometheus scrapes `demo` |
+
+// A fixture that can't be made is a failed test.
+#![allow(
+    clippy::unwrap_used,
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod commands;
+mod endpoints;
+mod limits;
+mod page;
+mod prometheus;
+mod replies;
+mod scrape;
+mod secrets;
+mod support;
+mod token;

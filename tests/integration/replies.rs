@@ -1,0 +1,439 @@
+//! Replies that are wrong, and a network that is: each gives the promised page in time, a counted reason, one log
+//! line, and changes nothing else, whether there is no snapshot, a fresh one or a stale one.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::*;
+
+/// What the API does with the account-list call. The token call is always answered well.
+#[derive(Clone)]
+enum Behaviour {
+    /// Whole HTTP answer.
+    Says(String),
+    /// Part of an answer, then the connection is closed.
+    BreaksOffAfter(String),
+    /// Reads the request and never answers.
+    Hangs,
+    /// One byte at a time.
+    Drips,
+    /// A body without end.
+    Endless,
+}
+
+struct Case {
+    name: &'static str,
+    behaviour: Behaviour,
+    reasons: &'static [&'static str],
+}
+
+fn says(body: &str) -> Behaviour {
+    answers("200 OK", "application/json; encoding=utf-8", body)
+}
+
+fn answers(status: &str, content_type: &str, body: &str) -> Behaviour {
+    Behaviour::Says(format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, behaviour, reasons| Case {
+        name,
+        behaviour,
+        reasons,
+    };
+    let deep = "{\"list\":".repeat(100_000) + &"}".repeat(100_000);
+    let mut cases = vec![
+        case("empty body", says(""), &["decode"]),
+        case("empty object", says("{}"), &["decode"]),
+        case("null", says("null"), &["decode"]),
+        case("array", says("[]"), &["decode"]),
+        case("list is null", says(r#"{"count":3,"list":null}"#), &["decode"]),
+        case("list is text", says(r#"{"list":"none"}"#), &["decode"]),
+        case("html", answers("200 OK", "text/html", "<html><body>login</body></html>"), &["decode"]),
+        case("truncated", says(r#"{"count":1,"list":[{"biz_id":"a","deliv"#), &["decode"]),
+        case("NaN", says(r#"{"count":NaN,"list":[]}"#), &["decode"]),
+        case("deep nesting", says(&deep), &["decode"]),
+        case("encrypted", says(r#"{"iv":"a","data":"b","authtag":"c"}"#), &["config"]),
+        case("404", answers("404 Not Found", "text/html", "nginx"), &["unknown", "config", "decode"]),
+        case("403", answers("403 Forbidden", "text/html", "proxy"), &["unknown", "config", "permission"]),
+        case("412", answers("412 Precondition Failed", "text/plain", ""), &["unknown", "config"]),
+        case("429", answers("429 Too Many Requests", "text/plain", ""), &["rate"]),
+        case("500", answers("500 Internal Server Error", "text/plain", ""), &["transient"]),
+        case("502", answers("502 Bad Gateway", "text/html", "<h1>502</h1>"), &["transient"]),
+        case(
+            "redirect to another host",
+            Behaviour::Says(
+                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            ),
+            &["unknown", "config", "decode"],
+        ),
+        case("not HTTP", Behaviour::Says("SSH-2.0-OpenSSH_9.2\r\n".to_owned()), &["network"]),
+        case(
+            "reset midway",
+            Behaviour::BreaksOffAfter(
+                "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"count\":1,\"list\":[".to_owned(),
+            ),
+            &["network"],
+        ),
+        case("closed without an answer", Behaviour::BreaksOffAfter(String::new()), &["network"]),
+        case("hang", Behaviour::Hangs, &["timeout"]),
+        case("one byte at a time", Behaviour::Drips, &["timeout"]),
+        case("endless body", Behaviour::Endless, &["decode", "timeout"]),
+    ];
+    for (code, reason) in [
+        ("-1", "transient"),
+        ("40001", "token"),
+        ("40014", "token"),
+        ("42001", "token"),
+        ("41001", "config"),
+        ("40013", "config"),
+        ("40125", "config"),
+        ("40243", "config"),
+        ("89503", "config"),
+        ("40164", "ip_whitelist"),
+        ("45009", "daily_quota"),
+        ("45011", "rate"),
+        ("48001", "permission"),
+        ("48004", "permission"),
+        ("50002", "permission"),
+        ("61007", "permission"),
+        ("48017", "config"),
+        ("40234", "config"),
+        ("40097", "config"),
+        ("61023", "config"),
+        ("85088", "config"),
+        ("123456", "unknown"),
+        (r#""45011""#, "rate"),
+    ] {
+        let body = format!(
+            r#"{{"errcode":{code},"errmsg":"some words rid: 60c976e4-051e6c8e-47215cd3"}}"#
+        );
+        let name: &'static str = Box::leak(format!("errcode {code}").into_boxed_str());
+        let reasons: &'static [&'static str] = Box::leak(Box::new([reason]));
+        cases.push(case(name, says(&body), reasons));
+    }
+    cases
+}
+
+/// An API on a socket of its own, so that it can do what no HTTP library would.
+struct RawApi {
+    address: std::net::SocketAddr,
+    /// 0: answers well; 1: as the case says.
+    bad: Arc<AtomicU8>,
+    list_calls: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl RawApi {
+    fn start(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let api = Self {
+            address: listener.local_addr().unwrap(),
+            bad: Arc::default(),
+            list_calls: Arc::default(),
+            stop: Arc::default(),
+        };
+        let (bad, calls, stop) = (
+            Arc::clone(&api.bad),
+            Arc::clone(&api.list_calls),
+            Arc::clone(&api.stop),
+        );
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let behaviour = behaviour.clone();
+                let (bad, calls, stop) = (Arc::clone(&bad), Arc::clone(&calls), Arc::clone(&stop));
+                std::thread::spawn(move || {
+                    let _ = serve(stream, &behaviour, &bad, &calls, &stop);
+                });
+            }
+        });
+        api
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for RawApi {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    behaviour: &Behaviour,
+    bad: &AtomicU8,
+    calls: &AtomicUsize,
+    stop: &AtomicBool,
+) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+    let mut request = Vec::new();
+    let mut buffer = [0; 4096];
+    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        request.extend_from_slice(&buffer[..read]);
+    }
+    let text = String::from_utf8_lossy(&request).into_owned();
+    let well = |body: String| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    if text.starts_with("POST /cgi-bin/stable_token ") {
+        return stream.write_all(
+            well(format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#)).as_bytes(),
+        );
+    }
+    calls.fetch_add(1, Ordering::Relaxed);
+    if bad.load(Ordering::Relaxed) == 0 {
+        return stream.write_all(well(accounts().to_string()).as_bytes());
+    }
+    match behaviour {
+        Behaviour::Says(answer) | Behaviour::BreaksOffAfter(answer) => {
+            stream.write_all(answer.as_bytes())
+        }
+        Behaviour::Hangs => {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        }
+        Behaviour::Drips => {
+            let answer = well(accounts().to_string());
+            for byte in answer.bytes() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                stream.write_all(&[byte])?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Ok(())
+        }
+        Behaviour::Endless => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"list\":[")?;
+            let block = vec![b' '; 64 << 10];
+            while !stop.load(Ordering::Relaxed) {
+                stream.write_all(&block)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The snapshot that the exporter has before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Before {
+    Nothing,
+    Fresh,
+    Stale,
+}
+
+async fn page_after(case: &Case, before: Before) {
+    let context = format!("{} with {before:?}", case.name);
+    let scratch = Scratch::new();
+    let api = RawApi::start(case.behaviour.clone());
+    let (secret, url) = (scratch.path("secret").display().to_string(), api.url());
+    let exporter = Exporter::start(&[
+        "--wechat.appid",
+        APPID,
+        "--wechat.secret-file",
+        &secret,
+        "--wechat.api-url",
+        &url,
+        "--wechat.min-interval=50ms",
+        "--wechat.timeout=800ms",
+        if before == Before::Stale {
+            "--scrape.max-stale=100ms"
+        } else {
+            "--scrape.max-stale=15m"
+        },
+    ]);
+    if before != Before::Nothing {
+        assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{context}");
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    api.bad.store(1, Ordering::Relaxed);
+    let log_before = exporter.log().lines().count();
+
+    let asked = Instant::now();
+    let page = exporter.scrape_with_timeout("4").await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(4),
+        "{context}: too late for Prometheus"
+    );
+    assert_eq!(page.up(APPID), Some(0.0), "{context}");
+    let counted: Vec<_> = case
+        .reasons
+        .iter()
+        .filter(|reason| page.failures("account_getall", reason) >= 1.0)
+        .collect();
+    assert_eq!(
+        counted.len(),
+        1,
+        "{context}: {:?}",
+        page.series("api_failures_total")
+            .iter()
+            .filter(|line| !line.ends_with(" 0"))
+            .collect::<Vec<_>>()
+    );
+    let accounts_shown = page.series("account_status_code").len();
+    assert_eq!(
+        accounts_shown,
+        if before == Before::Fresh { 2 } else { 0 },
+        "{context}"
+    );
+    assert_eq!(
+        page.value(&format!("app_info{{appid=\"{APPID}\",name=\"{APPID}\"}}")),
+        Some(1.0),
+        "{context}"
+    );
+
+    // The log line is written before the page is answered.
+    let log = exporter.log();
+    let lines: Vec<_> = log
+        .lines()
+        .skip(log_before)
+        .filter(|line| line.contains("fetch failed"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{context}: {log}");
+    assert!(!log.contains("canary"), "{context}: {log}");
+    assert!(!log.contains("panic"), "{context}: {log}");
+
+    // The exporter is as well as before once the API is.
+    api.bad.store(0, Ordering::Relaxed);
+    assert_eq!(exporter.get("/-/healthy").await.status, 200, "{context}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_gives_the_promised_page_in_time_with_a_counted_reason() {
+    use futures_util::StreamExt as _;
+    let cases = cases();
+    let runs = cases.iter().flat_map(|case| {
+        [Before::Nothing, Before::Fresh, Before::Stale].map(|before| (case, before))
+    });
+    futures_util::stream::iter(runs)
+        .for_each_concurrent(8, |(case, before)| page_after(case, before))
+        .await;
+}
+
+#[tokio::test]
+async fn empty_list_is_a_success_with_no_accounts() {
+    for body in [
+        r#"{"count":0,"list":[]}"#,
+        r#"{"count":0}"#,
+        r#"{"count":0,"list":null}"#,
+        r#"{"errcode":0,"errmsg":"ok","count":"0","list":[]}"#,
+    ] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+        wechat.gives_token(TOKEN).await;
+        wechat
+            .lists(wiremock::ResponseTemplate::new(200).set_body_raw(body, "text/plain"))
+            .await;
+        let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+        let page = exporter.scrape().await;
+        assert_eq!(page.up(APPID), Some(1.0), "{body}");
+        assert_eq!(
+            page.value(&format!("accounts{{appid=\"{APPID}\"}}")),
+            Some(0.0),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn odd_rows_are_counted_and_the_rest_is_read() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    let list = r#"{"count":9,"list":[
+        {"bizId":"camel","deliveryId":"YTO","quotaNum":"17","statusCode":"0","quotaUpdateTime":1578552960000,
+         "serviceType":[{"serviceType":0,"serviceName":"普通快递"},7,7]},
+        {"biz_id":"same","delivery_id":"ZTO","quota_num":5,"update_time":10},
+        {"biz_id":"same","delivery_id":"ZTO","quota_num":6,"update_time":20},
+        {"biz_id":"","delivery_id":"ZTO"}, 7, null, {"delivery_id":"ZTO"},
+        {"biz_id":"odd","delivery_id":"YUNDA","quota_num":"many","status_code":9,"create_time":0,"alias":null},
+        {"biz_id":"minus","delivery_id":"BEST","quota_num":-1.0,"status_code":3}
+    ]}"#;
+    wechat
+        .lists(wiremock::ResponseTemplate::new(200).set_body_raw(list, "text/plain"))
+        .await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let page = exporter.scrape().await;
+    let of = |name: &str, biz_id: &str, delivery_id: &str| {
+        page.value(&format!(
+            "{name}{{appid=\"{APPID}\",biz_id=\"{biz_id}\",delivery_id=\"{delivery_id}\"}}"
+        ))
+    };
+    assert_eq!(page.up(APPID), Some(1.0));
+    assert_eq!(of("account_quota", "camel", "YTO"), Some(17.0));
+    assert_eq!(
+        of("account_quota_update_timestamp_seconds", "camel", "YTO"),
+        Some(1_578_552_960.0)
+    );
+    assert_eq!(of("account_quota", "same", "ZTO"), Some(6.0));
+    assert_eq!(of("account_quota", "odd", "YUNDA"), None);
+    assert_eq!(of("account_status_code", "odd", "YUNDA"), Some(9.0));
+    assert_eq!(of("account_create_timestamp_seconds", "odd", "YUNDA"), None);
+    assert_eq!(of("account_quota", "minus", "BEST"), Some(-1.0));
+    let dropped = |reason: &str| {
+        page.value(&format!(
+            "accounts_dropped{{appid=\"{APPID}\",reason=\"{reason}\"}}"
+        ))
+    };
+    assert_eq!(dropped("duplicate"), Some(1.0));
+    assert_eq!(dropped("invalid"), Some(4.0));
+    assert_eq!(dropped("limit"), Some(0.0));
+    let unknown = format!(
+        "account_status{{appid=\"{APPID}\",biz_id=\"odd\",delivery_id=\"YUNDA\",status=\"unknown\"}}"
+    );
+    assert_eq!(page.value(&unknown), Some(1.0));
+}
+
+#[tokio::test]
+async fn caps_on_accounts_and_label_length_are_counted() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    let long = "长".repeat(400_000);
+    let mut list: Vec<_> = (0..10)
+        .map(|n| serde_json::json!({"biz_id": format!("b{n}"), "delivery_id": "YTO"}))
+        .collect();
+    list.insert(0, serde_json::json!({"biz_id": long, "delivery_id": "YTO"}));
+    list.insert(
+        1,
+        serde_json::json!({"biz_id": "alias", "delivery_id": "YTO", "alias": long}),
+    );
+    wechat
+        .lists(json(serde_json::json!({"count": 12, "list": list})))
+        .await;
+    let exporter = Exporter::for_one_app(
+        &scratch,
+        &wechat,
+        &["--wechat.max-accounts=5", "--wechat.max-label-length=64"],
+    );
+    let page = exporter.scrape().await;
+    assert_eq!(
+        page.value(&format!("accounts{{appid=\"{APPID}\"}}")),
+        Some(5.0)
+    );
+    let dropped = page.value(&format!(
+        "accounts_dropped{{appid=\"{APPID}\",reason=\"limit\"}}"
+    ));
+    assert_eq!(dropped, Some(7.0));
+    assert!(page.0.len() < 100_000, "{} bytes", page.0.len());
+}

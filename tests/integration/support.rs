@@ -1,0 +1,444 @@
+//! The real program as a child process, and a fake WeChat API that counts every call.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wiremock::matchers::{method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+pub const APPID: &str = "wx00000000000000a1";
+pub const OTHER_APPID: &str = "wx00000000000000b2";
+pub const SECRET: &str = "canary-appsecret-5d41402abc4b2a76";
+/// As long as WeChat's are.
+pub const TOKEN: &str = "canary-token-7d793037a0760186574b0282f2f435e7_7d793037a0760186574b0282f2f435e7-7d793037a0760186574b0282f2f435e7";
+pub const NEXT_TOKEN: &str = "canary-token-bbb8aae57c104cda40c93843ad5e6db8-bbb8aae57c104cda40c93843ad5e6db8_bbb8aae57c104cda40c93843ad5e6db8";
+
+pub const STABLE_TOKEN_PATH: &str = "/cgi-bin/stable_token";
+pub const LIST_PATH: &str = "/cgi-bin/express/business/account/getall";
+
+/// Nothing here takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A fake WeChat API.
+pub struct Wechat {
+    pub server: MockServer,
+}
+
+impl Wechat {
+    /// One that answers nothing yet.
+    pub async fn silent() -> Self {
+        Self {
+            server: MockServer::start().await,
+        }
+    }
+
+    /// One that hands out [`TOKEN`] and lists [`accounts`].
+    pub async fn healthy() -> Self {
+        let wechat = Self::silent().await;
+        wechat.gives_token(TOKEN).await;
+        wechat.lists(json(accounts())).await;
+        wechat
+    }
+
+    pub async fn gives_token(&self, token: &str) {
+        let reply = json(json!({"access_token": token, "expires_in": 7200}));
+        self.answers_token_call(reply).await;
+    }
+
+    pub async fn answers_token_call(&self, reply: ResponseTemplate) {
+        Mock::given(method("POST"))
+            .and(path(STABLE_TOKEN_PATH))
+            .respond_with(reply)
+            .mount(&self.server)
+            .await;
+    }
+
+    /// Answers every account-list call alike.
+    pub async fn lists(&self, reply: ResponseTemplate) {
+        Mock::given(method("GET"))
+            .and(path(LIST_PATH))
+            .respond_with(reply)
+            .mount(&self.server)
+            .await;
+    }
+
+    /// Answers account-list calls with this token alone.
+    pub async fn lists_for(&self, token: &str, reply: ResponseTemplate) {
+        Mock::given(method("GET"))
+            .and(path(LIST_PATH))
+            .and(query_param("access_token", token))
+            .respond_with(reply)
+            .mount(&self.server)
+            .await;
+    }
+
+    /// Forgets answers and calls.
+    pub async fn reset(&self) {
+        self.server.reset().await;
+    }
+
+    /// Calls so far, by path.
+    pub async fn calls(&self) -> HashMap<String, usize> {
+        let mut calls = HashMap::new();
+        for request in self.server.received_requests().await.unwrap_or_default() {
+            *calls.entry(request.url.path().to_owned()).or_default() += 1;
+        }
+        calls
+    }
+
+    /// Token calls and list calls so far.
+    pub async fn token_and_list_calls(&self) -> (usize, usize) {
+        let calls = self.calls().await;
+        let of = |path: &str| calls.get(path).copied().unwrap_or(0);
+        (of(STABLE_TOKEN_PATH), of(LIST_PATH))
+    }
+
+    pub fn url(&self) -> String {
+        self.server.uri()
+    }
+}
+
+pub fn json(body: Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+pub fn errcode(errcode: i64, errmsg: &str) -> ResponseTemplate {
+    json(json!({"errcode": errcode, "errmsg": errmsg}))
+}
+
+/// The reply of wechat-api section 4.2 with a second, sparse account.
+pub fn accounts() -> Value {
+    json!({"count": 2, "list": [
+        {
+            "biz_id": "四川成都某某公司_示例商户", "delivery_id": "STO",
+            "create_time": 1_578_463_586, "update_time": 1_578_552_332, "status_code": 0,
+            "alias": "四川成都某某公司_示例商户", "remark_wrong_msg": "", "remark_content": "电话:13800000000",
+            "quota_num": 2, "quota_update_time": 1_578_552_960,
+            "service_type": [{"service_type": 1, "service_name": "标准快递"}],
+        },
+        {"biz_id": "020K1839616", "delivery_id": "JDL", "status_code": 1},
+    ]})
+}
+
+/// A scratch folder with secrets and settings.
+pub struct Scratch {
+    pub dir: tempfile::TempDir,
+}
+
+impl Scratch {
+    pub fn new() -> Self {
+        let scratch = Self {
+            dir: tempfile::tempdir().expect("a scratch folder"),
+        };
+        scratch.write("secret", SECRET);
+        scratch
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.path(name);
+        std::fs::write(&path, content).expect("the scratch folder can be written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("own file");
+        path
+    }
+
+    /// Settings of two apps with stable tokens.
+    pub fn two_apps(&self, api_url: &str, more: &str) -> PathBuf {
+        self.write(
+            "exporter.yml",
+            &format!(
+                "apps:\n\
+                 - appid: {APPID}\n  name: 主店\n  api_url: {api_url}\n  access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
+                 - appid: {OTHER_APPID}\n  api_url: {api_url}\n  access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
+                 {more}"
+            ),
+        )
+    }
+}
+
+/// The program's command line without the environment of whoever runs the tests.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wechat-logistics-exporter"));
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy().to_ascii_uppercase();
+        if name_text.starts_with("WECHAT_LOGISTICS_") || name_text.ends_with("_PROXY") {
+            command.env_remove(&name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    let child = program()
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let id = child.id();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("the program's output"),
+        Err(_) => {
+            signal(id, "KILL");
+            panic!("{arguments:?} did not end in {PATIENCE:?}");
+        }
+    }
+}
+
+/// Sends a signal with the system's `kill`.
+pub fn signal(process: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &process.to_string()])
+        .status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "kill -s {name} {process}"
+    );
+}
+
+/// A running exporter; ended when dropped.
+pub struct Exporter {
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    client: reqwest::Client,
+}
+
+/// One answer of the exporter's.
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
+}
+
+impl Exporter {
+    /// `serve` for one app on that API.
+    pub fn for_one_app(scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Self {
+        let secret = scratch.path("secret").display().to_string();
+        let url = wechat.url();
+        let mut arguments = vec![
+            "--wechat.appid",
+            APPID,
+            "--wechat.secret-file",
+            &secret,
+            "--wechat.api-url",
+            &url,
+        ];
+        arguments.extend(more);
+        Self::start(&arguments)
+    }
+
+    /// `serve` for the apps of a settings file.
+    pub fn from_file(file: &Path, more: &[&str]) -> Self {
+        let file = file.display().to_string();
+        let mut arguments = vec!["--config.file", &file];
+        arguments.extend(more);
+        Self::start(&arguments)
+    }
+
+    /// Starts the program on a free port and waits until it says that it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = program();
+        command
+            .args(arguments)
+            .arg("--web.listen-address=127.0.0.1:0");
+        Self::spawn(command)
+    }
+
+    /// Starts a prepared command line and waits until it says that it listens.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (sender, listening) = std::sync::mpsc::channel();
+        let lines = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = listening_address(&line) {
+                    let _ = sender.send(address);
+                }
+                lines.lock().expect("the log").push(line);
+            }
+        });
+        let Ok(address) = listening.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!(
+                "the exporter does not listen: {:#?}",
+                log.lock().expect("the log")
+            );
+        };
+        Self {
+            child,
+            address,
+            log,
+            client: client(),
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(reqwest::Method::GET, path)).await
+    }
+
+    /// Scrapes `/metrics`, which must be answered with 200.
+    pub async fn scrape(&self) -> Page {
+        self.scrape_with_timeout("10").await
+    }
+
+    /// Scrapes as a Prometheus with this timeout header would.
+    pub async fn scrape_with_timeout(&self, header: &str) -> Page {
+        let request = self
+            .request(reqwest::Method::GET, "/metrics")
+            .header("X-Prometheus-Scrape-Timeout-Seconds", header);
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Page(answer.body)
+    }
+
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().expect("the log").join("\n")
+    }
+
+    /// Waits for its end after a signal.
+    pub fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child process") {
+                return status;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "the exporter does not end: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Answer {
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.expect("the exporter answers");
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.text().await.expect("the whole answer arrives"),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("an ASCII header"))
+    }
+}
+
+/// A page in text format.
+pub struct Page(pub String);
+
+impl Page {
+    /// The value of one series, written as the page writes it, without the common prefix.
+    pub fn value(&self, series: &str) -> Option<f64> {
+        let start = format!("wechat_logistics_{series} ");
+        self.0
+            .lines()
+            .find_map(|line| line.strip_prefix(&start))
+            .map(|value| value.trim().parse().expect("a number"))
+    }
+
+    /// `up` of an app.
+    pub fn up(&self, appid: &str) -> Option<f64> {
+        self.value(&format!("up{{appid=\"{appid}\"}}"))
+    }
+
+    /// Failures of the first app's calls.
+    pub fn failures(&self, endpoint: &str, reason: &str) -> f64 {
+        self.value(&format!(
+            "api_failures_total{{appid=\"{APPID}\",endpoint=\"{endpoint}\",reason=\"{reason}\"}}"
+        ))
+        .expect("a counter of every known reason")
+    }
+
+    /// How the first app's scrapes were served.
+    pub fn served(&self, source: &str) -> f64 {
+        self.value(&format!(
+            "scrapes_total{{appid=\"{APPID}\",source=\"{source}\"}}"
+        ))
+        .expect("a counter of every source")
+    }
+
+    /// Calls of the first app that were kept back.
+    pub fn refused(&self, cause: &str) -> f64 {
+        self.value(&format!(
+            "calls_refused_total{{appid=\"{APPID}\",cause=\"{cause}\"}}"
+        ))
+        .expect("a counter of every cause")
+    }
+
+    /// The lines of one family's series.
+    pub fn series(&self, name: &str) -> Vec<&str> {
+        let start = format!("wechat_logistics_{name}");
+        self.0
+            .lines()
+            .filter(|line| {
+                line.strip_prefix(&start)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
+            .collect()
+    }
+}
+
+/// A client without the environment's proxies.
+pub fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .expect("a plain client")
+}
+
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    if !line.to_lowercase().contains("listening on") {
+        return None;
+    }
+    let at = line.find("address")?;
+    let rest = line[at + "address".len()..].trim_start_matches(['=', '"', ':', ' ']);
+    rest.split(['"', ' ', ',', '}']).next()?.parse().ok()
+}

@@ -1,0 +1,160 @@
+//! Rejected tokens: one retry, never a loop.
+
+use std::time::Duration;
+
+use crate::support::*;
+
+const STALE: &str =
+    "invalid credential, access_token is invalid or not latest rid: 60c976e4-051e6c8e-47215cd3";
+
+#[tokio::test]
+async fn rejected_token_is_renewed_once_and_the_list_asked_once_more() {
+    for rejection in [40001, 40014, 42001] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+        wechat.lists_for(TOKEN, errcode(rejection, STALE)).await;
+        wechat.lists_for(NEXT_TOKEN, json(accounts())).await;
+        // The first token call gets the old token, every later one the new.
+        let first = json(serde_json::json!({"access_token": TOKEN, "expires_in": 7200}));
+        wiremock::Mock::given(wiremock::matchers::path(STABLE_TOKEN_PATH))
+            .respond_with(first)
+            .up_to_n_times(1)
+            .mount(&wechat.server)
+            .await;
+        wechat.gives_token(NEXT_TOKEN).await;
+
+        let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+        let page = exporter.scrape().await;
+        assert_eq!(page.up(APPID), Some(1.0), "{rejection}");
+        assert_eq!(wechat.token_and_list_calls().await, (2, 2), "{rejection}");
+        assert_eq!(page.failures("account_getall", "token"), 1.0, "{rejection}");
+    }
+}
+
+#[tokio::test]
+async fn same_token_again_is_not_tried_again() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    wechat
+        .lists(errcode(
+            42001,
+            "access_token expired rid: 60c976e4-051e6c8e-47215cd3",
+        ))
+        .await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(wechat.token_and_list_calls().await, (2, 1));
+    assert_eq!(page.failures("account_getall", "token"), 1.0);
+}
+
+#[tokio::test]
+async fn new_token_that_is_rejected_too_ends_the_fetch() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    for token in [TOKEN, NEXT_TOKEN, "canary-token-third"] {
+        let reply = json(serde_json::json!({"access_token": token, "expires_in": "7200"}));
+        wiremock::Mock::given(wiremock::matchers::path(STABLE_TOKEN_PATH))
+            .respond_with(reply)
+            .up_to_n_times(1)
+            .mount(&wechat.server)
+            .await;
+    }
+    wechat.lists(errcode(40001, STALE)).await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(wechat.token_and_list_calls().await, (2, 2));
+    assert_eq!(page.failures("account_getall", "token"), 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundred_scrapes_on_an_expired_token_renew_it_once() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat
+        .lists_for(TOKEN, errcode(42001, "access_token expired"))
+        .await;
+    wechat
+        .lists_for(
+            NEXT_TOKEN,
+            json(accounts()).set_delay(Duration::from_millis(300)),
+        )
+        .await;
+    let first = json(serde_json::json!({"access_token": TOKEN, "expires_in": 7200}));
+    wiremock::Mock::given(wiremock::matchers::path(STABLE_TOKEN_PATH))
+        .respond_with(first)
+        .up_to_n_times(1)
+        .mount(&wechat.server)
+        .await;
+    wechat.gives_token(NEXT_TOKEN).await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--web.max-requests=0"]);
+    for page in futures_util::future::join_all((0..100).map(|_| exporter.scrape())).await {
+        assert_eq!(page.up(APPID), Some(1.0));
+    }
+    assert_eq!(wechat.token_and_list_calls().await, (2, 2));
+}
+
+#[tokio::test]
+async fn wrong_secret_is_asked_once_and_then_kept_back() {
+    for (code, message) in [
+        (40001, "invalid credential"),
+        (40125, "invalid appsecret, view more at http://t.cn/RAEkdVq"),
+    ] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+        wechat.answers_token_call(errcode(code, message)).await;
+        let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+        exporter.scrape().await;
+        let page = exporter.scrape().await;
+        assert_eq!(wechat.token_and_list_calls().await, (1, 0), "{code}");
+        assert_eq!(page.failures("stable_token", "config"), 1.0, "{code}");
+        assert_eq!(page.refused("breaker"), 1.0, "{code}");
+        assert_eq!(
+            page.value(&format!("api_errcode{{appid=\"{APPID}\"}}")),
+            Some(code as f64)
+        );
+    }
+}
+
+#[tokio::test]
+async fn token_about_to_end_is_renewed_before_it_is_used() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat
+        .answers_token_call(json(
+            serde_json::json!({"access_token": TOKEN, "expires_in": 200}),
+        ))
+        .await;
+    wechat.lists(json(accounts())).await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--wechat.min-interval=100ms"]);
+    exporter.scrape().await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await, (2, 2));
+}
+
+#[tokio::test]
+async fn foreign_token_from_a_file_is_read_again_and_never_minted() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.lists_for(TOKEN, errcode(40001, STALE)).await;
+    wechat.lists_for(NEXT_TOKEN, json(accounts())).await;
+    let file = scratch.write("token", &format!("{TOKEN}\n"));
+    let (file_text, url) = (file.display().to_string(), wechat.url());
+    let exporter = Exporter::start(&[
+        "--wechat.appid",
+        APPID,
+        "--wechat.token-file",
+        &file_text,
+        "--wechat.api-url",
+        &url,
+        "--wechat.min-interval=100ms",
+    ]);
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(wechat.token_and_list_calls().await, (0, 1));
+
+    scratch.write(
+        "token",
+        &format!("{{\"access_token\": \"{NEXT_TOKEN}\", \"expires_in\": 100}}"),
+    );
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(1.0));
+    assert_eq!(wechat.token_and_list_calls().await, (0, 2));
+}

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""The chain on one machine: exporter, Prometheus with the shipped rules, Alertmanager, and a webhook that must get
+the low-balance alert within a minute.
+
+    chain.py path/to/wechat-logistics-exporter      starts `demo` of that binary
+    chain.py --exporter-url http://127.0.0.1:10086  uses a page that is served already
+
+Everything listens on free ports of loopback and ends with this script. The rules are the shipped ones but for their
+pace: evaluated each second, `for` cut to two seconds, and a threshold that the demo's balances are below.
+"""
+
+import argparse
+import contextlib
+import http.server
+import json
+import pathlib
+import queue
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+import yaml
+
+import shipped
+
+DEADLINE = 60
+ALERT = "WechatLogisticsBalanceLow"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(name, command, directory):
+    """A child that ends with the block: asked first, then killed, by its own id."""
+    log_path = pathlib.Path(directory, f"{name}.log")
+    with log_path.open("wb") as log:
+        child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT, cwd=directory)
+    try:
+        yield child
+    except BaseException:
+        print(f"--- the end of {name}'s log\n" + "\n".join(log_path.read_text(errors="replace").splitlines()[-15:]), file=sys.stderr)
+        raise
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def answers(url, child, seconds=20):
+    """Waits until the URL answers 200."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                if reply.status == 200:
+                    return reply.read().decode()
+        except OSError:
+            pass
+        if child is not None and child.poll() is not None:
+            raise SystemExit(f"{child.args[0]} ended with {child.returncode}")
+        if time.monotonic() > end:
+            raise SystemExit(f"{url} does not answer")
+        time.sleep(0.2)
+
+
+def hurried_rules(directory, threshold):
+    """The shipped rules at the pace of a test."""
+    for path in shipped.RULES:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for group in content["groups"]:
+            group["interval"] = "1s"
+            for rule in group["rules"]:
+                if "for" in rule:
+                    rule["for"] = "2s"
+                if rule.get("record") == "wechat_logistics:quota_threshold":
+                    rule["expr"] = f"vector({threshold})"
+        pathlib.Path(directory, f"rules-{path.name}").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
+
+def configure(directory, exporter, alertmanager, webhook, threshold):
+    hurried_rules(directory, threshold)
+    prometheus = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules-*.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
+        "scrape_configs": [{"job_name": "wechat-logistics", "static_configs": [{"targets": [exporter]}]}],
+    }
+    example = yaml.safe_load((shipped.ROOT / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
+    example["route"] |= {"group_wait": "1s", "group_interval": "1s"}
+    for receiver in example["receivers"]:
+        for hook in receiver["webhook_configs"]:
+            hook["url"] = webhook
+    for name, content in (("prometheus.yml", prometheus), ("alertmanager.yml", example)):
+        pathlib.Path(directory, name).write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def webhook_listener():
+    """(its URL, a queue of the alerts that it gets)"""
+    arrived = queue.Queue()
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+            for alert in body["alerts"]:
+                arrived.put(alert)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/alerts", arrived
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("binary", nargs="?", help="the exporter; its `demo` is started")
+    source.add_argument("--exporter-url", help="an exporter that runs already")
+    parser.add_argument("--threshold", type=int, default=1000, help="balance below which the alert fires (default: %(default)s)")
+    options = parser.parse_args()
+
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="waybill-chain-"))
+        webhook, arrived = stack.enter_context(webhook_listener())
+        child = None
+        if options.binary:
+            exporter = f"127.0.0.1:{free_port()}"
+            binary = pathlib.Path(options.binary).resolve()
+            child = stack.enter_context(running("exporter", [binary, "demo", f"--web.listen-address={exporter}"], directory))
+        else:
+            exporter = options.exporter_url.removeprefix("http://").rstrip("/")
+        page = answers(f"http://{exporter}/metrics", child)
+        if "\nwechat_logistics_account_quota{" not in page:
+            raise SystemExit("the exporter's page has no balance")
+
+        prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        configure(directory, exporter, alertmanager, webhook, options.threshold)
+        command = [shipped.program("prometheus-alertmanager", "alertmanager"), "--config.file=alertmanager.yml", "--storage.path=alertmanager",
+                   f"--web.listen-address={alertmanager}", "--cluster.listen-address="]
+        child = stack.enter_context(running("alertmanager", command, directory))
+        answers(f"http://{alertmanager}/-/ready", child)
+        start = time.monotonic()
+        command = [shipped.program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=prometheus", f"--web.listen-address={prometheus}"]
+        child = stack.enter_context(running("prometheus", command, directory))
+        answers(f"http://{prometheus}/-/ready", child)
+
+        others = set()
+        while (left := start + DEADLINE - time.monotonic()) > 0:
+            try:
+                alert = arrived.get(timeout=left)
+            except queue.Empty:
+                break
+            if alert["labels"]["alertname"] == ALERT and alert["status"] == "firing":
+                print(f"{ALERT} arrived after {time.monotonic() - start:.1f} s")
+                print(f"  {alert['annotations']['summary']}\n  {alert['annotations']['summary_zh']}")
+                return 0
+            others.add(alert["labels"]["alertname"])
+        raise SystemExit(f"{ALERT} did not arrive within {DEADLINE} s; others that did: {sorted(others) or 'none'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The files under test and what is common to reading them."""
+
+import contextlib
+import json
+import pathlib
+import re
+import shutil
+import tempfile
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RULES = sorted((ROOT / "prometheus/rules").glob("*.yml"))
+RULE_TESTS = sorted((ROOT / "prometheus/tests").glob("*_test.yml"))
+DASHBOARDS = sorted((ROOT / "grafana/dashboards").glob("*/*.json"))
+LANGUAGES = ("en", "zh")
+
+NAME = re.compile(r"\bwechat_logistics[\w:]*")
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def program(*names):
+    """The first of these that is installed; Debian calls Alertmanager prometheus-alertmanager."""
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    raise SystemExit(f"{names[0]} is missing: apt-get install prometheus prometheus-alertmanager")
+
+
+def rule_groups(paths=RULES):
+    for path in paths:
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            yield path, group
+
+
+def rules(paths=RULES):
+    for _, group in rule_groups(paths):
+        yield from group["rules"]
+
+
+def alerts():
+    return [rule for rule in rules() if "alert" in rule]
+
+
+def recorded_names():
+    return {rule["record"] for rule in rules() if "record" in rule}
+
+
+def exported_names():
+    lines = (ROOT / "tests/observability/design_metrics.txt").read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def names_in(expr):
+    """The project's metrics in a query; strings (label values) are not names."""
+    return set(NAME.findall(STRING.sub('""', expr)))
+
+
+def dashboards():
+    for path in DASHBOARDS:
+        yield path, json.loads(path.read_text(encoding="utf-8"))
+
+
+def panels(dashboard):
+    for panel in dashboard["panels"]:
+        if panel["type"] != "row":
+            yield panel
+
+
+def queries(dashboard):
+    """(where, query) of panels, variables and annotations."""
+    for panel in panels(dashboard):
+        for target in panel["targets"]:
+            yield f"panel {panel['title']!r} {target['refId']}", target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            yield f"variable {variable['name']}", variable["query"]["query"]
+    for annotation in dashboard["annotations"]["list"]:
+        yield f"annotation {annotation['name']!r}", annotation["target"]["expr"]
+
+
+@contextlib.contextmanager
+def temporary_file(text, suffix=".yml", directory=None):
+    with tempfile.NamedTemporaryFile("w", suffix=suffix, dir=directory, encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        yield file.name
