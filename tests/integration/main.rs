@@ -5,6 +5,7 @@
 //! | `scrape` | what one scrape costs and shows: first, joined, within the interval, late, stale |
 //! | `token` | rejected tokens: one retry, never a loop |
 //! | `limits` | the daily limit, the breaker, and what survives a restart |
+//! | `readme` | the README is true |
 //! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
@@ -25,6 +26,7 @@ mod endpoints;
 mod limits;
 mod page;
 mod prometheus;
+mod readme;
 mod replies;
 mod scrape;
 mod secrets;

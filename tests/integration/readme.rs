@@ -1,0 +1,81 @@
+//! The README is true: its settings are accepted, its flags exist, and its tables are whole.
+
+use wechat_logistics_exporter::exposition::family;
+
+use crate::support::*;
+
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+}
+
+#[test]
+fn settings_of_the_readme_are_accepted_as_they_stand() {
+    let readme = readme();
+    let example = readme
+        .split("```yaml\n")
+        .filter_map(|block| block.split("```").next())
+        .find(|block| block.starts_with("apps:"))
+        .expect("the README shows a configuration file");
+    let scratch = Scratch::new();
+    for name in ["main", "h", "seven"] {
+        scratch.write(name, "X-Api-Secret: canary");
+    }
+    let settings = example.replace(
+        "/run/secrets/",
+        &format!("{}/", scratch.dir.path().display()),
+    );
+    let file = scratch
+        .write("exporter.yml", &settings)
+        .display()
+        .to_string();
+    let output = run(&["check", "--config-only", "--config.file", &file]);
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn each_flag_of_the_readme_exists() {
+    let help = ["--help", "demo --help", "check --help"].map(|arguments| {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        String::from_utf8(run(&arguments).stdout).unwrap()
+    });
+    let help = help.concat();
+    let mut flags = 0;
+    for file in [
+        "README.md",
+        "README.zh-CN.md",
+        "docs/cloud-run.md",
+        "docs/runbook.md",
+    ] {
+        let text =
+            std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        for (at, _) in text.match_indices("--") {
+            let rest = &text[at..];
+            let end = rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c)))
+                .unwrap_or(rest.len());
+            let flag = rest[..end].trim_end_matches('.');
+            // Ours have a dot or stand in `check`; the rest are cargo's, or lines of tables.
+            if flag.contains('.') {
+                assert!(
+                    help.contains(flag),
+                    "{file} names {flag}, which does not exist"
+                );
+                flags += 1;
+            }
+        }
+    }
+    assert!(flags > 30, "{flags}");
+}
+
+#[test]
+fn each_metric_is_in_the_table() {
+    let readme = readme();
+    for family in family::ALL {
+        assert!(
+            readme.contains(&format!("`{}`", family.name)),
+            "{} is not in the README",
+            family.name
+        );
+    }
+}
