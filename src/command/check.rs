@@ -272,18 +272,9 @@ mod tests {
 
     fn app(min_interval: Duration, daily_limit: Option<u64>) -> AppConfig {
         AppConfig {
-            appid: "wx1".to_owned(),
-            name: "wx1".to_owned(),
-            credential: Credential::None { from_appid: None },
-            api_urls: Vec::new(),
             min_interval,
             daily_limit,
-            cloud_function: None,
-            remark_wrong_msg: false,
-            remark_content: false,
-            live_quota: None,
-            api_quota: false,
-            refresh_couriers: false,
+            ..AppConfig::new("wx1", Credential::None { from_appid: None })
         }
     }
 

@@ -22,6 +22,31 @@ const API_URLS: [&str; 5] = [
 /// Cloud Run's open-interface service takes calls to this one name, in plain HTTP, and adds the token to them.
 const OPEN_INTERFACE_URL: &str = "http://api.weixin.qq.com";
 
+impl AppConfig {
+    /// An app that is called as is built in: by its appid, and with nothing that costs further calls.
+    #[must_use]
+    pub fn new(appid: impl Into<String>, credential: Credential) -> Self {
+        let appid = appid.into();
+        Self {
+            name: appid.clone(),
+            appid,
+            api_urls: match credential {
+                Credential::None { .. } => vec![OPEN_INTERFACE_URL.to_owned()],
+                _ => API_URLS.map(str::to_owned).to_vec(),
+            },
+            credential,
+            min_interval: MIN_INTERVAL,
+            daily_limit: Some(DAILY_LIMIT),
+            cloud_function: None,
+            remark_wrong_msg: false,
+            remark_content: false,
+            live_quota: None,
+            api_quota: false,
+            refresh_couriers: false,
+        }
+    }
+}
+
 /// What somebody said of how an app is called; `None`: nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tuning {
@@ -52,23 +77,12 @@ impl Tuning {
 
     /// An app that is called so; what nobody said is built in.
     pub(super) fn app(self, appid: &str, name: Option<&str>, credential: Credential) -> AppConfig {
-        let api_urls = self.api_urls.unwrap_or_else(|| match credential {
-            Credential::None { .. } => vec![OPEN_INTERFACE_URL.to_owned()],
-            _ => API_URLS.map(str::to_owned).to_vec(),
-        });
+        let built_in = AppConfig::new(appid, credential);
+        let app = self.adjust(built_in);
         AppConfig {
-            appid: appid.to_owned(),
             name: name.unwrap_or(appid).to_owned(),
-            credential,
-            api_urls,
-            min_interval: self.min_interval.unwrap_or(MIN_INTERVAL),
-            daily_limit: Some(self.daily_limit.unwrap_or(DAILY_LIMIT)).filter(|limit| *limit > 0),
-            cloud_function: None,
-            remark_wrong_msg: self.remark_wrong_msg.unwrap_or(false),
-            remark_content: self.remark_content.unwrap_or(false),
-            live_quota: self.live_quota,
-            api_quota: self.api_quota.unwrap_or(false),
-            refresh_couriers: self.refresh_couriers.unwrap_or(false),
+            api_urls: self.api_urls.unwrap_or(app.api_urls),
+            ..app
         }
     }
 

@@ -71,7 +71,6 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -250,21 +249,14 @@ impl Simulation {
             name: CLOUD_FUNCTION.to_owned(),
             pointer: None,
         });
+        let credential = Credential::StableToken {
+            secret: SecretSource::Simulated,
+        };
         AppConfig {
-            appid: World::appid(app),
             name: self.api.world().shop(app),
-            credential: Credential::StableToken {
-                secret: SecretSource::Simulated,
-            },
             api_urls: vec![format!("http://{}", self.address)],
-            min_interval: Duration::from_secs(60),
-            daily_limit: Some(2000),
             cloud_function,
-            remark_wrong_msg: false,
-            remark_content: false,
-            live_quota: None,
-            api_quota: false,
-            refresh_couriers: false,
+            ..AppConfig::new(World::appid(app), credential)
         }
     }
 

@@ -335,20 +335,7 @@ mod tests {
     }
 
     fn app(appid: &str, credential: Credential) -> AppConfig {
-        AppConfig {
-            appid: appid.to_owned(),
-            name: appid.to_owned(),
-            credential,
-            api_urls: vec!["https://api.weixin.qq.com".to_owned()],
-            min_interval: Duration::from_secs(60),
-            daily_limit: None,
-            cloud_function: None,
-            remark_wrong_msg: false,
-            remark_content: false,
-            live_quota: None,
-            api_quota: false,
-            refresh_couriers: false,
-        }
+        AppConfig::new(appid, credential)
     }
 
     fn stable() -> Credential {

@@ -28,18 +28,9 @@ const PROTOBUF: &str =
 
 pub(super) fn app(appid: &str, name: &str) -> AppConfig {
     AppConfig {
-        appid: appid.to_owned(),
         name: name.to_owned(),
-        credential: Credential::None { from_appid: None },
         api_urls: vec!["http://127.0.0.1:9".to_owned()],
-        min_interval: Duration::from_secs(60),
-        daily_limit: Some(2000),
-        cloud_function: None,
-        remark_wrong_msg: false,
-        remark_content: false,
-        live_quota: None,
-        api_quota: false,
-        refresh_couriers: false,
+        ..AppConfig::new(appid, Credential::None { from_appid: None })
     }
 }
 

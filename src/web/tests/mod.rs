@@ -147,19 +147,10 @@ impl Setup {
 /// An app whose API nobody answers.
 fn app(appid: &str, name: &str) -> AppConfig {
     AppConfig {
-        appid: appid.to_owned(),
         name: name.to_owned(),
-        credential: Credential::None { from_appid: None },
         // The discard port of this machine: refused at once.
         api_urls: vec!["http://127.0.0.1:9".to_owned()],
-        min_interval: Duration::from_secs(60),
-        daily_limit: None,
-        cloud_function: None,
-        remark_wrong_msg: false,
-        remark_content: false,
-        live_quota: None,
-        api_quota: false,
-        refresh_couriers: false,
+        ..AppConfig::new(appid, Credential::None { from_appid: None })
     }
 }
 
