@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::app::{App, Begun, Couriers, Ended, Fetch, Shared, Source, Tasks};
 use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::moment::Moment;
+use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::token::TokenSources;
@@ -60,13 +61,27 @@ impl Collector {
     /// # Errors
     /// When a client for WeChat can't be made.
     pub fn new(config: &Config, store: Store) -> Result<Self, ClientError> {
+        let replicas = config
+            .shared_state
+            .clone()
+            .map(|shared_state| Arc::new(Replicas::new(shared_state, config.wechat.list_limits)));
+        Self::among(replicas, config, store)
+    }
+
+    /// A collector that shares its budget with those replicas, whatever the configuration says.
+    pub(crate) fn among(
+        replicas: Option<Arc<Replicas>>,
+        config: &Config,
+        store: Store,
+    ) -> Result<Self, ClientError> {
         let shared = Shared {
             permits: Arc::new(Semaphore::new(config.wechat.max_concurrency)),
             couriers: Arc::new(Couriers::default()),
             store: Arc::new(store),
             tasks: Arc::new(Tasks::default()),
+            replicas: replicas.clone(),
         };
-        let tokens = TokenSources::default();
+        let tokens = TokenSources::among(replicas);
         let apps = Apps::new(config, &tokens, &shared, None)?;
         Ok(Self {
             apps: ArcSwap::from_pointee(apps),
@@ -103,6 +118,12 @@ impl Collector {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// The exporters that share budgets with this one; `None`: it is alone.
+    #[must_use]
+    pub fn replicas(&self) -> Option<&Replicas> {
+        self.shared.replicas.as_deref()
     }
 
     /// Waits until no fetch is at work, so that no fresh token is thrown away and all state is kept, but not beyond
@@ -157,7 +178,8 @@ impl<'a> Step<'a> {
         if let Some(fetch) = &mut self.fetch {
             match fetch.ended_by(deadline).await {
                 Some(Ended::Published) => {}
-                Some(Ended::Failed) => self.source = Source::Snapshot,
+                Some(Ended::Followed) => self.source = Source::Joined,
+                Some(Ended::Failed | Ended::KeptBack) => self.source = Source::Snapshot,
                 None => {
                     fetch.give_up(self.app);
                     self.source = Source::Snapshot;

@@ -5,8 +5,9 @@
 //! 1. [`web`] takes `GET /metrics`, works out the deadline and asks [`collector`] for a scrape.
 //! 2. [`collector::scrape`] asks every [`app`], all at the same time. An app joins the fetch under way; else, if its
 //!    [`limit`]er grants a call, it starts one; else its last [`snapshot`] has to do.
-//! 3. A fetch is a task of its own: it takes a token from [`token`], reads the account list through [`wechat`], and
-//!    leaves a new snapshot, which [`store`] keeps for the next start. It ends also when nobody waits any more.
+//! 3. A fetch is a task of its own: it asks the other [`replicas`] for its turn, where there are any, takes a token
+//!    from [`token`], reads the account list through [`wechat`], and leaves a new snapshot, which [`store`] keeps for
+//!    the next start. It ends also when nobody waits any more.
 //! 4. When all have ended, or the deadline has come, [`exposition`] makes the page from the snapshots and counters,
 //!    and [`web`] sends it.
 //!
@@ -15,7 +16,7 @@
 //! # Modules
 //!
 //! Dependencies point one way: [`command`] → [`web`] → [`collector`] and [`exposition`] → [`app`] → [`token`],
-//! [`limit`], [`snapshot`], [`store`] → [`wechat`] → [`config`].
+//! [`replicas`], [`limit`], [`snapshot`], [`store`] → [`wechat`] → [`config`].
 //!
 //! - [`app`]: one Mini Program at run time
 //! - [`burn`]: how fast balances fall
@@ -27,6 +28,7 @@
 //! - [`limit`]: the exporter's own budget of calls
 //! - [`logging`]: the log on standard error
 //! - [`moment`]: both clocks, and China's calendar
+//! - [`replicas`]: one budget, token and snapshot for several exporters
 //! - [`snapshot`]: one reading of an app's accounts
 //! - [`store`]: what survives a restart
 //! - [`token`]: where tokens come from
@@ -44,6 +46,9 @@ pub mod exposition;
 pub mod limit;
 pub mod logging;
 pub mod moment;
+#[cfg(test)]
+mod redis_server;
+pub mod replicas;
 pub mod snapshot;
 pub mod store;
 pub mod token;

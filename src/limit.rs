@@ -38,6 +38,20 @@ pub struct Budget {
     pub daily_limit: Option<u64>,
 }
 
+impl Budget {
+    /// How much too early a scrape may come (see [`RateLimiter::try_acquire`]).
+    #[must_use]
+    pub fn early(self) -> Duration {
+        (self.min_interval / EARLY_SHARE).min(EARLY_MAX)
+    }
+
+    /// The longest that a breaker waits between two tries.
+    #[must_use]
+    pub fn longest_backoff(self) -> Duration {
+        MENDING_BACKOFF_MAX.max(self.min_interval)
+    }
+}
+
 /// Why the exporter kept a call back: the `cause` label of `calls_refused_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -62,6 +76,15 @@ impl Cause {
             Self::Breaker => "breaker",
         }
     }
+
+    /// The value that a label names.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|cause| cause.as_str() == label)
+    }
 }
 
 impl fmt::Display for Cause {
@@ -83,6 +106,22 @@ struct State {
     /// Calls sent, by day.
     used: BTreeMap<ChinaDay, u64>,
     breaker: Option<Breaker>,
+    /// The clock of the replicas' server as it was last read; its calendar counts then, not this machine's.
+    shared_clock: Option<Moment>,
+    /// Calls that other replicas may send at any moment.
+    held_elsewhere: u64,
+    /// Who has sent how many of the day's calls.
+    tally: Tally,
+    /// A reload that the other replicas have not been told of.
+    reload_untold: bool,
+}
+
+/// The calls of one day by who sent them: what replicas need to know to add up their counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    day: Option<ChinaDay>,
+    here: u64,
+    elsewhere: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,6 +163,38 @@ pub struct SavedBreaker {
     pub next_backoff: Duration,
 }
 
+/// What a limiter has to tell the replicas that share its budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The day of the calls.
+    pub day: ChinaDay,
+    /// Calls sent by all replicas, as far as known here.
+    pub used: u64,
+    /// Of those, the calls sent by this process.
+    pub here: u64,
+    /// Of those, the calls sent by each other replica.
+    pub elsewhere: BTreeMap<String, u64>,
+    /// The configuration was reloaded since the last telling.
+    pub reloaded: bool,
+}
+
+/// What the replicas know together.
+#[derive(Clone, Debug)]
+pub struct SharedLimiter {
+    /// The clock that they go by.
+    pub clock: SystemTime,
+    /// Calls sent today.
+    pub used: u64,
+    /// Of those, the calls sent by each other replica.
+    pub elsewhere: BTreeMap<String, u64>,
+    /// Calls that others may send at any moment.
+    pub held: u64,
+    /// The earliest time of the next fetch, by that clock; `None` where it is not known.
+    pub next_fetch: Option<SystemTime>,
+    /// How the last fetch left the breaker, by that clock; `None` where no fetch is known.
+    pub breaker: Option<Option<SavedBreaker>>,
+}
+
 impl RateLimiter {
     /// A limiter that has granted nothing yet.
     #[must_use]
@@ -139,34 +210,18 @@ impl RateLimiter {
     /// can't hold calls for days.
     #[must_use]
     pub fn restore(saved: SavedLimiter, budget: Budget, now: Moment) -> Self {
-        let within = |until: SystemTime, longest: Duration| {
-            let wait = until
-                .duration_since(now.wall)
-                .unwrap_or_default()
-                .min(longest);
-            now.monotonic + wait
+        let state = State {
+            next_fetch: saved
+                .next_fetch
+                .map(|next| within(next, budget.min_interval, now)),
+            used: saved.used,
+            breaker: saved
+                .breaker
+                .and_then(|breaker| Breaker::restore(breaker, budget, now)),
+            ..State::default()
         };
-        let breaker = saved.breaker.and_then(|breaker| {
-            let longest = MENDING_BACKOFF_MAX.max(budget.min_interval);
-            let hold = match (breaker.until, breaker.day) {
-                (Some(until), _) => Hold::Until(within(until, longest)),
-                (None, Some(day)) => Hold::Day(day),
-                (None, None) => return None,
-            };
-            Some(Breaker {
-                reason: breaker.reason,
-                hold,
-                next_backoff: breaker.next_backoff.min(longest),
-            })
-        });
         Self {
-            state: Mutex::new(State {
-                next_fetch: saved
-                    .next_fetch
-                    .map(|next| within(next, budget.min_interval)),
-                used: saved.used,
-                breaker,
-            }),
+            state: Mutex::new(state),
         }
     }
 
@@ -178,7 +233,7 @@ impl RateLimiter {
         let wall = |at: Instant| now.wall + at.saturating_duration_since(now.monotonic);
         let mut used = state.used.clone();
         if reserved > 0 {
-            *used.entry(ChinaDay::at(now.wall)).or_default() += reserved;
+            *used.entry(state.today(now)).or_default() += reserved;
         }
         SavedLimiter {
             next_fetch: state.next_fetch.map(wall),
@@ -208,7 +263,7 @@ impl RateLimiter {
     /// The cause, when no fetch is granted.
     pub fn try_acquire(&self, budget: Budget, now: Moment) -> Result<Duration, Cause> {
         let mut state = self.lock();
-        if state.breaker.is_some_and(|breaker| breaker.holds(now)) {
+        if state.open_breaker(now).is_some() {
             return Err(Cause::Breaker);
         }
         if state.remaining(budget, now) == Some(0) {
@@ -217,7 +272,7 @@ impl RateLimiter {
         let wait = state.next_fetch.map_or(Duration::ZERO, |next| {
             next.saturating_duration_since(now.monotonic)
         });
-        if wait > (budget.min_interval / EARLY_SHARE).min(EARLY_MAX) {
+        if wait > budget.early() {
             return Err(Cause::Interval);
         }
         state.next_fetch = Some(now.monotonic + wait + budget.min_interval);
@@ -230,13 +285,13 @@ impl RateLimiter {
     /// When none is left.
     pub fn spend(&self, budget: Budget, now: Moment) -> Result<(), DailyLimitReached> {
         let mut state = self.lock();
-        if state.remaining(budget, now) == Some(0) {
+        let left = state.remaining(budget, now);
+        if left.is_some_and(|left| left <= state.held_elsewhere) {
             return Err(DailyLimitReached);
         }
-        *state.used.entry(ChinaDay::at(now.wall)).or_default() += 1;
-        while state.used.len() > DAYS_KEPT {
-            state.used.pop_first();
-        }
+        let used = state.used_today(now) + 1;
+        state.note_used(used, now);
+        state.tally(now).here += 1;
         Ok(())
     }
 
@@ -262,7 +317,7 @@ impl RateLimiter {
         let mut state = self.lock();
         let until = |wait| Hold::Until(now.monotonic + wait);
         let hold = match reason {
-            Reason::DailyQuota => Hold::Day(ChinaDay::at(now.wall)),
+            Reason::DailyQuota => Hold::Day(state.today(now)),
             Reason::Rate if errcode == Some(ERRCODE_QUOTA) => until(QUOTA_MINUTE_HOLD),
             Reason::Rate => until(MINUTE_RATE_HOLD),
             _ if reason.needs_mending() => {
@@ -272,11 +327,10 @@ impl RateLimiter {
                     _ if budget.min_interval.is_zero() => ZERO_INTERVAL_BACKOFF,
                     _ => budget.min_interval,
                 };
-                let longest = MENDING_BACKOFF_MAX.max(budget.min_interval);
                 state.breaker = Some(Breaker {
                     reason,
                     hold: until(backoff),
-                    next_backoff: (backoff * 2).min(longest),
+                    next_backoff: (backoff * 2).min(budget.longest_backoff()),
                 });
                 return;
             }
@@ -294,6 +348,7 @@ impl RateLimiter {
     /// Both the back-off and the interval are lifted then; holds that WeChat asked for stay.
     pub fn reloaded(&self) {
         let mut state = self.lock();
+        state.reload_untold = true;
         if state
             .breaker
             .is_some_and(|breaker| breaker.reason.needs_mending())
@@ -306,16 +361,53 @@ impl RateLimiter {
     /// The reason for which the breaker keeps calls back now.
     #[must_use]
     pub fn open_breaker(&self, now: Moment) -> Option<Reason> {
-        self.lock()
-            .breaker
-            .filter(|breaker| breaker.holds(now))
-            .map(|breaker| breaker.reason)
+        self.lock().open_breaker(now).map(|breaker| breaker.reason)
+    }
+
+    /// What the other replicas are to be told.
+    #[must_use]
+    pub fn news(&self, now: Moment) -> News {
+        let mut state = self.lock();
+        let tally = state.tally(now).clone();
+        News {
+            day: state.today(now),
+            used: state.used_today(now),
+            here: tally.here,
+            elsewhere: tally.elsewhere,
+            reloaded: state.reload_untold,
+        }
+    }
+
+    /// Goes by what the replicas know together, which includes what was `told` just now.
+    ///
+    /// Waits are cut to what the rules could have asked for, as in [`restore`](Self::restore).
+    pub fn learn(&self, shared: &SharedLimiter, told: &News, budget: Budget, now: Moment) {
+        let by_shared_clock = Moment {
+            wall: shared.clock,
+            ..now
+        };
+        let mut state = self.lock();
+        state.shared_clock = Some(by_shared_clock);
+        state.reload_untold &= !told.reloaded;
+        state.held_elsewhere = shared.held;
+        let tally = state.tally(now);
+        tally.elsewhere.clone_from(&shared.elsewhere);
+        // Calls were sent while the answer was on its way.
+        let since = tally.here.saturating_sub(told.here);
+        state.note_used(shared.used.saturating_add(since), now);
+        if let Some(next) = shared.next_fetch {
+            state.next_fetch = Some(within(next, budget.min_interval, by_shared_clock));
+        }
+        if let Some(breaker) = shared.breaker {
+            state.breaker =
+                breaker.and_then(|breaker| Breaker::restore(breaker, budget, by_shared_clock));
+        }
     }
 
     /// When an open breaker allows the next try; `None` where none is open.
     #[must_use]
     pub fn open_until(&self, now: Moment) -> Option<SystemTime> {
-        let breaker = self.lock().breaker.filter(|breaker| breaker.holds(now))?;
+        let breaker = self.lock().open_breaker(now)?;
         match breaker.hold {
             Hold::Until(until) => Some(now.wall + until.saturating_duration_since(now.monotonic)),
             Hold::Day(day) => day.end(),
@@ -335,8 +427,33 @@ impl Default for RateLimiter {
 }
 
 impl State {
+    /// The day in China; by the replicas' common clock, where there is one.
+    fn today(&self, now: Moment) -> ChinaDay {
+        ChinaDay::at(self.shared_clock.map_or(now.wall, |clock| {
+            clock.wall + now.monotonic.saturating_duration_since(clock.monotonic)
+        }))
+    }
+
     fn used_today(&self, now: Moment) -> u64 {
-        self.used.get(&ChinaDay::at(now.wall)).copied().unwrap_or(0)
+        self.used.get(&self.today(now)).copied().unwrap_or(0)
+    }
+
+    fn tally(&mut self, now: Moment) -> &mut Tally {
+        let today = Some(self.today(now));
+        if self.tally.day != today {
+            self.tally = Tally {
+                day: today,
+                ..Tally::default()
+            };
+        }
+        &mut self.tally
+    }
+
+    fn note_used(&mut self, used: u64, now: Moment) {
+        self.used.insert(self.today(now), used);
+        while self.used.len() > DAYS_KEPT {
+            self.used.pop_first();
+        }
     }
 
     fn remaining(&self, budget: Budget, now: Moment) -> Option<u64> {
@@ -344,15 +461,35 @@ impl State {
             .daily_limit
             .map(|limit| limit.saturating_sub(self.used_today(now)))
     }
+
+    fn open_breaker(&self, now: Moment) -> Option<Breaker> {
+        self.breaker.filter(|breaker| match breaker.hold {
+            Hold::Until(until) => now.monotonic < until,
+            Hold::Day(day) => self.today(now) == day,
+        })
+    }
 }
 
 impl Breaker {
-    fn holds(&self, now: Moment) -> bool {
-        match self.hold {
-            Hold::Until(until) => now.monotonic < until,
-            Hold::Day(day) => ChinaDay::at(now.wall) == day,
-        }
+    fn restore(saved: SavedBreaker, budget: Budget, now: Moment) -> Option<Self> {
+        let longest = budget.longest_backoff();
+        let hold = match (saved.until, saved.day) {
+            (Some(until), _) => Hold::Until(within(until, longest, now)),
+            (None, Some(day)) => Hold::Day(day),
+            (None, None) => return None,
+        };
+        Some(Self {
+            reason: saved.reason,
+            hold,
+            next_backoff: saved.next_backoff.min(longest),
+        })
     }
+}
+
+/// That time on the monotonic clock, at most `longest` from now.
+fn within(until: SystemTime, longest: Duration, now: Moment) -> Instant {
+    let wait = until.duration_since(now.wall).unwrap_or_default();
+    now.monotonic + wait.min(longest)
 }
 
 #[cfg(test)]
@@ -573,6 +710,106 @@ mod tests {
                 .try_acquire(UNLIMITED, yesterday.after(10 * MINUTE))
                 .is_ok()
         );
+    }
+
+    fn told_by(limiter: &RateLimiter, clock: SystemTime, used: u64, now: Moment) {
+        let shared = SharedLimiter {
+            clock,
+            used,
+            elsewhere: BTreeMap::new(),
+            held: 0,
+            next_fetch: None,
+            breaker: None,
+        };
+        limiter.learn(&shared, &limiter.news(now), BUDGET, now);
+    }
+
+    #[test]
+    fn replica_with_a_wrong_clock_goes_by_the_common_calendar() {
+        for wrong in [-1, 1] {
+            let limiter = RateLimiter::new();
+            let common = noon();
+            let now = Moment {
+                wall: if wrong < 0 {
+                    common.wall - DAY
+                } else {
+                    common.wall + DAY
+                },
+                ..common
+            };
+            told_by(&limiter, common.wall, 3, now);
+            assert_eq!(limiter.remaining(BUDGET, now), Some(0));
+            let midnight = now.after(12 * 60 * MINUTE);
+            let before = midnight.monotonic - Duration::from_secs(1);
+            let before = Moment {
+                monotonic: before,
+                ..midnight
+            };
+            assert_eq!(limiter.try_acquire(BUDGET, before), Err(Cause::DailyLimit));
+            assert_eq!(limiter.try_acquire(BUDGET, midnight), Ok(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn calls_sent_while_the_answer_was_on_its_way_still_count() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.spend(UNLIMITED, now).unwrap();
+        let told = limiter.news(now);
+        limiter.spend(UNLIMITED, now).unwrap();
+        let shared = SharedLimiter {
+            clock: now.wall,
+            used: 11,
+            elsewhere: BTreeMap::from([("other".to_owned(), 10)]),
+            held: 0,
+            next_fetch: None,
+            breaker: None,
+        };
+        limiter.learn(&shared, &told, UNLIMITED, now);
+        let news = limiter.news(now);
+        assert_eq!((news.used, news.here), (12, 2));
+        assert_eq!(news.elsewhere, shared.elsewhere);
+    }
+
+    #[test]
+    fn calls_held_by_other_replicas_are_not_sent_here() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        let shared = SharedLimiter {
+            clock: now.wall,
+            used: 1,
+            elsewhere: BTreeMap::new(),
+            held: 1,
+            next_fetch: None,
+            breaker: None,
+        };
+        limiter.learn(&shared, &limiter.news(now), BUDGET, now);
+        assert_eq!(limiter.spend(BUDGET, now), Ok(()));
+        assert_eq!(limiter.spend(BUDGET, now), Err(DailyLimitReached));
+    }
+
+    #[test]
+    fn learnt_waits_are_cut_to_what_the_rules_could_have_asked_for() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        let far = now.wall + 300 * DAY;
+        let shared = SharedLimiter {
+            clock: now.wall,
+            used: 0,
+            elsewhere: BTreeMap::new(),
+            held: 0,
+            next_fetch: Some(far),
+            breaker: Some(Some(SavedBreaker {
+                reason: Reason::Config,
+                until: Some(far),
+                day: None,
+                next_backoff: 300 * DAY,
+            })),
+        };
+        limiter.learn(&shared, &limiter.news(now), BUDGET, now);
+        assert_eq!(limiter.try_acquire(BUDGET, now), Err(Cause::Breaker));
+        let later = now.after(10 * MINUTE);
+        assert_eq!(limiter.try_acquire(BUDGET, later), Ok(Duration::ZERO));
     }
 
     proptest! {

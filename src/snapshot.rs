@@ -52,6 +52,20 @@ impl Snapshot {
         }
     }
 
+    /// The same reading, this old now by a clock that is better than this machine's.
+    #[must_use]
+    pub fn aged(mut self, age: Duration) -> Self {
+        self.age_then = age;
+        self
+    }
+
+    /// The same reading with what was left out of it when it was taken in first.
+    #[must_use]
+    pub fn with_dropped(mut self, dropped: Dropped) -> Self {
+        self.dropped = dropped;
+        self
+    }
+
     /// The accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
     #[must_use]
     pub fn accounts(&self) -> &[Account] {

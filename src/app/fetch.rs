@@ -14,6 +14,7 @@ use crate::wechat::{self, AccountList, Endpoint, Reason};
 
 use super::App;
 use super::meter::{FetchMeter, Progress};
+use super::turn::Whose;
 
 /// Lists and tokens that one fetch can ask each host for: once, and once more after a rejected token.
 const CALLS_PER_HOST: u64 = 4;
@@ -33,6 +34,10 @@ pub enum Ended {
     Published,
     /// There is none; the reason is on record.
     Failed,
+    /// Another replica's fetch brought a new reading.
+    Followed,
+    /// Nobody fetched: the budget that replicas share allows none now.
+    KeptBack,
 }
 
 /// Why a fetch brought no reading.
@@ -164,9 +169,18 @@ impl Drop for Ending {
 
 async fn run(mut ending: Ending, progress: &Progress) {
     let app = Arc::clone(&ending.app);
+    let calls = CALLS_PER_HOST * app.config.api_urls.len() as u64;
+    let turn = match app.ask_for_turn(calls).await {
+        Whose::Ours(turn) => turn,
+        Whose::NotOurs(how) => {
+            ending.how = how;
+            drop(ending);
+            super::extras::follow(&app).await;
+            return app.save_progress(0).await;
+        }
+    };
     let permit = app.permits.acquire().await;
-    app.save_progress(CALLS_PER_HOST * app.config.api_urls.len() as u64)
-        .await;
+    app.save_progress(calls).await;
 
     let meter = FetchMeter {
         app: &app,
@@ -174,7 +188,8 @@ async fn run(mut ending: Ending, progress: &Progress) {
     };
     let started = Instant::now();
     let result = account_list(&app, &meter).await;
-    if !result.as_ref().is_err_and(FetchError::kept_back) {
+    let tried = !result.as_ref().is_err_and(FetchError::kept_back);
+    if tried {
         app.record
             .fetch_duration
             .observe(started.elapsed().as_secs_f64());
@@ -187,10 +202,15 @@ async fn run(mut ending: Ending, progress: &Progress) {
     drop(ending);
     drop(permit);
 
+    let shared = turn.as_ref().map(|turn| turn.fetch.clone());
+    if let Some(turn) = turn {
+        let last_fetch = if tried { app.last_fetch() } else { None };
+        app.end_turn(turn, last_fetch, snapshot.as_deref()).await;
+    }
     app.save_progress(0).await;
     if let Some(snapshot) = snapshot {
         app.store.save_snapshot(&app.config.appid, &snapshot).await;
-        super::extras::run(&app, &snapshot, &meter).await;
+        super::extras::run(&app, &snapshot, shared.as_deref(), &meter).await;
     }
 }
 

@@ -5,6 +5,7 @@ mod extras;
 mod fetch;
 mod meter;
 mod tasks;
+mod turn;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,11 +19,13 @@ pub use extras::{Couriers, Extras};
 pub(crate) use fetch::chain;
 pub use fetch::{Ended, Fetch, FetchError};
 pub use tasks::Tasks;
+use turn::Followed;
 
 use crate::burn::Burn;
 use crate::config::AppConfig;
 use crate::limit::{Budget, RateLimiter};
 use crate::moment::Moment;
+use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, SavedProgress, Store};
 use crate::token::TokenSource;
@@ -40,6 +43,7 @@ pub struct App {
     couriers: Arc<Couriers>,
     store: Arc<Store>,
     tasks: Arc<Tasks>,
+    replicas: Option<Arc<Replicas>>,
     record: Arc<Record>,
 }
 
@@ -53,6 +57,7 @@ struct Record {
     reading: Mutex<Reading>,
     /// How fast balances fall, from the readings since the start.
     burn: Mutex<Burn>,
+    followed: Mutex<Followed>,
     /// Changes with every number that only a fetch changes, so that a page made before can be known as old.
     revision: AtomicU64,
 }
@@ -76,6 +81,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// The fetches at work.
     pub tasks: Arc<Tasks>,
+    /// Those who share budgets, tokens and snapshots; `None`: this exporter is alone.
+    pub replicas: Option<Arc<Replicas>>,
 }
 
 /// What a scrape may do for an app.
@@ -112,6 +119,7 @@ impl App {
                 ..Reading::default()
             }),
             burn: Mutex::new(Burn::new(now)),
+            followed: Mutex::default(),
             revision: AtomicU64::new(0),
         };
         if let Some(last) = &record.lock().last_fetch {
@@ -149,6 +157,7 @@ impl App {
             couriers: Arc::clone(&shared.couriers),
             store: Arc::clone(&shared.store),
             tasks: Arc::clone(&shared.tasks),
+            replicas: shared.replicas.clone(),
             record,
         }
     }
@@ -329,6 +338,11 @@ impl Record {
     fn burn(&self) -> MutexGuard<'_, Burn> {
         // As above: a half observed reading is a rate a little too low.
         self.burn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was taken over from other replicas.
+    fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets pages made before be known as old.

@@ -40,7 +40,7 @@ pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
     }
     // Limits of its own and nothing kept: a check must work while the exporter itself holds the budget.
     let store = Store::open(None, config.wechat.list_limits)?;
-    let collector = Collector::new(&config, store)?;
+    let collector = Collector::among(None, &config, store)?;
     let scrape = super::scrape_all(&collector, &config, time_for_all(&config)).await;
     let mut unwell = 0;
     for reading in &scrape.readings {

@@ -14,7 +14,8 @@ use super::compress::{Effort, Part};
 use super::family;
 use super::format::{Coding, Format};
 use super::series::Series;
-use crate::store::Store;
+use crate::collector::Collector;
+use crate::replicas;
 use crate::version;
 
 /// How long a reading of `/proc` serves: it costs several system calls more than the whole rest of a page.
@@ -136,7 +137,7 @@ impl ExporterCounters {
 }
 
 /// Writes all of them but the process's.
-pub(super) fn write(counters: &ExporterCounters, store: &Store, series: &mut Series<'_>) {
+pub(super) fn write(counters: &ExporterCounters, collector: &Collector, series: &mut Series<'_>) {
     series.family(&family::BUILD_INFO, |series| {
         let labels = [
             ("version", version::VERSION),
@@ -171,7 +172,15 @@ pub(super) fn write(counters: &ExporterCounters, store: &Store, series: &mut Ser
         }
     });
     series.family(&family::STATE_WRITE_FAILURES, |series| {
-        series.add(&[], store.write_failures() as f64);
+        series.add(&[], collector.store().write_failures() as f64);
+    });
+    series.family(&family::SHARED_STATE_FAILURES, |series| {
+        if let Some(replicas) = collector.replicas() {
+            for reason in replicas::Failure::ALL {
+                let failures = replicas.failures(*reason);
+                series.add(&[("reason", reason.as_str())], failures as f64);
+            }
+        }
     });
 }
 

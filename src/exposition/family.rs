@@ -119,6 +119,9 @@ families! {
     /// One.
     STATE_WRITE_FAILURES: COUNTER "exporter_state_write_failures_total",
         "Writes to the state directory that failed; limits and snapshots are then in memory only.";
+    /// One for each reason, where replicas share their state.
+    SHARED_STATE_FAILURES: COUNTER "exporter_shared_state_failures_total",
+        "Exchanges with the Redis server that replicas share which failed; each replica then goes on alone.";
 }
 
 #[cfg(test)]

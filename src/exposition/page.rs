@@ -132,7 +132,7 @@ impl Exposition {
     fn write_changing(&self, scrape: &Scrape, scope: Scope, series: &mut Series<'_>) {
         readings::scrapes(scrape, series);
         if scope == Scope::Everything {
-            exporter::write(&self.exporter, self.collector.store(), series);
+            exporter::write(&self.exporter, &self.collector, series);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The form of the state files: JSON with a version. The reading is kept as WeChat lists accounts, and read by the
+//! The form of the state files, and of what replicas share: JSON with a version. The reading is kept as WeChat lists accounts, and read by the
 //! same code.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, LastFetch, SavedProgress};
 use crate::limit::{SavedBreaker, SavedLimiter};
 use crate::moment::{ChinaDay, Moment, from_unix_millis, unix_millis};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Dropped, Snapshot};
 use crate::wechat::{self, Account, Endpoint, ListLimits, Reason};
 
 /// Grows with each change that an older exporter would misread.
@@ -58,6 +58,7 @@ struct SnapshotForm<'a> {
     version: u32,
     appid: &'a str,
     fetched_unix_ms: u64,
+    dropped: DroppedForm,
     count: usize,
     list: &'a [Account],
 }
@@ -67,9 +68,19 @@ struct SnapshotHeader {
     version: u32,
     appid: String,
     fetched_unix_ms: u64,
+    #[serde(default)]
+    dropped: Option<DroppedForm>,
 }
 
-pub(super) fn write_progress(progress: &SavedProgress, appid: &str) -> Vec<u8> {
+/// Rows that were left out of the list, and so are not in the file.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct DroppedForm {
+    duplicate: u64,
+    limit: u64,
+    invalid: u64,
+}
+
+pub(crate) fn write_progress(progress: &SavedProgress, appid: &str) -> Vec<u8> {
     let limiter = &progress.limiter;
     to_json(&ProgressForm {
         version: VERSION,
@@ -105,7 +116,7 @@ pub(super) fn write_progress(progress: &SavedProgress, appid: &str) -> Vec<u8> {
     })
 }
 
-pub(super) fn read_progress(bytes: &[u8], appid: &str) -> Result<SavedProgress, String> {
+pub(crate) fn read_progress(bytes: &[u8], appid: &str) -> Result<SavedProgress, String> {
     let form: ProgressForm = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     check_owner(form.version, &form.appid, appid)?;
     let time = |millis: u64| from_unix_millis(millis).ok_or("a time is out of range");
@@ -147,17 +158,22 @@ pub(super) fn read_progress(bytes: &[u8], appid: &str) -> Result<SavedProgress, 
     })
 }
 
-pub(super) fn write_snapshot(snapshot: &Snapshot, appid: &str) -> Vec<u8> {
+pub(crate) fn write_snapshot(snapshot: &Snapshot, appid: &str) -> Vec<u8> {
     to_json(&SnapshotForm {
         version: VERSION,
         appid,
         fetched_unix_ms: unix_millis(snapshot.fetched()),
+        dropped: DroppedForm {
+            duplicate: snapshot.dropped().duplicate,
+            limit: snapshot.dropped().limit,
+            invalid: snapshot.dropped().invalid,
+        },
         count: snapshot.accounts().len(),
         list: snapshot.accounts(),
     })
 }
 
-pub(super) fn read_snapshot(
+pub(crate) fn read_snapshot(
     bytes: &[u8],
     appid: &str,
     limits: ListLimits,
@@ -168,7 +184,17 @@ pub(super) fn read_snapshot(
     check_owner(header.version, &header.appid, appid)?;
     let fetched = from_unix_millis(header.fetched_unix_ms).ok_or("a time is out of range")?;
     let list = wechat::read_account_list(bytes, limits).map_err(|error| error.to_string())?;
-    Ok(Snapshot::new(list, fetched, now))
+    let snapshot = Snapshot::new(list, fetched, now);
+    let Some(dropped) = header.dropped else {
+        return Ok(snapshot);
+    };
+    // What this reading left out by limits of its own comes on top.
+    let again = snapshot.dropped();
+    Ok(snapshot.with_dropped(Dropped {
+        duplicate: dropped.duplicate.saturating_add(again.duplicate),
+        limit: dropped.limit.saturating_add(again.limit),
+        invalid: dropped.invalid.saturating_add(again.invalid),
+    }))
 }
 
 fn check_owner(version: u32, found: &str, appid: &str) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! written is counted and logged, and the exporter goes on from memory. No token and no secret passes through here.
 
 mod file;
-mod form;
+pub(crate) mod form;
 
 use std::io;
 use std::path::PathBuf;

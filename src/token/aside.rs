@@ -8,11 +8,11 @@ use tokio::task;
 /// A thread's worth of file reading: one at a time, so that a file system that hangs takes one thread and not one more
 /// with each scrape.
 #[derive(Debug, Default)]
-pub(super) struct Aside(Arc<Mutex<()>>);
+pub(crate) struct Aside(Arc<Mutex<()>>);
 
 /// The reading can't be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Hindered {
+pub(crate) enum Hindered {
     /// The one before it has not come back.
     #[error("an earlier reading of it still hangs")]
     Hanging,
@@ -23,7 +23,7 @@ pub(super) enum Hindered {
 
 impl Aside {
     /// Runs `read` on a thread of its own. Whoever stops waiting leaves it running.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Hindered> {

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::SOURCE_TIMEOUT;
 use super::aside::Aside;
 use super::error::Error;
 use super::kept::{Obtained, REFRESH_MARGIN};
 use crate::config::{ConfigError, SecretSource};
-use crate::wechat::{self, AccessToken, Client, Meter};
+use crate::replicas::SharedToken;
+use crate::wechat::{self, AccessToken, Client, Endpoint, Meter};
 
 /// How long a token lives where WeChat does not say. `getAccessToken`, seen 2026-11.
 const USUAL_LIFETIME: Duration = Duration::from_secs(7200);
@@ -20,6 +21,8 @@ pub(super) struct Mint {
     pub(super) appid: String,
     pub(super) secret: SecretSource,
     pub(super) endpoint: MintEndpoint,
+    /// Where replicas share what one of them minted.
+    pub(super) shared: Option<SharedToken>,
     pub(super) aside: Aside,
 }
 
@@ -30,6 +33,15 @@ pub(super) enum MintEndpoint {
     StableToken,
     /// Ends the token of everybody else.
     Token,
+}
+
+impl MintEndpoint {
+    pub(super) fn endpoint(self) -> Endpoint {
+        match self {
+            Self::StableToken => Endpoint::StableToken,
+            Self::Token => Endpoint::Token,
+        }
+    }
 }
 
 /// The calls that mint, as far as they are needed here: WeChat's client, or a test's.
@@ -60,21 +72,51 @@ impl Mints for Client {
 }
 
 impl Mint {
-    /// Spends a call. The secret is read afresh, so that a rotated one works from the next mint on.
-    pub(super) async fn mint(
+    /// A token that another replica minted, unless WeChat has just `rejected` that one; else spends a call.
+    ///
+    /// The secret is read afresh, so that a rotated one works from the next mint on.
+    pub(super) async fn obtain(
         &self,
+        rejected: Option<&AccessToken>,
         client: &impl Mints,
         meter: &dyn Meter,
     ) -> Result<Obtained, Error> {
+        let secret = self.read_secret().await?;
+        if let Some(shared) = &self.shared
+            && let Some((token, keep)) = shared.take(&secret).await
+            && rejected
+                .is_none_or(|rejected| rejected.secret.expose_secret() != token.expose_secret())
+        {
+            return Ok(minted_elsewhere(token, keep));
+        }
+        let minted = client.mint(self.endpoint, &self.appid, &secret, meter);
+        let obtained = kept(minted.await.map_err(Error::Mint)?);
+        if let Some(shared) = &self.shared {
+            let token = &obtained.token.secret;
+            shared.put(token, obtained.keep, &secret).await;
+        }
+        Ok(obtained)
+    }
+
+    async fn read_secret(&self) -> Result<SecretString, Error> {
         let source = self.secret.clone();
         let read = self.aside.run(move || source.read());
-        let secret = match tokio::time::timeout(SOURCE_TIMEOUT, read).await {
-            Ok(Ok(secret)) => secret.map_err(Error::Secret)?,
-            Ok(Err(hindered)) => return Err(Error::Secret(ConfigError(hindered.to_string()))),
-            Err(_) => return Err(Error::Secret(ConfigError("reading it hangs".to_owned()))),
-        };
-        let minted = client.mint(self.endpoint, &self.appid, &secret, meter);
-        Ok(kept(minted.await.map_err(Error::Mint)?))
+        match tokio::time::timeout(SOURCE_TIMEOUT, read).await {
+            Ok(Ok(secret)) => secret.map_err(Error::Secret),
+            Ok(Err(hindered)) => Err(Error::Secret(ConfigError(hindered.to_string()))),
+            Err(_) => Err(Error::Secret(ConfigError("reading it hangs".to_owned()))),
+        }
+    }
+}
+
+/// A token with the time for which its replica hands it out.
+fn minted_elsewhere(secret: SecretString, keep: Duration) -> Obtained {
+    Obtained {
+        token: AccessToken {
+            secret,
+            expires: SystemTime::now().checked_add(keep + REFRESH_MARGIN),
+        },
+        keep,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each kind of source is a file of its own; what they give is read by `form`, and `kept` holds it for all who need
 //! it. A token that others keep fresh is never minted here: where it goes stale it is read once more, and no more.
 
-mod aside;
+pub(crate) mod aside;
 mod command;
 mod error;
 mod file;
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use crate::config::{AppConfig, Credential, SecretSource, TokenPointers};
+use crate::replicas::{Replicas, SharedToken};
 use crate::wechat::{AccessToken, Authorization, Client, Meter};
 
 use aside::Aside;
@@ -41,6 +42,8 @@ pub struct TokenSources {
     /// Weak, so that a source whose last app is gone goes too, and its token with it.
     sources: Mutex<HashMap<Key, Weak<TokenSource>>>,
     secret_variables: SecretVariables,
+    /// With whom minted tokens are shared.
+    replicas: Option<Arc<Replicas>>,
 }
 
 /// What makes two apps' sources one.
@@ -53,6 +56,15 @@ struct Key {
 }
 
 impl TokenSources {
+    /// No source yet. Tokens that are minted will be shared with those replicas.
+    #[must_use]
+    pub fn among(replicas: Option<Arc<Replicas>>) -> Self {
+        Self {
+            replicas,
+            ..Self::default()
+        }
+    }
+
     /// One source for each app, in order.
     ///
     /// Apps with an equal source share it, and so does an app with itself before a reload: its token stays in use.
@@ -64,7 +76,9 @@ impl TokenSources {
             .map(|app| {
                 let known = sources.entry(Key::of(app)).or_default();
                 known.upgrade().unwrap_or_else(|| {
-                    let source = Arc::new(TokenSource::new(app, &self.secret_variables));
+                    let source =
+                        TokenSource::new(app, self.replicas.as_ref(), &self.secret_variables);
+                    let source = Arc::new(source);
                     *known = Arc::downgrade(&source);
                     source
                 })
@@ -128,12 +142,19 @@ enum Origin {
 }
 
 impl TokenSource {
-    fn new(app: &AppConfig, secret_variables: &SecretVariables) -> Self {
+    fn new(
+        app: &AppConfig,
+        replicas: Option<&Arc<Replicas>>,
+        secret_variables: &SecretVariables,
+    ) -> Self {
         let mint = |secret, endpoint| {
             Origin::Mint(Mint {
                 appid: app.appid.clone(),
                 secret,
                 endpoint,
+                shared: replicas.map(|replicas| {
+                    SharedToken::new(Arc::clone(replicas), &app.appid, endpoint.endpoint())
+                }),
                 aside: Aside::default(),
             })
         };
@@ -232,7 +253,7 @@ impl Origin {
             keep: Duration::ZERO,
         };
         match self {
-            Self::Mint(mint) => mint.mint(client, meter).await,
+            Self::Mint(mint) => mint.obtain(rejected, client, meter).await,
             Self::File(file) | Self::Cloudbase(file) => {
                 file.read(SOURCE_TIMEOUT).await.map(read_each_time)
             }

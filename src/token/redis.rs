@@ -230,97 +230,15 @@ fn unix_millis(text: &[u8]) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-    use std::process::{Child, Command, Stdio};
+    use std::net::TcpListener;
     use std::time::UNIX_EPOCH;
-
-    use redis::aio::MultiplexedConnection;
 
     use super::*;
     use crate::config::{SecretUrl, TokenPointers};
+    use crate::redis_server::{Server, free_port};
     use crate::wechat::Reason;
 
     const LONG: Duration = Duration::from_secs(60);
-
-    /// A Redis server of the test's own, gone with it.
-    struct Server {
-        child: Child,
-        port: u16,
-        _directory: tempfile::TempDir,
-    }
-
-    impl Server {
-        fn start(arguments: &[&str]) -> Self {
-            // Somebody else can take a free port before Redis does; then another one is tried.
-            for _ in 0..5 {
-                if let Some(server) = Self::try_start(arguments) {
-                    return server;
-                }
-            }
-            panic!("redis-server did not start on any of 5 free ports");
-        }
-
-        fn try_start(arguments: &[&str]) -> Option<Self> {
-            let port = free_port();
-            let directory = tempfile::tempdir().unwrap();
-            let child = Command::new("redis-server")
-                .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-                .args(["--save", "", "--appendonly", "no"])
-                .arg("--dir")
-                .arg(directory.path())
-                .args(arguments)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("redis-server should be installed: these tests run against a real one");
-            let mut server = Self {
-                child,
-                port,
-                _directory: directory,
-            };
-            for _ in 0..600 {
-                if server.child.try_wait().unwrap().is_some() {
-                    return None;
-                }
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Some(server);
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            panic!("redis-server does not answer");
-        }
-
-        fn url(&self) -> String {
-            format!("redis://127.0.0.1:{}/0", self.port)
-        }
-
-        async fn connect(&self) -> MultiplexedConnection {
-            let client = redis::Client::open(self.url()).unwrap();
-            client.get_multiplexed_async_connection().await.unwrap()
-        }
-
-        async fn run(&self, command: &[&str]) {
-            let (name, arguments) = command.split_first().unwrap();
-            let mut connection = self.connect().await;
-            let _: redis::Value = redis::cmd(name)
-                .arg(arguments)
-                .query_async(&mut connection)
-                .await
-                .unwrap();
-        }
-    }
-
-    impl Drop for Server {
-        fn drop(&mut self) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-
-    fn free_port() -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    }
 
     fn config(url: String, key: &str) -> RedisTokenConfig {
         RedisTokenConfig {
@@ -482,7 +400,7 @@ mod tests {
         server
             .run(&["ACL", "SETUSER", "exporter", "on", ">pw", "~key", "+get"])
             .await;
-        let url = format!("redis://exporter:pw@127.0.0.1:{}/", server.port);
+        let url = format!("redis://exporter:pw@127.0.0.1:{}/", server.port());
         assert_eq!(read(config(url.clone(), "key")).await.unwrap(), "tok");
         let error = read(config(url, "other")).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Config);

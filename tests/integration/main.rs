@@ -6,6 +6,7 @@
 //! | `token` | rejected tokens: one retry, never a loop |
 //! | `limits` | the daily limit, the breaker, and what survives a restart |
 //! | `readme` | the README is true |
+//! | `replicas` | four processes with one Redis |
 //! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
@@ -27,6 +28,7 @@ mod limits;
 mod page;
 mod prometheus;
 mod readme;
+mod replicas;
 mod replies;
 mod scrape;
 mod secrets;

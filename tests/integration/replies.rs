@@ -273,9 +273,9 @@ async fn page_after(case: &Case, before: Before) {
     let log_before = exporter.log().lines().count();
 
     let asked = Instant::now();
-    let page = exporter.scrape_with_timeout("4").await;
+    let page = exporter.scrape_with_timeout("10").await;
     assert!(
-        asked.elapsed() < Duration::from_secs(4),
+        asked.elapsed() < Duration::from_secs(10),
         "{context}: too late for Prometheus"
     );
     assert_eq!(page.up(APPID), Some(0.0), "{context}");

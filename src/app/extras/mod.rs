@@ -4,6 +4,8 @@
 //! They run after a fetch, in its task: the list's answer never waits for them, their failure is counted and logged
 //! and nothing else, and without scrapes they cost nothing.
 
+mod shared;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +16,8 @@ use crate::moment::{Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::wechat::courier::{self, Network};
 use crate::wechat::{Delivery, Endpoint};
+
+pub(super) use shared::follow;
 
 use super::App;
 use super::meter::FetchMeter;
@@ -43,20 +47,18 @@ impl Couriers {
             .filter(|delivery| !delivery.delivery_name.is_empty())
             .map(|delivery| (delivery.delivery_id, delivery.delivery_name))
             .collect();
-        if **self.names.load() != learnt {
-            self.names.store(Arc::new(learnt));
-        }
+        self.replace(learnt);
     }
 }
 
 /// `biz_id` and `delivery_id`.
-type AccountId = (Box<str>, Box<str>);
+type AccountKey = (Box<str>, Box<str>);
 
 /// When one app's extras are due, and the live balances so far.
 #[derive(Debug, Default)]
 pub struct Extras {
     api_quota_due: Mutex<Option<Instant>>,
-    live: Mutex<HashMap<AccountId, Live>>,
+    live: Mutex<HashMap<AccountKey, Live>>,
 }
 
 #[derive(Debug)]
@@ -80,12 +82,26 @@ impl Extras {
     }
 }
 
-/// Runs what is due.
-pub(super) async fn run(app: &Arc<App>, snapshot: &Arc<Snapshot>, meter: &FetchMeter<'_>) {
-    let live = due_accounts(app, snapshot);
-    let couriers = app.config.refresh_couriers && claim(&app.couriers.due, COURIER_NAMES_INTERVAL);
-    let api_quota =
-        app.config.api_quota && claim(&app.record.extras.api_quota_due, API_QUOTA_INTERVAL);
+/// Runs what is due, where no other replica has asked for it. `shared`: the fetch as replicas know it.
+pub(super) async fn run(
+    app: &Arc<App>,
+    snapshot: &Arc<Snapshot>,
+    shared: Option<&str>,
+    meter: &FetchMeter<'_>,
+) {
+    let live = match app.config.live_quota {
+        None => Vec::new(),
+        Some(interval) => {
+            let due = due_accounts(app, snapshot, interval);
+            app.asks_for_balances(due, interval).await
+        }
+    };
+    let couriers = app.config.refresh_couriers
+        && claim(&app.couriers.due, COURIER_NAMES_INTERVAL)
+        && app.asks_for_couriers(true).await;
+    let api_quota = app.config.api_quota
+        && claim(&app.record.extras.api_quota_due, API_QUOTA_INTERVAL)
+        && app.asks_for_api_quota(true).await;
     let planned = live.len() as u64 + u64::from(couriers) + u64::from(api_quota);
     if planned == 0 {
         return;
@@ -96,6 +112,7 @@ pub(super) async fn run(app: &Arc<App>, snapshot: &Arc<Snapshot>, meter: &FetchM
     };
     let reserved = planned * app.config.api_urls.len() as u64;
     app.save_progress(reserved).await;
+    app.hold_calls(reserved).await;
     let authorization = token.authorization();
     let appid = app.config.appid.as_str();
     let failed = |endpoint: Endpoint, error: &crate::wechat::Error| {
@@ -110,9 +127,13 @@ pub(super) async fn run(app: &Arc<App>, snapshot: &Arc<Snapshot>, meter: &FetchM
     };
     if couriers {
         match app.client.delivery_getall(authorization, meter).await {
-            Ok(deliveries) => app.couriers.learn(deliveries),
+            Ok(deliveries) => {
+                app.couriers.learn(deliveries);
+                app.tell_couriers().await;
+            }
             Err(error) => {
                 postpone(&app.couriers.due);
+                app.tell_couriers_failed().await;
                 failed(Endpoint::DeliveryGetall, &error);
             }
         }
@@ -124,9 +145,13 @@ pub(super) async fn run(app: &Arc<App>, snapshot: &Arc<Snapshot>, meter: &FetchM
             .api_quota_get(authorization, endpoint, meter)
             .await
         {
-            Ok(quota) => app.record.lock().api_quota = Some((endpoint, quota)),
+            Ok(quota) => {
+                app.record.lock().api_quota = Some((endpoint, quota));
+                app.tell_api_quota(endpoint, quota).await;
+            }
             Err(error) => {
                 postpone(&app.record.extras.api_quota_due);
+                app.tell_api_quota_failed().await;
                 failed(Endpoint::ApiQuotaGet, &error);
             }
         }
@@ -164,18 +189,19 @@ pub(super) async fn run(app: &Arc<App>, snapshot: &Arc<Snapshot>, meter: &FetchM
         }
     }
     if changed {
-        app.republish(snapshot);
+        let fresh = app.republish(snapshot);
+        if let Some(fetch) = shared {
+            app.share_revised(fetch, &fresh).await;
+        }
     }
     app.record.touch();
     app.save_progress(0).await;
+    app.hold_calls(0).await;
 }
 
 /// The accounts whose live balance is due: bound ones of franchise couriers, the only ones that `getQuota` serves.
 /// Claims them, and forgets accounts that are gone.
-fn due_accounts(app: &App, snapshot: &Snapshot) -> Vec<AccountId> {
-    let Some(interval) = app.config.live_quota else {
-        return Vec::new();
-    };
+fn due_accounts(app: &App, snapshot: &Snapshot, interval: Duration) -> Vec<AccountKey> {
     let now = Instant::now();
     let mut live = app
         .record
@@ -234,7 +260,7 @@ impl App {
     }
 
     /// Replaces the reading by itself with the newest live balances, unless a newer one has come.
-    fn republish(&self, read: &Arc<Snapshot>) {
+    fn republish(&self, read: &Arc<Snapshot>) -> Arc<Snapshot> {
         let fresh = Arc::new(self.record.extras.with_balances(Snapshot::clone(read)));
         let mut reading = self.record.lock();
         if reading
@@ -242,7 +268,8 @@ impl App {
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, read))
         {
-            reading.snapshot = Some(fresh);
+            reading.snapshot = Some(Arc::clone(&fresh));
         }
+        fresh
     }
 }

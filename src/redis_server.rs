@@ -1,0 +1,137 @@
+//! A real Redis server for tests.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+
+/// A Redis server of the test's own, gone with it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    arguments: Vec<String>,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        // Somebody else can take a free port before Redis does; then another one is tried.
+        for _ in 0..5 {
+            if let Some(server) = Self::try_start(arguments) {
+                return server;
+            }
+        }
+        panic!("redis-server did not start on any of 5 free ports");
+    }
+
+    fn try_start(arguments: &[&str]) -> Option<Self> {
+        let port = free_port();
+        let directory = tempfile::tempdir().unwrap();
+        let mut all = vec!["--port".to_owned(), port.to_string()];
+        all.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(str::to_owned));
+        all.extend(["--dir".to_owned(), directory.path().display().to_string()]);
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        let child = spawn(&all);
+        let mut server = Self {
+            child,
+            port,
+            arguments: all,
+            _directory: directory,
+        };
+        server.answers().then_some(server)
+    }
+
+    /// Whether it answers, once it does or has ended.
+    fn answers(&mut self) -> bool {
+        for _ in 0..600 {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("redis-server does not answer");
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub(crate) async fn connect(&self) -> MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// Sends one command.
+    pub(crate) async fn run(&self, command: &[&str]) -> redis::Value {
+        let (name, arguments) = command.split_first().unwrap();
+        let mut connection = self.connect().await;
+        redis::cmd(name)
+            .arg(arguments)
+            .query_async(&mut connection)
+            .await
+            .unwrap()
+    }
+
+    /// Kills it, with all that it holds.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on its old port, empty.
+    pub(crate) fn start_again(&mut self) {
+        self.kill();
+        // The port was free a moment ago; where somebody has it now, the next try may find it free again.
+        for _ in 0..20 {
+            self.child = spawn(&self.arguments);
+            if self.answers() {
+                return;
+            }
+        }
+        panic!("redis-server did not start again on port {}", self.port);
+    }
+
+    /// Stops it where it stands: connections stay and nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+}
+
+fn spawn(arguments: &[String]) -> Child {
+    Command::new("redis-server")
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server should be installed: these tests run against a real one")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -1,0 +1,328 @@
+//! The way to the server: bounded in time, given up for a while when it fails, taken up again by itself.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisError, ScriptInvocation,
+};
+use secrecy::ExposeSecret;
+use tokio::sync::Semaphore;
+
+use crate::config::{SecretSource, SharedStateConfig};
+use crate::token::aside::Aside;
+
+/// Questions on their way at one time. With thousands of apps the rest wait their turn here, where no time-out runs.
+const CONCURRENCY: usize = 64;
+
+/// Why an exchange with the server failed: the `reason` label of `shared_state_failures_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// No connection, or it broke.
+    Network,
+    /// No answer in time.
+    Timeout,
+    /// The server refuses the login or the command, or can't be asked as the settings are.
+    Refused,
+    /// The server answers, but what it keeps can't be used: tampered with, or sealed with another AppSecret.
+    Content,
+}
+
+impl Failure {
+    /// Every value; a counter exists for each from the start.
+    pub const ALL: &'static [Self] = &[Self::Network, Self::Timeout, Self::Refused, Self::Content];
+
+    /// The label's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Content => "content",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The server can't be asked now; the replica goes on alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Away;
+
+/// How long the server is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For an answer, connecting included. What a hanging server costs a scrape.
+    pub(super) answer: Duration,
+    /// For a snapshot, which can be megabytes.
+    pub(super) snapshot: Duration,
+    /// After a failure, before it is tried again.
+    pub(super) away: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_millis(500),
+            snapshot: Duration::from_secs(3),
+            away: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What an exchange carries.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Load {
+    /// A question with a short answer.
+    Small,
+    /// A snapshot. It has a connection of its own, so that no question waits behind it.
+    Snapshot,
+}
+
+/// The server, as all apps of this process see it.
+pub(super) struct Link {
+    config: SharedStateConfig,
+    patience: Patience,
+    small: Line,
+    snapshots: Line,
+    /// Counts the exchanges under way.
+    turns: Semaphore,
+    state: Mutex<State>,
+    failures: [AtomicU64; Failure::ALL.len()],
+    aside: Aside,
+}
+
+/// One connection, made when it is needed.
+#[derive(Default)]
+struct Line(tokio::sync::Mutex<Option<MultiplexedConnection>>);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Untried,
+    Reached,
+    /// Not asked before then; by one alone then.
+    Away(Instant),
+}
+
+/// What can go wrong on the way.
+#[derive(Debug)]
+enum Fault {
+    Redis(RedisError),
+    /// Our own words.
+    Settings(String),
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("config", &self.config)
+            .field("state", &*self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    pub(super) fn new(config: SharedStateConfig, patience: Patience) -> Self {
+        Self {
+            config,
+            patience,
+            small: Line::default(),
+            snapshots: Line::default(),
+            turns: Semaphore::new(CONCURRENCY),
+            state: Mutex::new(State::Untried),
+            failures: Default::default(),
+            aside: Aside::default(),
+        }
+    }
+
+    /// Runs a script on the server.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        load: Load,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Away> {
+        let _turn = self.turns.acquire().await;
+        if !self.may_try() {
+            return Err(Away);
+        }
+        let (line, limit) = match load {
+            Load::Small => (&self.small, self.patience.answer),
+            Load::Snapshot => (&self.snapshots, self.patience.snapshot),
+        };
+        let (failure, said) = match tokio::time::timeout(limit, self.ask(line, limit, script)).await
+        {
+            Ok(Ok(answer)) => {
+                self.reached();
+                return Ok(answer);
+            }
+            Ok(Err(Fault::Settings(said))) => (Failure::Refused, said),
+            Ok(Err(Fault::Redis(error))) => describe(&error, limit),
+            Err(_) => (Failure::Timeout, late(limit)),
+        };
+        // What broke or hangs is not used again. Whoever holds the lock is making a new one.
+        if let Ok(mut connection) = line.0.try_lock() {
+            *connection = None;
+        }
+        self.failed(failure, &said);
+        Err(Away)
+    }
+
+    /// Asks over the kept connection; over a new one where there is none or it broke while nobody looked.
+    async fn ask<T: FromRedisValue>(
+        &self,
+        line: &Line,
+        limit: Duration,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Fault> {
+        let kept = line.0.lock().await.clone();
+        if let Some(mut connection) = kept {
+            match script.invoke_async(&mut connection).await {
+                Err(error) if error.is_connection_dropped() => *line.0.lock().await = None,
+                result => return result.map_err(Fault::Redis),
+            }
+        }
+        let mut connection = {
+            // Held while connecting on purpose: the others wait for this connection.
+            let mut kept = line.0.lock().await;
+            match &*kept {
+                Some(connection) => connection.clone(),
+                None => kept.insert(self.connect(limit).await?).clone(),
+            }
+        };
+        let result = script.invoke_async(&mut connection).await;
+        result.map_err(Fault::Redis)
+    }
+
+    async fn connect(&self, limit: Duration) -> Result<MultiplexedConnection, Fault> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(Some(limit));
+        let client = redis::Client::open(self.server().await?).map_err(Fault::Redis)?;
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        connection.await.map_err(Fault::Redis)
+    }
+
+    /// The server as the settings name it, with the password as its file holds it now.
+    async fn server(&self) -> Result<ConnectionInfo, Fault> {
+        // The crate's own error may show the text that is no URL.
+        let Ok(server) = self.config.redis.expose().into_connection_info() else {
+            return Err(Fault::Settings("its URL can't be used".to_owned()));
+        };
+        let Some(file) = self.config.password_file.clone() else {
+            return Ok(server);
+        };
+        let read = self.aside.run(move || SecretSource::File(file).read());
+        let password = read
+            .await
+            .map_err(|hindered| hindered.to_string())
+            .and_then(|read| read.map_err(|error| error.to_string()))
+            .map_err(|error| Fault::Settings(format!("its password can't be read: {error}")))?;
+        let login = server.redis_settings().clone();
+        Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
+    }
+
+    /// What is kept on the server can't be used.
+    pub(super) fn content_failed(&self, appid: &str, what: &'static str, why: &str) {
+        self.count(Failure::Content);
+        tracing::warn!(
+            appid,
+            what,
+            reason = Failure::Content.as_str(),
+            error = why,
+            "what replicas share can't be used and is left alone"
+        );
+    }
+
+    /// Failures since the start.
+    pub(super) fn failures(&self, failure: Failure) -> u64 {
+        self.failures[failure as usize].load(Ordering::Relaxed)
+    }
+
+    fn count(&self, failure: Failure) {
+        self.failures[failure as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the server may be asked now. After a failure one asks and all others go on alone until it answers.
+    fn may_try(&self) -> bool {
+        let mut state = self.state();
+        match *state {
+            State::Away(until) => {
+                let now = Instant::now();
+                let may = now >= until;
+                if may {
+                    *state = State::Away(now + self.patience.away);
+                }
+                may
+            }
+            State::Untried | State::Reached => true,
+        }
+    }
+
+    fn reached(&self) {
+        let before = std::mem::replace(&mut *self.state(), State::Reached);
+        let redis = &self.config.redis;
+        match before {
+            State::Reached => {}
+            State::Untried => {
+                tracing::info!(%redis, "Sharing limits, tokens and snapshots with other replicas");
+            }
+            State::Away(_) => {
+                tracing::info!(%redis, "Shared state is back; replicas share again");
+            }
+        }
+    }
+
+    fn failed(&self, failure: Failure, said: &str) {
+        self.count(failure);
+        let away = State::Away(Instant::now() + self.patience.away);
+        let before = std::mem::replace(&mut *self.state(), away);
+        if !matches!(before, State::Away(_)) {
+            tracing::warn!(
+                redis = %self.config.redis,
+                reason = failure.as_str(),
+                error = said,
+                "shared state can't be reached; this replica goes on alone, with limits of its own"
+            );
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn late(limit: Duration) -> String {
+    format!("no answer within {} ms", limit.as_millis())
+}
+
+/// What the error means.
+///
+/// The server's own text is not shown: some servers repeat the command they refuse, and so the password.
+fn describe(error: &RedisError, limit: Duration) -> (Failure, String) {
+    if error.is_timeout() {
+        return (Failure::Timeout, late(limit));
+    }
+    if error.is_io_error() {
+        return (Failure::Network, error.to_string());
+    }
+    let said = match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+            "it refuses the login; mend the user in the URL or the password".to_owned()
+        }
+        (_, Some("NOPERM")) => {
+            "its user may not run the scripts; give it the permissions".to_owned()
+        }
+        (_, Some(code)) => format!("it answered {code}"),
+        _ => error.category().to_owned(),
+    };
+    (Failure::Refused, said)
+}

@@ -1,0 +1,729 @@
+//! Several exporters in one process, a real Redis server, and a simulated WeChat that counts what it is asked.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::*;
+use crate::app::Source;
+use crate::collector::{AppReading, Collector, scrape};
+use crate::config::{
+    AppConfig, Config, ListenAddress, SIMULATED_SECRET, ScrapeConfig, SecretUrl, WebConfig,
+    WechatConfig,
+};
+use crate::demo::{Options, Simulation};
+use crate::redis_server::Server;
+use crate::store::Store;
+use crate::wechat::{Endpoint, Reason};
+
+const APPID: &str = "wx0000000000000001";
+const LIST: &str = "/cgi-bin/express/business/account/getall";
+const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
+const HOUR: Duration = Duration::from_secs(3600);
+/// Never comes: these tests run on machines under load.
+const FAR: Duration = Duration::from_secs(120);
+const PATIENT: Patience = Patience {
+    answer: Duration::from_secs(60),
+    snapshot: Duration::from_secs(60),
+    away: Duration::from_millis(50),
+};
+
+/// The world around the replicas.
+struct World {
+    redis: Server,
+    wechat: Simulation,
+    app: AppConfig,
+}
+
+impl World {
+    async fn new() -> Self {
+        let options = Options {
+            apps: 1,
+            ..Options::default()
+        };
+        let wechat = Simulation::start(&options).await.unwrap();
+        let mut app = wechat.apps().remove(0);
+        app.min_interval = HOUR;
+        Self {
+            redis: Server::start(&[]),
+            wechat,
+            app,
+        }
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            apps: vec![self.app.clone()],
+            scrape: ScrapeConfig {
+                timeout: FAR,
+                timeout_offset: Duration::ZERO,
+                max_stale: HOUR,
+            },
+            wechat: WechatConfig {
+                timeout: Duration::from_secs(30),
+                max_concurrency: 8,
+                list_limits: ListLimits::default(),
+                proxy_from_env: false,
+            },
+            state_dir: None,
+            shared_state: Some(self.shared_state()),
+            web: WebConfig {
+                listen_addresses: vec![ListenAddress::AnyAddress(0)],
+                systemd_socket: false,
+                telemetry_path: "/metrics".to_owned(),
+                config_file: None,
+                enable_lifecycle: false,
+                max_requests: None,
+            },
+        }
+    }
+
+    fn shared_state(&self) -> SharedStateConfig {
+        SharedStateConfig {
+            redis: SecretUrl::new(self.redis.url()),
+            password_file: None,
+            key_prefix: "test:".to_owned(),
+        }
+    }
+
+    fn replica(&self) -> Replica {
+        self.replica_with(PATIENT, self.shared_state())
+    }
+
+    fn replica_with(&self, patience: Patience, shared_state: SharedStateConfig) -> Replica {
+        let config = self.config();
+        let limits = config.wechat.list_limits;
+        let replicas = Arc::new(Replicas::with_patience(shared_state, limits, patience));
+        let store = Store::open(None, limits).unwrap();
+        Replica(Collector::among(Some(replicas), &config, store).unwrap())
+    }
+
+    fn replicas(&self, count: usize) -> Vec<Replica> {
+        (0..count).map(|_| self.replica()).collect()
+    }
+
+    fn calls(&self) -> (u64, u64) {
+        (self.wechat.calls(LIST), self.wechat.calls(STABLE_TOKEN))
+    }
+
+    fn fault(&self, fault: &str) {
+        self.wechat.set_fault(fault.parse().unwrap());
+    }
+
+    async fn field(&self, name: &str, field: &str) -> Option<u64> {
+        self.ask(&["HGET", &key(name), field]).await
+    }
+
+    /// The day's calls that stand on the server.
+    async fn used(&self) -> u64 {
+        let calls: HashMap<String, u64> = self.ask(&["HGETALL", &key("calls")]).await;
+        let counts = |name: &str| name.starts_with("sent:") || name == "unnamed";
+        calls
+            .iter()
+            .filter(|(name, _)| counts(name))
+            .map(|(_, calls)| calls)
+            .sum()
+    }
+
+    async fn set(&self, command: &[&str]) {
+        self.redis.run(command).await;
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        redis::from_redis_value(self.redis.run(command).await).unwrap()
+    }
+}
+
+/// One exporter.
+struct Replica(Collector);
+
+impl Replica {
+    async fn scrape(&self) -> AppReading {
+        self.scrape_within(FAR).await
+    }
+
+    async fn scrape_within(&self, limit: Duration) -> AppReading {
+        let apps = self.0.apps();
+        let mut scrape = scrape(apps.list(), HOUR, Instant::now() + limit).await;
+        scrape.readings.remove(0)
+    }
+
+    /// Scrapes, and waits until what was found is on the server.
+    async fn settle(&self) -> AppReading {
+        let reading = self.scrape().await;
+        self.0.drain(Instant::now() + FAR).await;
+        reading
+    }
+
+    fn failures(&self, failure: Failure) -> u64 {
+        self.0.replicas().unwrap().failures(failure)
+    }
+
+    fn requests(&self) -> u64 {
+        let apps = self.0.apps();
+        let counters = apps.list()[0].counters();
+        Endpoint::ALL
+            .iter()
+            .map(|&endpoint| counters.requests(endpoint))
+            .sum()
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        self.0.apps().list()[0].daily_calls_remaining(Moment::now())
+    }
+}
+
+fn key(name: &str) -> String {
+    format!("test:{{{APPID}}}:{name}")
+}
+
+fn accounts(reading: &AppReading) -> &[crate::wechat::Account] {
+    reading.snapshot.as_ref().unwrap().accounts()
+}
+
+#[tokio::test]
+async fn four_replicas_scraped_ten_times_at_once_cost_one_list_and_one_token() {
+    let world = World::new().await;
+    let replicas = world.replicas(4);
+    let scrapes = (0..40).map(|number| replicas[number % 4].scrape());
+    let readings = join_all(scrapes).await;
+    assert_eq!(world.calls(), (1, 1));
+    for reading in &readings {
+        assert!(reading.up);
+        assert_eq!(accounts(reading), accounts(&readings[0]));
+        let (one, other) = (reading.snapshot.as_ref(), readings[0].snapshot.as_ref());
+        // A file of state knows milliseconds.
+        let seconds = |snapshot: Option<&Arc<Snapshot>>| {
+            crate::moment::unix_millis(snapshot.unwrap().fetched())
+        };
+        assert_eq!(seconds(one), seconds(other));
+    }
+    let fetched = |reading: &&AppReading| reading.source == Source::Fetched;
+    assert_eq!(readings.iter().filter(fetched).count(), 1);
+    assert_eq!(replicas.iter().map(Replica::requests).sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn four_replicas_over_several_intervals_cost_what_one_does() {
+    const ROUNDS: u64 = 4;
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::from_millis(500);
+    let replicas = world.replicas(4);
+    let began = Instant::now();
+    for round in 0..ROUNDS {
+        if round > 0 {
+            tokio::time::sleep(world.app.min_interval).await;
+        }
+        for reading in join_all(replicas.iter().map(Replica::settle)).await {
+            assert!(reading.up);
+        }
+        assert!(world.calls().0 > round, "an interval has passed");
+    }
+    // As many as one limiter could have granted in the time that it took.
+    let intervals = began.elapsed().as_millis() / world.app.min_interval.as_millis();
+    let (lists, tokens) = world.calls();
+    assert!(u128::from(lists) <= intervals + 1, "{lists} in {intervals}");
+    assert_eq!(tokens, 1);
+}
+
+#[tokio::test]
+async fn replica_that_starts_later_shows_the_reading_without_a_call() {
+    let world = World::new().await;
+    world.fault("duplicates");
+    let first = world.replica().settle().await;
+    let reading = world.replica().scrape().await;
+    assert!(reading.up);
+    assert_eq!(reading.source, Source::Snapshot);
+    assert_eq!(accounts(&reading), accounts(&first));
+    let dropped = |reading: &AppReading| reading.snapshot.as_ref().unwrap().dropped();
+    assert!(dropped(&first).duplicate > 0);
+    assert_eq!(dropped(&reading), dropped(&first));
+    assert_eq!(world.calls(), (1, 1));
+}
+
+#[tokio::test]
+async fn daily_limit_is_one_for_all_replicas() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    world.app.daily_limit = Some(6);
+    let replicas = world.replicas(3);
+    for _ in 0..4 {
+        join_all(replicas.iter().map(Replica::settle)).await;
+    }
+    let (lists, tokens) = world.calls();
+    assert_eq!(lists + tokens, 6);
+    assert_eq!(world.used().await, 6);
+    for replica in &replicas {
+        replica.settle().await;
+        assert_eq!(replica.remaining(), Some(0));
+    }
+    assert_eq!(tokens, 1);
+    // Who starts now knows nothing and is told.
+    assert_eq!(world.replica().settle().await.source, Source::Snapshot);
+    assert_eq!(world.calls().0 + tokens, 6);
+}
+
+#[tokio::test]
+async fn failure_that_needs_mending_stops_all_replicas_and_shows_on_each() {
+    let world = World::new().await;
+    world.fault("48001");
+    let (first, second) = (world.replica(), world.replica());
+    assert!(!first.settle().await.up);
+    let calls = world.calls();
+    let reading = second.settle().await;
+    assert!(!reading.up);
+    let last_fetch = reading.app.last_fetch().unwrap();
+    let failure = last_fetch.failure.unwrap();
+    assert_eq!(failure.reason, Reason::Permission);
+    assert_eq!(failure.endpoint, Some(Endpoint::AccountGetall));
+    assert!(failure.text.contains("48001"), "{}", failure.text);
+    assert_eq!(last_fetch.errcode, 48001);
+    assert_eq!(
+        reading.app.open_breaker(Moment::now()),
+        Some(Reason::Permission)
+    );
+    assert_eq!(second.requests(), 0);
+    assert_eq!(world.calls(), calls);
+
+    // Mended, and one replica reloaded: that one tries at once.
+    world.wechat.clear_faults();
+    second.0.reconfigure(&world.config()).unwrap();
+    assert!(second.settle().await.up);
+    assert_eq!(world.field("limiter", "breaker_until").await, None);
+    let later = world.replica().settle().await;
+    assert!(later.up);
+    assert_eq!(later.app.open_breaker(Moment::now()), None);
+}
+
+#[tokio::test]
+async fn back_off_goes_on_doubling_from_replica_to_replica() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::from_millis(200);
+    world.fault("48001");
+    let (first, second) = (world.replica(), world.replica());
+    first.settle().await;
+    assert_eq!(world.field("limiter", "breaker_backoff").await, Some(400));
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    second.settle().await;
+    assert_eq!(world.field("limiter", "breaker_backoff").await, Some(800));
+    assert_eq!(world.calls().0, 2);
+}
+
+#[tokio::test]
+async fn rejected_token_is_renewed_once_for_all_replicas() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    let replicas = world.replicas(3);
+    for replica in &replicas {
+        replica.settle().await;
+    }
+    assert_eq!(world.calls(), (3, 1));
+    world.wechat.expire_tokens(APPID);
+    for replica in &replicas {
+        assert!(replica.settle().await.up);
+    }
+    // Each finds its own token rejected; the first mints, the others take that.
+    assert_eq!(world.calls(), (3 + 6, 2));
+}
+
+#[tokio::test]
+async fn replica_waits_for_anothers_fetch_no_longer_than_its_scrape_may_last() {
+    let world = World::new().await;
+    world.fault("account_getall=slow-3s");
+    let (first, second) = (Arc::new(world.replica()), world.replica());
+    let fetching = tokio::spawn({
+        let first = Arc::clone(&first);
+        async move { first.settle().await.up }
+    });
+    while world.wechat.calls(LIST) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let late = second.scrape_within(Duration::from_millis(100)).await;
+    assert!(!late.up && late.snapshot.is_none());
+    let joined = second.scrape().await;
+    assert!(joined.up);
+    assert_eq!(joined.source, Source::Joined);
+    assert!(fetching.await.unwrap());
+    assert_eq!(world.calls(), (1, 1));
+    assert_eq!(second.requests(), 0);
+}
+
+#[tokio::test]
+async fn fetch_whose_replica_died_blocks_nobody_beyond_its_mark() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    world.replica().settle().await;
+    let mark = key("fetching");
+    world
+        .set(&["SET", &mark, "of-a-dead-replica", "PX", "300"])
+        .await;
+    assert!(world.replica().settle().await.up);
+    assert_eq!(world.calls(), (2, 1));
+}
+
+#[tokio::test]
+async fn without_redis_each_replica_goes_on_alone_and_shares_again_when_it_is_back() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    let replicas = world.replicas(2);
+    for replica in &replicas {
+        assert!(replica.settle().await.up);
+    }
+    assert_eq!(world.calls(), (2, 1));
+    world.redis.kill();
+    for replica in &replicas {
+        let reading = replica.settle().await;
+        assert!(reading.up);
+        assert_eq!(reading.source, Source::Fetched);
+        assert!(replica.failures(Failure::Network) > 0);
+    }
+    assert_eq!(world.calls().0, 4);
+
+    world.redis.start_again();
+    tokio::time::sleep(PATIENT.away * 2).await;
+    for replica in &replicas {
+        assert!(replica.settle().await.up);
+    }
+    // It came back empty, and knows again what all of them have spent: what is known of before, and what each has
+    // spent alone.
+    let (lists, tokens) = world.calls();
+    assert_eq!(world.used().await, lists + tokens);
+}
+
+#[tokio::test]
+async fn flushed_server_learns_the_limits_again_from_those_who_know() {
+    let world = World::new().await;
+    let replicas = world.replicas(2);
+    for replica in &replicas {
+        replica.settle().await;
+    }
+    world.set(&["FLUSHALL"]).await;
+    for replica in &replicas {
+        assert!(replica.settle().await.up);
+    }
+    // Nobody fetches before the interval ends that each of them knows of.
+    assert_eq!(world.calls(), (1, 1));
+}
+
+#[tokio::test]
+async fn frozen_server_does_not_make_a_scrape_late() {
+    let world = World::new().await;
+    let replica = world.replica_with(Patience::default(), world.shared_state());
+    world.redis.freeze();
+    // As long as Prometheus allows by default.
+    let reading = replica.scrape_within(Duration::from_secs(10)).await;
+    assert!(reading.up);
+    assert_eq!(reading.source, Source::Fetched);
+    assert!(replica.failures(Failure::Timeout) > 0);
+    world.redis.thaw();
+}
+
+#[tokio::test]
+async fn server_frozen_in_the_midst_is_left_alone_for_a_while_and_taken_up_again() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    let patience = Patience {
+        answer: Duration::from_millis(500),
+        ..PATIENT
+    };
+    let replica = world.replica_with(patience, world.shared_state());
+    replica.settle().await;
+    world.redis.freeze();
+    let failures = replica.failures(Failure::Timeout);
+    assert!(replica.settle().await.up);
+    assert!(replica.failures(Failure::Timeout) > failures);
+    world.redis.thaw();
+    // Under load an answer can be late again; it comes some time.
+    for _ in 0..100 {
+        tokio::time::sleep(PATIENT.away * 2).await;
+        replica.settle().await;
+        if world.used().await == world.calls().0 + world.calls().1 {
+            return;
+        }
+    }
+    panic!("the server was not taken up again");
+}
+
+#[tokio::test]
+async fn nothing_secret_is_stored_and_nothing_for_ever() {
+    let world = World::new().await;
+    world.replica().settle().await;
+    let token = world
+        .wechat
+        .call_log()
+        .into_iter()
+        .find_map(|call| call.token);
+    let token = token.unwrap();
+    let keys: Vec<String> = world.ask(&["KEYS", "*"]).await;
+    let mut names: Vec<_> = keys
+        .iter()
+        .map(|key| key.rsplit_once("}:").unwrap().1)
+        .collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["calls", "limiter", "snapshot", "token:stable_token"]
+    );
+    for key in &keys {
+        let kind: String = world.ask(&["TYPE", key]).await;
+        let dump: Vec<u8> = match kind.as_str() {
+            "hash" => world.ask::<Vec<Vec<u8>>>(&["HGETALL", key]).await.concat(),
+            _ => world.ask(&["GET", key]).await,
+        };
+        assert!(!dump.is_empty());
+        for secret in [token.as_bytes(), SIMULATED_SECRET.as_bytes()] {
+            assert!(
+                !dump.windows(secret.len()).any(|bytes| bytes == secret),
+                "{key}"
+            );
+        }
+        let left: i64 = world.ask(&["PTTL", key]).await;
+        assert!(left > 0, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn token_that_was_tampered_with_is_counted_and_minted_anew() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    world.replica().settle().await;
+    let token = key("token:stable_token");
+    world.set(&["SETRANGE", &token, "20", "tampered"]).await;
+    let replica = world.replica();
+    assert!(replica.settle().await.up);
+    assert_eq!(replica.failures(Failure::Content), 1);
+    assert_eq!(world.calls(), (2, 2));
+    // The new one was put in its place.
+    let other = world.replica();
+    assert!(other.settle().await.up);
+    assert_eq!(other.failures(Failure::Content), 0);
+    assert_eq!(world.calls(), (3, 2));
+
+    world.set(&["PERSIST", &token]).await;
+    let replica = world.replica();
+    assert!(replica.settle().await.up);
+    assert_eq!(replica.failures(Failure::Content), 1);
+}
+
+#[tokio::test]
+async fn snapshot_and_outcome_that_were_tampered_with_are_counted_and_left_alone() {
+    let world = World::new().await;
+    world.replica().settle().await;
+    for garbage in [
+        "",
+        "null",
+        "{}",
+        "[1",
+        "\u{0}",
+        r#"{"version":1,"appid":"wx2","fetched_unix_ms":1,"list":[]}"#,
+    ] {
+        world.set(&["SET", &key("snapshot"), garbage]).await;
+        world
+            .set(&["HSET", &key("limiter"), "last_fetch", garbage])
+            .await;
+        let replica = world.replica();
+        let reading = replica.settle().await;
+        assert!(!reading.up && reading.snapshot.is_none(), "{garbage}");
+        // An empty text is how a field is missing.
+        assert!(replica.failures(Failure::Content) >= 1, "{garbage}");
+    }
+    assert_eq!(world.calls(), (1, 1));
+}
+
+#[tokio::test]
+async fn limits_that_are_no_numbers_or_out_of_all_bounds_hold_nobody_back_for_long() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::from_millis(100);
+    world.replica().settle().await;
+    for value in [
+        "nan",
+        "inf",
+        "-1",
+        "1e300",
+        "abc",
+        "",
+        "99999999999999",
+        "0x10",
+    ] {
+        for field in [
+            "next_fetch",
+            "breaker_until",
+            "breaker_day",
+            "begins",
+            "outcome_at",
+        ] {
+            world.set(&["HSET", &key("limiter"), field, value]).await;
+        }
+        world
+            .set(&["HSET", &key("limiter"), "breaker_reason", value])
+            .await;
+        world
+            .set(&[
+                "HSET",
+                &key("calls"),
+                "sent:x",
+                value,
+                "unnamed",
+                value,
+                "held:x",
+                value,
+            ])
+            .await;
+        let replica = world.replica();
+        replica.settle().await;
+        let before = world.calls().0;
+        // Nothing but the interval and what a count could have been holds it back now.
+        world
+            .set(&["HDEL", &key("calls"), "sent:x", "unnamed", "held:x"])
+            .await;
+        world.set(&["HDEL", &key("limiter"), "breaker_until"]).await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        world.replica().settle().await;
+        assert!(world.calls().0 > before, "{value}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_kind_are_refused_and_the_replica_is_alone() {
+    let world = World::new().await;
+    world.set(&["SET", &key("limiter"), "text"]).await;
+    let replica = world.replica();
+    assert!(replica.settle().await.up);
+    assert!(replica.failures(Failure::Refused) > 0);
+    assert_eq!(world.calls(), (1, 1));
+}
+
+#[tokio::test]
+async fn user_with_the_documented_permissions_is_enough() {
+    let world = World::new().await;
+    let documented = include_str!("../../docs/replicas.md");
+    let rule = documented
+        .lines()
+        .find(|line| line.starts_with("ACL SETUSER"))
+        .unwrap();
+    let rule = rule.replace("wechat_logistics:", "test:");
+    let words: Vec<&str> = rule.split_whitespace().collect();
+    world.set(&words).await;
+    let url = format!(
+        "redis://exporter:PASSWORD@127.0.0.1:{}/",
+        world.redis.port()
+    );
+    let shared_state = SharedStateConfig {
+        redis: SecretUrl::new(url),
+        ..world.shared_state()
+    };
+    let replica = |()| world.replica_with(PATIENT, shared_state.clone());
+    let (first, second) = (replica(()), replica(()));
+    assert!(first.settle().await.up);
+    assert!(second.settle().await.up);
+    assert_eq!(world.calls(), (1, 1));
+    for failure in Failure::ALL {
+        assert_eq!(
+            first.failures(*failure) + second.failures(*failure),
+            0,
+            "{failure}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn refused_login_is_counted_and_shows_no_password() {
+    let world = World::new().await;
+    let url = format!("redis://:canary@127.0.0.1:{}/", world.redis.port());
+    let shared_state = SharedStateConfig {
+        redis: SecretUrl::new(url),
+        ..world.shared_state()
+    };
+    let replica = world.replica_with(PATIENT, shared_state);
+    assert!(replica.settle().await.up);
+    assert!(replica.failures(Failure::Refused) > 0);
+    let shown = format!("{:?}", replica.0);
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[tokio::test]
+async fn connection_that_broke_while_nobody_looked_is_made_again_without_a_failure() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    let replica = world.replica();
+    replica.settle().await;
+    world
+        .set(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        .await;
+    assert!(replica.settle().await.up);
+    for failure in Failure::ALL {
+        assert_eq!(replica.failures(*failure), 0, "{failure}");
+    }
+    assert_eq!(world.used().await, 3);
+}
+
+#[tokio::test]
+async fn extras_cost_what_one_replica_asks_and_show_on_all() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    world.app.refresh_couriers = true;
+    world.app.api_quota = true;
+    world.app.live_quota = Some(HOUR);
+    let first = world.replica();
+    first.settle().await;
+    let extras = || {
+        [
+            "/cgi-bin/express/business/delivery/getall",
+            "/cgi-bin/openapi/quota/get",
+            "/cgi-bin/express/business/quota/get",
+        ]
+        .map(|path| world.wechat.calls(path))
+    };
+    let asked = extras();
+    assert_eq!(asked[..2], [1, 1]);
+    assert!(asked[2] > 0);
+    let others = world.replicas(2);
+    for replica in &others {
+        // Once as a follower's first look, once with a fetch of its own.
+        for _ in 0..2 {
+            let reading = replica.settle().await;
+            assert!(reading.up);
+            let quota = |replica: &Replica| replica.0.apps().list()[0].api_quota();
+            assert!(quota(&first).is_some());
+            assert_eq!(quota(replica), quota(&first));
+            assert_eq!(replica.0.couriers().names(), first.0.couriers().names());
+        }
+    }
+    assert_eq!(extras(), asked);
+    assert_eq!(
+        world.used().await,
+        world.calls().0 + 1 + asked.iter().sum::<u64>()
+    );
+    let calls: HashMap<String, String> = world.ask(&["HGETALL", &key("calls")]).await;
+    assert!(
+        !calls.keys().any(|name| name.starts_with("held:")),
+        "{calls:?}"
+    );
+}
+
+#[tokio::test]
+async fn balance_asked_live_by_one_replica_is_shown_by_another_that_only_lists() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::ZERO;
+    world.app.live_quota = Some(HOUR);
+    let (first, second) = (world.replica(), world.replica());
+    first.settle().await;
+    let asked = first.0.apps().list()[0]
+        .snapshot(HOUR, Moment::now())
+        .unwrap();
+    let newest = |snapshot: &Snapshot| {
+        let times = snapshot
+            .accounts()
+            .iter()
+            .map(|account| account.quota_update_time);
+        times.max().flatten()
+    };
+    let live = newest(&asked);
+    assert!(live.is_some());
+    second.settle().await;
+    let listed = second.0.apps().list()[0]
+        .snapshot(HOUR, Moment::now())
+        .unwrap();
+    assert!(newest(&listed) >= live);
+}
