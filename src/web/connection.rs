@@ -14,9 +14,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::crowd::{Crowd, Member, connections_for_descriptors};
 use super::listen::Accepted;
 use super::pace::{Pace, Paced, Ticks, Waiting};
 use super::reply::Reply;
@@ -32,8 +33,7 @@ const MAX_STREAMS: u32 = 64;
 /// What a client may hold, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Connections open at one time; more wait in the system's queue. Half of the 1024 file descriptors that a process
-    /// often gets, so that there are some left for WeChat and for files.
+    /// Connections open at one time.
     pub(super) connections: u32,
     /// How often a connection is looked at; the other times are counted in it.
     pub(super) tick: Duration,
@@ -52,7 +52,7 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 512,
+            connections: connections_for_descriptors(),
             tick: Duration::from_secs(2),
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
@@ -86,12 +86,20 @@ pub(super) enum Stage {
 pub(super) struct Door {
     pub(super) routes: Arc<Routes>,
     pub(super) limits: Limits,
-    /// One permit for each open connection.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) crowd: Arc<Crowd>,
     pub(super) stage: watch::Receiver<Stage>,
 }
 
-/// What is to become of a connection at a tick.
+/// When a verdict is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Occasion {
+    /// Now and then.
+    Tick,
+    /// Another connection needs the place.
+    AskedToLeave,
+}
+
+/// What is to become of a connection.
 enum Verdict {
     Stay,
     /// After the requests under way.
@@ -102,22 +110,23 @@ enum Verdict {
 
 impl Door {
     /// Answers one connection until it ends.
-    pub(super) async fn serve(self: Arc<Self>, accepted: Accepted, _place: OwnedSemaphorePermit) {
+    pub(super) async fn serve(self: Arc<Self>, accepted: Accepted, member: Member) {
+        let member = Arc::new(member);
         match accepted {
             Accepted::Tcp(stream) => {
                 let local = stream.local_addr().ok();
-                self.greet(stream, local).await;
+                self.greet(stream, local, member).await;
             }
-            Accepted::Unix(stream) => self.greet(stream, None).await,
+            Accepted::Unix(stream) => self.greet(stream, None, member).await,
         }
     }
 
-    async fn greet<I>(&self, stream: I, local: Option<SocketAddr>)
+    async fn greet<I>(&self, stream: I, local: Option<SocketAddr>, member: Arc<Member>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let config = match self.routes.gate.tls() {
-            None => return self.http1(stream, local).await,
+            None => return self.http1(stream, local, &member).await,
             Some(Ok(config)) => config,
             // As with exporter-toolkit, the handshake fails as long as the configuration is bad.
             Some(Err(_)) => return,
@@ -128,13 +137,14 @@ impl Door {
             biased;
             stream = tokio::time::timeout(self.limits.handshake, handshake) => stream,
             () = left(&mut stage, Stage::Serving) => return,
+            () = member.asked_to_leave() => return,
         };
         match stream {
             Ok(Ok(stream)) => {
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    self.http2(stream, local).await;
+                    self.http2(stream, local, &member).await;
                 } else {
-                    self.http1(stream, local).await;
+                    self.http1(stream, local, &member).await;
                 }
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
@@ -142,7 +152,7 @@ impl Door {
         }
     }
 
-    async fn http1<I>(&self, stream: I, local: Option<SocketAddr>)
+    async fn http1<I>(&self, stream: I, local: Option<SocketAddr>, member: &Member)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -153,11 +163,13 @@ impl Door {
         });
         let service = service_fn(|request: Request<Incoming>| {
             pace.request();
+            member.is_busy();
             let pace = Arc::clone(&pace);
             let routes = Arc::clone(&self.routes);
             async move {
                 let reply = answer(&routes, request, local).await;
                 pace.answered();
+                member.waits();
                 Ok::<Reply, Infallible>(reply)
             }
         });
@@ -166,12 +178,18 @@ impl Door {
             .serve_connection(io, service);
 
         let mut ticks = Ticks::default();
-        let verdict = || {
+        let verdict = |occasion| {
+            if occasion == Occasion::AskedToLeave {
+                return match ticks.now(&pace) {
+                    (Waiting::Idle | Waiting::Head, _) => Verdict::Cut,
+                    // A client that reads has taken what it gets by then.
+                    (Waiting::Taking, lasted) if lasted > 0 => Verdict::Cut,
+                    (Waiting::Taking | Waiting::Answer, _) => Verdict::Stay,
+                };
+            }
             let (waiting, lasted) = ticks.tick(&pace);
             let (limit, verdict) = match waiting {
                 Waiting::Answer => return Verdict::Stay,
-                // An idle connection is kept until somebody else needs its place.
-                Waiting::Idle if self.is_full() => (self.limits.head, Verdict::End),
                 Waiting::Idle => (self.limits.idle, Verdict::End),
                 Waiting::Head => (self.limits.head, Verdict::Cut),
                 Waiting::Taking => (self.limits.taking, Verdict::Cut),
@@ -182,17 +200,17 @@ impl Door {
                 Verdict::Stay
             }
         };
-        let ended = self.until_end(connection, verdict).await;
+        let ended = self.until_end(connection, member, verdict).await;
         if let Some(Err(error)) = ended {
             self.log(&error);
         }
     }
 
-    async fn http2<I>(&self, stream: I, local: Option<SocketAddr>)
+    async fn http2<I>(&self, stream: I, local: Option<SocketAddr>, member: &Arc<Member>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let streams = Arc::new(Streams::default());
+        let streams = Arc::new(Streams::of(Arc::clone(member)));
         let service = service_fn(|request: Request<Incoming>| {
             let stream = streams.begin();
             let routes = Arc::clone(&self.routes);
@@ -208,38 +226,37 @@ impl Door {
             .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), service);
 
-        let verdict = || {
+        let verdict = |occasion| {
+            if occasion == Occasion::AskedToLeave {
+                return if streams.are_of_use() {
+                    Verdict::Stay
+                } else {
+                    Verdict::Cut
+                };
+            }
             let look = streams.tick();
-            let idle = if self.is_full() {
-                self.limits.head
-            } else {
-                self.limits.idle
-            };
             let old = self.limits.ticks(self.limits.http2_age);
             let taking = self.limits.ticks(self.limits.taking);
             if look.stuck >= taking || look.age >= old.saturating_add(taking) {
                 Verdict::Cut
-            } else if look.idle >= self.limits.ticks(idle) || look.age >= old {
+            } else if look.idle >= self.limits.ticks(self.limits.idle) || look.age >= old {
                 Verdict::End
             } else {
                 Verdict::Stay
             }
         };
-        let ended = self.until_end(connection, verdict).await;
+        let ended = self.until_end(connection, member, verdict).await;
         if let Some(Err(error)) = ended {
             self.log(&error);
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.places.available_permits() == 0
     }
 
     /// Drives a connection; `None`: it was cut.
     async fn until_end<C: GracefulConnection>(
         &self,
         connection: C,
-        mut verdict: impl FnMut() -> Verdict,
+        member: &Member,
+        mut verdict: impl FnMut(Occasion) -> Verdict,
     ) -> Option<Result<(), C::Error>> {
         let mut connection = pin!(connection);
         let mut stage = self.stage.clone();
@@ -262,7 +279,11 @@ impl Door {
                     }
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = tick.tick() => match verdict() {
+                () = member.asked_to_leave() => match verdict(Occasion::AskedToLeave) {
+                    Verdict::Stay | Verdict::End => member.waits(),
+                    Verdict::Cut => return None,
+                },
+                _ = tick.tick() => match verdict(Occasion::Tick) {
                     Verdict::Stay => {}
                     Verdict::End if ending == 0 => {
                         ending = 1;

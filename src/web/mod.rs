@@ -17,6 +17,7 @@
 mod basic_auth;
 pub mod config;
 mod connection;
+mod crowd;
 pub mod deadline;
 mod gate;
 mod listen;
@@ -36,10 +37,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use connection::{Door, Limits, Stage};
+use crowd::Crowd;
 use gate::Gate;
 use listen::Listener;
 use routes::Routes;
@@ -141,12 +143,11 @@ impl Server {
     /// Answers until `shutdown` is ready, then lets requests under way finish, but not longer than a scrape may take.
     pub async fn run(self, site: Arc<Site>, shutdown: impl Future<Output = ()> + Send) {
         let (stage, stages) = watch::channel(Stage::Serving);
-        let connections = self.limits.connections;
-        let places = Arc::new(Semaphore::new(connections as usize));
+        let crowd = Crowd::new(self.limits.connections);
         let door = Arc::new(Door {
             routes: Arc::new(Routes::new(Arc::clone(&site), self.gate)),
             limits: self.limits,
-            places: Arc::clone(&places),
+            crowd: Arc::clone(&crowd),
             stage: stages,
         });
         let mut accepting = JoinSet::new();
@@ -159,8 +160,10 @@ impl Server {
         accepting.shutdown().await;
         stage.send_replace(Stage::Finishing);
         let longest = site.collector.apps().scrape_config().timeout + GRACE;
-        let all_ended = places.acquire_many(connections);
-        if tokio::time::timeout(longest, all_ended).await.is_err() {
+        if tokio::time::timeout(longest, crowd.all_left())
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests did not finish in time and are cut");
             stage.send_replace(Stage::Ended);
         }
@@ -171,14 +174,11 @@ impl Server {
 async fn accept(listener: Listener, door: Arc<Door>) {
     let mut pause = Duration::ZERO;
     loop {
-        // Beyond the limit a client waits in the system's queue, until an idle connection has made room.
-        let Ok(place) = Arc::clone(&door.places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok(accepted) => {
                 pause = Duration::ZERO;
-                tokio::spawn(Arc::clone(&door).serve(accepted, place));
+                let member = door.crowd.enter().await;
+                tokio::spawn(Arc::clone(&door).serve(accepted, member));
             }
             // The client left before it was taken; the next one is there or will be.
             Err(error) if is_of_the_client(&error) => {}
@@ -188,7 +188,7 @@ async fn accept(listener: Listener, door: Arc<Door>) {
                 if pause == MAX_ACCEPT_PAUSE {
                     tracing::error!(%error, "no connection can be accepted");
                 }
-                drop(place);
+                door.crowd.make_room();
                 tokio::time::sleep(pause).await;
             }
         }

@@ -64,6 +64,12 @@ pub(super) struct Ticks {
 }
 
 impl Ticks {
+    /// Between ticks: what the connection waits for, and for how many ticks it has.
+    pub(super) fn now(&self, pace: &Pace) -> (Waiting, u32) {
+        let is_unchanged = self.seen == pace.0.load(Ordering::Relaxed);
+        (pace.get(), if is_unchanged { self.count } else { 0 })
+    }
+
     /// One tick later: what the connection waits for, and for how many ticks it has.
     pub(super) fn tick(&mut self, pace: &Pace) -> (Waiting, u32) {
         let now = pace.0.load(Ordering::Relaxed);
@@ -160,5 +166,8 @@ mod tests {
         // The same state as before, but a new one.
         assert_eq!(ticks.tick(&pace), (Waiting::Answer, 0));
         assert_eq!(ticks.tick(&pace), (Waiting::Answer, 1));
+        assert_eq!(ticks.now(&pace), (Waiting::Answer, 1));
+        pace.answered();
+        assert_eq!(ticks.now(&pace), (Waiting::Taking, 0));
     }
 }

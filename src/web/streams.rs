@@ -1,11 +1,16 @@
 //! Requests under way on one HTTP/2 connection, and those among them whose answer the client doesn't take.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::crowd::Member;
 
 /// The streams of one connection. Time is counted in the connection's ticks.
-#[derive(Debug, Default)]
-pub(super) struct Streams(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Streams {
+    state: Mutex<State>,
+    connection: Arc<Member>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -34,9 +39,27 @@ pub(super) struct Stream {
     id: u64,
 }
 
+impl State {
+    fn answers_are_being_made(&self) -> bool {
+        self.under_way.values().any(Option::is_none)
+    }
+}
+
 impl Streams {
+    pub(super) fn of(connection: Arc<Member>) -> Self {
+        Self {
+            state: Mutex::default(),
+            connection,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn begin(self: &Arc<Self>) -> Stream {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        self.connection.is_busy();
         let id = state.next;
         state.next += 1;
         state.under_way.insert(id, None);
@@ -48,7 +71,7 @@ impl Streams {
 
     /// One tick later.
     pub(super) fn tick(&self) -> Look {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.tick += 1;
         let tick = state.tick;
         let oldest = state.under_way.values().flatten().min();
@@ -62,40 +85,73 @@ impl Streams {
             age: tick,
         }
     }
+
+    /// Whether an answer is being made, or has become ready since the last tick: a client that reads has taken it by
+    /// the next.
+    pub(super) fn are_of_use(&self) -> bool {
+        let state = self.state();
+        let tick = state.tick;
+        state
+            .under_way
+            .values()
+            .any(|since| since.is_none_or(|since| since == tick))
+    }
+
+    /// With the state after an answer was made or given up.
+    fn one_less(&self, state: &State) {
+        if !state.answers_are_being_made() {
+            self.connection.waits();
+        }
+    }
 }
 
 impl Stream {
     /// The answer is made; from now on the client has to take it.
     pub(super) fn sending(&self) {
-        let mut state = self
-            .streams
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.streams.state();
         let tick = state.tick;
         state.under_way.insert(self.id, Some(tick));
+        self.streams.one_less(&state);
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut state = self
-            .streams
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.streams.state();
         state.under_way.remove(&self.id);
         state.idle_since = state.tick;
+        self.streams.one_less(&state);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::crowd::Crowd;
     use super::*;
 
-    #[test]
-    fn only_an_answer_that_is_ready_can_be_stuck() {
-        let streams = Arc::new(Streams::default());
+    async fn streams() -> Arc<Streams> {
+        let member = Crowd::new(1).enter().await;
+        Arc::new(Streams::of(Arc::new(member)))
+    }
+
+    #[tokio::test]
+    async fn connection_is_of_use_while_its_answers_are_made_or_just_ready() {
+        let streams = streams().await;
+        assert!(!streams.are_of_use());
+        let (first, second) = (streams.begin(), streams.begin());
+        assert!(streams.are_of_use());
+        first.sending();
+        streams.tick();
+        assert!(streams.are_of_use(), "the second is being made");
+        second.sending();
+        assert!(streams.are_of_use(), "the second may be on its way");
+        streams.tick();
+        assert!(!streams.are_of_use(), "nobody takes them");
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_that_is_ready_can_be_stuck() {
+        let streams = streams().await;
         assert_eq!(
             streams.tick(),
             Look {

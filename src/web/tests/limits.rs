@@ -132,12 +132,61 @@ async fn place_among_the_requests_is_given_back() {
 }
 
 #[tokio::test]
-async fn idle_connection_makes_room_when_there_are_too_many() {
+async fn connection_that_waits_for_its_client_makes_room_when_there_are_too_many() {
+    let mut setup = Setup::new();
+    setup.limits.connections = 3;
+    // So that nothing else ends a connection in time.
+    setup.limits.tick = Duration::from_secs(3600);
+    let server = setup.start().await;
+    let mut silent = server.connect().await;
+    let mut half = server.connect().await;
+    half.write_all(b"GET /-/ready HTTP/1.1\r\nHos")
+        .await
+        .unwrap();
+    let mut used = server.connect().await;
+    used.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut used, "ready\n").await;
+
+    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+    assert_eq!(rest(&mut silent).await, "", "it waited longest");
+    let mut next = server.connect().await;
+    let mut last = server.connect().await;
+    assert_eq!(rest(&mut half).await, "");
+    last.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut last, "ready\n").await;
+    // The one that was of use, and the newest, are still there.
+    for stream in [&mut used, &mut next] {
+        stream
+            .write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        read_until(stream, "healthy\n").await;
+    }
+}
+
+#[tokio::test]
+async fn request_under_way_keeps_its_place_however_many_knock() {
     let mut setup = Setup::new();
     setup.limits.connections = 2;
-    setup.limits.head = Duration::from_millis(50);
+    setup.limits.tick = Duration::from_secs(3600);
+    setup.reloading = Arc::new(Reloading {
+        waits: true,
+        ..Reloading::default()
+    });
     let server = setup.start().await;
-    let _first = server.connect().await;
-    let _second = server.connect().await;
-    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+    let mut slow = server.connect().await;
+    slow.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    within(server.reloading.begun.notified()).await;
+    for _ in 0..20 {
+        let _silent = server.connect().await;
+        assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+    }
+    server.reloading.end.notify_one();
+    assert_eq!(status(&rest(&mut slow).await), 200);
 }
