@@ -2,18 +2,21 @@
 //!
 //! # The world
 //!
-//! Mini Programs `wx0000000000000001`, `wx0000000000000002`, … each have courier accounts in every state that
-//! WeChat knows: bound to couriers that sell waybills in advance, bound to couriers that keep a monthly account and
-//! have no stock, under review for half a year, failed with the courier's reason, unbound. Balances burn down through
-//! the day, fastest before the couriers call, and are topped up; some shops buy in time, some in the last hour, some
-//! too late. The balances are refreshed at whole minutes and lag behind, and one account's are days old. All of it
-//! follows from `--demo.seed` and the time alone, so a restart changes nothing.
+//! Mini Programs `wx0000000000000001`, `wx0000000000000002`, … have courier accounts in every state that WeChat knows:
+//! bound to couriers that sell waybills in advance, bound to couriers that keep a monthly account and have no stock,
+//! under review for days, failed with the courier's reason, unbound. Most have waybills for a week. Of the first three
+//! apps, one has an account that runs empty and is topped up every ten minutes and one that is topped up at the last
+//! moment, the second one that is empty and one that runs out within a day, the third one that runs out within three.
+//! The balances are refreshed at whole minutes and lag behind, and one account's are days old. All of it follows from
+//! `--demo.seed` and the time alone, so a restart changes nothing.
 //!
 //! Every third Mini Program, from the second on, is read over the cloud call: its account list comes out of the cloud
 //! function `getAllAccount` in the environment `demo-prod`.
 //!
 //! `--demo.speed` is how many seconds pass in the shops per second: at 60, the default, an hour of business takes a
-//! minute. The timestamps that WeChat sends are of the real calendar all the same.
+//! minute. The timestamps that WeChat sends are of the real calendar all the same, and so are the days for which stocks
+//! last: at 60 an account with waybills for a week has sixty times as many as at 1. At 1 shops sleep at night; faster
+//! worlds hardly do, so that there is always something to see.
 //!
 //! # Faults
 //!
@@ -135,7 +138,7 @@ pub struct Options {
     )]
     pub apps: usize,
 
-    /// How many courier accounts each Mini Program has, up to 100000; the first ten show every state
+    /// How many courier accounts each Mini Program has, up to 100000; the first ten of the first one show every state
     #[arg(
         long = "demo.accounts",
         env = "WECHAT_LOGISTICS_DEMO_ACCOUNTS",

@@ -9,13 +9,23 @@ use crate::demo::dice::Dice;
 /// The part that an account plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// Bound, with a stock of waybills.
-    Shipping(Habit),
+    /// Bound, with waybills for many days.
+    Plenty,
+    /// Bound; waybills for one to three days.
+    Short,
+    /// Bound; waybills for less than a day.
+    NearlyOut,
+    /// Bound; bought every few hours, with hardly one left.
+    JustInTime,
+    /// Bound; bought every few hours, some time after the last one was used up.
+    TooLate,
+    /// Bound, used up, and nobody buys.
+    Empty,
     /// Bound and shipping, but WeChat refreshes its balance no more.
     Stale,
     /// Bound to a courier that keeps a monthly account.
     Monthly,
-    /// Under review, for more than half a year.
+    /// Under review, for days.
     Waiting,
     /// Binding failed.
     Failed,
@@ -23,32 +33,56 @@ enum Part {
     Unbound,
 }
 
-/// The parts of an app's first accounts, so that a small world shows them all.
-const CAST: &[(Part, &str)] = &[
-    (Part::Shipping(Habit::Early), "YTO"),
-    (Part::Shipping(Habit::TooLate), "STO"),
-    (Part::Shipping(Habit::JustInTime), "ZTO"),
-    (Part::Monthly, "SF"),
-    (Part::Waiting, "JTSD"),
-    (Part::Failed, "YUNDA"),
-    (Part::Unbound, "BEST"),
-    (Part::Shipping(Habit::Early), "YUNDA"),
-    (Part::Monthly, "JDL"),
-    (Part::Stale, "HHTT"),
+/// The parts of the first accounts: of the first Mini Program, the second and so on, and again from the start. The
+/// first one shows every part that matters, so that a world of one is worth a look; most accounts of the others are
+/// well, so that trouble stands out.
+const CASTS: [&[(Part, &str)]; 3] = [
+    &[
+        (Part::Plenty, "YTO"),
+        (Part::TooLate, "STO"),
+        (Part::JustInTime, "ZTO"),
+        (Part::Monthly, "SF"),
+        (Part::Waiting, "JTSD"),
+        (Part::Failed, "YUNDA"),
+        (Part::Unbound, "BEST"),
+        (Part::Plenty, "YUNDA"),
+        (Part::Monthly, "JDL"),
+        (Part::Stale, "HHTT"),
+    ],
+    &[
+        (Part::Plenty, "YTO"),
+        (Part::Empty, "STO"),
+        (Part::NearlyOut, "ZTO"),
+        (Part::Monthly, "EMS"),
+        (Part::Plenty, "JTSD"),
+        (Part::Plenty, "YUNDA"),
+        (Part::Waiting, "UCE"),
+        (Part::Monthly, "DB"),
+    ],
+    &[
+        (Part::Short, "YTO"),
+        (Part::Plenty, "STO"),
+        (Part::Plenty, "ZTO"),
+        (Part::Monthly, "SF"),
+        (Part::Failed, "YUNDA"),
+        (Part::Plenty, "JTSD"),
+        (Part::Plenty, "ANE"),
+        (Part::Monthly, "JDL"),
+    ],
 ];
 
 /// Parts of the accounts behind them, as often as they stand here.
 const CROWD: &[Part] = &[
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::Early),
-    Part::Shipping(Habit::JustInTime),
-    Part::Shipping(Habit::JustInTime),
-    Part::Shipping(Habit::TooLate),
+    Part::Plenty,
+    Part::Plenty,
+    Part::Plenty,
+    Part::Plenty,
+    Part::Plenty,
+    Part::Plenty,
+    Part::Plenty,
+    Part::Plenty,
+    Part::Short,
+    Part::NearlyOut,
     Part::Monthly,
     Part::Monthly,
     Part::Waiting,
@@ -94,9 +128,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(app: Dice, place: usize) -> Self {
+    /// `number` is the app's, from 0.
+    pub(super) fn new(app: Dice, number: usize, place: usize) -> Self {
         let dice = app.with(place as u64 + 1);
-        let (part, courier) = match CAST.get(place) {
+        let (part, courier) = match CASTS[number % CASTS.len()].get(place) {
             Some((part, id)) => {
                 let mut couriers = FRANCHISE.iter().chain(DIRECT);
                 let courier = couriers.find(|courier| courier.id == *id);
@@ -127,26 +162,41 @@ impl Plan {
     }
 
     pub(super) fn bound(&self) -> bool {
-        matches!(self.part, Part::Shipping(_) | Part::Stale | Part::Monthly)
+        !matches!(self.part, Part::Waiting | Part::Failed | Part::Unbound)
     }
 
-    /// Its waybills; `None` where it has none to use up.
-    pub(super) fn stock(&self) -> Option<Stock> {
-        let habit = match self.part {
-            Part::Shipping(habit) => habit,
-            Part::Stale => Habit::Early,
+    /// Its waybills; `None` where it has none to use up. `speed` is how many of its seconds pass per second.
+    ///
+    /// Days of stock are the viewer's, whatever the speed: in a fast world a shop that has waybills for a week has
+    /// many, or it would be in trouble on every dashboard.
+    pub(super) fn stock(&self, speed: i64) -> Option<Stock> {
+        // Nights at 60 would be minutes in which nothing happens.
+        let rhythm = if speed > 1 { 250 } else { 1000 };
+        // Short enough for a viewer of ten minutes to see a purchase at the default speed.
+        let often = if speed > 1 { 10 * 3600 } else { DAY };
+        let viewer_day = DAY * speed;
+        let (slow, fast) = (
+            20 + self.dice.with(5).below(80),
+            300 + self.dice.with(5).below(400),
+        );
+        let (per_day, round, habit) = match self.part {
+            Part::Plenty | Part::Stale => {
+                let lasts = (10 + self.dice.with(3).below(9)) * viewer_day / 2;
+                (slow, viewer_day, Habit::InTime(lasts))
+            }
+            Part::Short => (slow, viewer_day * 4 / 5, Habit::InTime(viewer_day * 7 / 5)),
+            Part::NearlyOut => (slow, viewer_day / 2, Habit::InTime(viewer_day / 4)),
+            Part::JustInTime => (fast, often, Habit::InTime(3600)),
+            Part::TooLate => (fast, often, Habit::TooLate),
+            Part::Empty => (slow, viewer_day, Habit::Never),
             Part::Monthly | Part::Waiting | Part::Failed | Part::Unbound => return None,
-        };
-        // Whoever runs out does so every day, so that a demonstration need not be long.
-        let days = match habit {
-            Habit::TooLate => 1,
-            Habit::Early | Habit::JustInTime => 1 + self.dice.with(3).below(3),
         };
         Some(Stock {
             dice: self.dice.with(4),
-            per_day: 60 + self.dice.with(5).below(900),
-            days,
+            per_day,
+            round,
             habit,
+            rhythm,
         })
     }
 
@@ -155,13 +205,19 @@ impl Plan {
         self.courier.id == delivery_id && self.biz_id(shop) == biz_id
     }
 
-    pub(super) fn row(&self, shop: &str, balance: Option<i64>, refreshed: i64) -> Row {
+    /// `now` is the calendar's, in seconds since 1970 UTC.
+    pub(super) fn row(&self, shop: &str, balance: Option<i64>, refreshed: i64, now: i64) -> Row {
         let created = FIRST_DAY + self.dice.with(6).below(360 * DAY);
+        // The shop's last try, or the last time that it gave up: every so many days, and four days ago at least.
+        let last = |days: i64| {
+            let offset = self.dice.with(8).below(days * DAY);
+            (now - offset).div_euclid(days * DAY) * days * DAY + offset - 4 * DAY
+        };
         let (status_code, updated) = match self.part {
-            Part::Shipping(_) | Part::Stale | Part::Monthly => (0, created + 2 * DAY),
-            Part::Waiting => (1, created),
-            Part::Failed => (2, created + 3600),
-            Part::Unbound => (3, created + 300 * DAY),
+            Part::Waiting => (1, last(10)),
+            Part::Failed => (2, last(20)),
+            Part::Unbound => (3, last(60)),
+            _ => (0, created + 2 * DAY),
         };
         let quota = match (self.part, balance) {
             (_, Some(balance)) => Some((balance, refreshed)),

@@ -81,9 +81,9 @@ impl World {
         let plan = self.plan(app, account);
         let refreshed = self.refreshed(&plan, wall);
         let balance = plan
-            .stock()
+            .stock(self.speed)
             .map(|stock| stock.balance(self.simulated(refreshed)));
-        plan.row(&self.shop(app), balance, refreshed)
+        plan.row(&self.shop(app), balance, refreshed, unix_seconds(wall))
     }
 
     /// The balance as the courier knows it at that moment, for getQuota; `Err` holds WeChat's errcode.
@@ -105,7 +105,7 @@ impl World {
             // biz id not bind
             return Err(9_300_525);
         }
-        plan.stock()
+        plan.stock(self.speed)
             .map(|stock| stock.balance(self.simulated(unix_seconds(wall))))
             // The courier's own system refuses: it keeps no stock of waybills.
             .ok_or(9_300_501)
@@ -136,8 +136,7 @@ impl World {
     }
 
     fn plan(&self, app: usize, account: usize) -> Plan {
-        let app = self.dice.with(app as u64 + 1);
-        Plan::new(app, account)
+        Plan::new(self.dice.with(app as u64 + 1), app, account)
     }
 }
 
@@ -158,13 +157,62 @@ mod tests {
     #[test]
     fn every_status_and_both_networks_are_among_the_first_ten_accounts() {
         let world = World::new(1, 60);
-        for app in 0..3 {
-            let rows: Vec<_> = (0..10).map(|n| world.row(app, n, at(NOON))).collect();
-            let statuses: HashSet<_> = rows.iter().map(|row| row.status_code).collect();
-            assert_eq!(statuses, HashSet::from([0, 1, 2, 3]));
-            assert!(rows.iter().any(|row| row.quota.is_none()));
-            assert!(rows.iter().any(|row| !row.biz_id.is_ascii()));
-            assert!(rows.iter().any(|row| !row.remark_wrong_msg.is_empty()));
+        let rows: Vec<_> = (0..10).map(|n| world.row(0, n, at(NOON))).collect();
+        let statuses: HashSet<_> = rows.iter().map(|row| row.status_code).collect();
+        assert_eq!(statuses, HashSet::from([0, 1, 2, 3]));
+        assert!(rows.iter().any(|row| row.quota.is_none()));
+        assert!(rows.iter().any(|row| !row.biz_id.is_ascii()));
+        assert!(rows.iter().any(|row| !row.remark_wrong_msg.is_empty()));
+    }
+
+    /// What a viewer sees of one account within ten minutes: its balances, minute by minute.
+    fn ten_minutes(world: World, app: usize, account: usize, from: u64) -> Vec<i64> {
+        (0..=10)
+            .filter_map(|minute| world.row(app, account, at(from + 60 * minute)).quota)
+            .map(|(balance, _)| balance)
+            .collect()
+    }
+
+    /// Days that the last balance lasts at the speed of these ten minutes; top-ups don't count.
+    fn days_left(balances: &[i64]) -> f64 {
+        let used: i64 = balances.windows(2).map(|w| (w[0] - w[1]).max(0)).sum();
+        balances[balances.len() - 1] as f64 / (used as f64 * 144.0)
+    }
+
+    #[test]
+    fn viewer_of_any_ten_minutes_sees_waybills_run_out_and_arrive_and_accounts_that_are_well() {
+        for seed in 1..4 {
+            let world = World::new(seed, 60);
+            for from in (NOON..NOON + 7 * 24 * 3600).step_by(2 * 3600 + 420) {
+                let watch = |app, account| ten_minutes(world, app, account, from);
+                let (late, last_moment) = (watch(0, 1), watch(0, 2));
+                assert!(late.contains(&0), "runs out: {late:?}");
+                assert!(last_moment.iter().all(|left| *left > 0), "{last_moment:?}");
+                for balances in [&late, &last_moment] {
+                    let arrives = balances.windows(2).any(|w| w[1] >= w[0] + 20);
+                    assert!(arrives, "topped up: {balances:?}");
+                }
+                assert_eq!(watch(1, 1), [0; 11], "empty");
+                let (today, soon) = (days_left(&watch(1, 2)), days_left(&watch(2, 0)));
+                assert!((0.05..1.0).contains(&today), "nearly out: {today}");
+                assert!((1.0..3.0).contains(&soon), "short: {soon}");
+                for (app, account) in [(0, 0), (1, 0), (1, 5), (2, 1)] {
+                    let left = days_left(&watch(app, account));
+                    assert!((3.0..20.0).contains(&left), "well: {left}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn review_and_failed_binding_are_days_old_whatever_the_date() {
+        let world = World::new(1, 60);
+        for day in 0..100 {
+            let now = NOON + day * 24 * 3600;
+            for (account, days) in [(4, 4..=14), (5, 4..=24), (6, 4..=64)] {
+                let age = now as i64 - world.row(0, account, at(now)).update_time;
+                assert!(days.contains(&(age / (24 * 3600))), "{account}: {age}");
+            }
         }
     }
 
