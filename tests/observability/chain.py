@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The chain on one machine: exporter, Prometheus with the shipped rules, Alertmanager, and a webhook that must get
-the low-balance alert within a minute.
+the low-balance alert: after some ten seconds, or on a busy machine within three minutes.
 
     chain.py path/to/wechat-logistics-exporter      starts `demo` of that binary
     chain.py --exporter-url http://127.0.0.1:10086  uses a page that is served already
@@ -27,7 +27,9 @@ import yaml
 
 import shipped
 
-DEADLINE = 60
+# Bounds for a machine that has much else to do; nothing waits longer than it must. Unit: seconds.
+DEADLINE = 180
+START = 90
 ALERT = "WechatLogisticsBalanceLow"
 
 
@@ -51,18 +53,18 @@ def running(name, command, directory):
     finally:
         child.terminate()
         try:
-            child.wait(10)
+            child.wait(30)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
 
 
-def answers(url, child, seconds=20):
+def answers(url, child, seconds=START):
     """Waits until the URL answers 200."""
     end = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
+            with urllib.request.urlopen(url, timeout=15) as reply:
                 if reply.status == 200:
                     return reply.read().decode()
         except OSError:
@@ -91,7 +93,7 @@ def hurried_rules(directory, threshold):
 def configure(directory, exporter, alertmanager, webhook, threshold):
     hurried_rules(directory, threshold)
     prometheus = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "3s", "scrape_timeout": "3s", "evaluation_interval": "1s"},
         "rule_files": ["rules-*.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
         "scrape_configs": [{"job_name": "wechat-logistics", "static_configs": [{"targets": [exporter]}]}],
