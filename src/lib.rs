@@ -15,34 +15,41 @@
 //!
 //! # Modules
 //!
-//! Dependencies point one way: [`command`] → [`web`] → [`collector`] and [`exposition`] → [`app`] → [`token`],
-//! [`replicas`], [`limit`], [`snapshot`], [`store`] → [`wechat`] → [`config`].
+//! From top to bottom; each uses only those below it (`layers` holds this list to the code):
 //!
+//! - [`command`]: serve, demo, check, collect
+//! - [`web`]: the HTTP server and its routes
+//! - [`exposition`]: every metric, and the formats of a page
+//! - [`collector`]: all apps, and one scrape
 //! - [`app`]: one Mini Program at run time
 //! - [`burn`]: how fast balances fall
-//! - [`collector`]: all of them, and one scrape
-//! - [`command`]: serve, demo, check, collect
-//! - [`config`]: flags, environment and file become one checked value
-//! - [`demo`]: a simulated WeChat
-//! - [`exposition`]: every metric, and the formats of a page
+//! - [`token`]: where tokens come from
+//! - [`replicas`]: one budget, token and snapshot for several exporters
+//! - [`store`]: what survives a restart
+//! - [`snapshot`]: one reading of an app's accounts
 //! - [`limit`]: the exporter's own budget of calls
 //! - [`logging`]: the log on standard error
-//! - [`moment`]: both clocks, and China's calendar
-//! - [`replicas`]: one budget, token and snapshot for several exporters
-//! - [`snapshot`]: one reading of an app's accounts
-//! - [`store`]: what survives a restart
-//! - [`token`]: where tokens come from
-//! - [`version`]: what this program was made from
-//! - [`web`]: the HTTP server and its routes
+//! - [`demo`]: a simulated WeChat
+//! - [`config`]: flags, environment and file become one checked value
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
+//! - [`moment`]: both clocks, and China's calendar
+//! - [`version`]: what this program was made from
+//! - `aside`: reading files that may hang
+//! - `causes`: errors as people read them
+//!
+//! One arrow runs back: the command line that [`config`] reads has the flags of [`demo`], which says what they mean.
 
 pub mod app;
+mod aside;
 pub mod burn;
+mod causes;
 pub mod collector;
 pub mod command;
 pub mod config;
 pub mod demo;
 pub mod exposition;
+#[cfg(test)]
+mod layers;
 pub mod limit;
 pub mod logging;
 pub mod moment;

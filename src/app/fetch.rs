@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::causes::with_causes;
 use crate::moment::Moment;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
@@ -296,7 +297,7 @@ fn publish(app: &App, result: Result<AccountList, FetchError>) -> Option<Arc<Sna
         }
         Err(error) => {
             let (reason, errcode) = (error.reason(), error.errcode());
-            let text = chain(&error);
+            let text = with_causes(&error);
             tracing::warn!(
                 appid,
                 reason = reason.as_str(),
@@ -314,16 +315,4 @@ fn publish(app: &App, result: Result<AccountList, FetchError>) -> Option<Arc<Sna
             None
         }
     }
-}
-
-/// The error with its causes, as one sentence.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

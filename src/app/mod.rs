@@ -16,7 +16,6 @@ use tokio::sync::Semaphore;
 
 pub use counters::{Counters, Source};
 pub use extras::{Couriers, Extras};
-pub(crate) use fetch::chain;
 pub use fetch::{Ended, Fetch, FetchError};
 pub use tasks::Tasks;
 use turn::Followed;

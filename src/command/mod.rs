@@ -7,7 +7,7 @@ mod serve;
 
 use std::io;
 
-use crate::app::chain;
+use crate::causes::with_causes;
 use crate::collector::{Collector, Scrape};
 use crate::config::{Args, Command, Config, ConfigError};
 use crate::logging;
@@ -61,7 +61,7 @@ impl Error {
             Self::Unwell => None,
             // `… | head` closed the pipe on purpose.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            error => Some(chain(error)),
+            error => Some(with_causes(error)),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Error;
-use crate::app::chain;
+use crate::causes::with_causes;
 use crate::collector::Collector;
 use crate::config::{Args, Config, ConfigError, ListenAddress, SharedStateConfig};
 use crate::exposition::Exposition;
@@ -192,7 +192,7 @@ impl Reloading {
     ) -> Result<(), String> {
         self.collector
             .reconfigure(config)
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| with_causes(&error))?;
         if config.shared_state.as_ref() != shared_state {
             tracing::warn!("shared_state has changed; restart the exporter to put that in force");
         }

@@ -13,8 +13,8 @@ use redis::{
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
 
+use crate::aside::Aside;
 use crate::config::{SecretSource, SharedStateConfig};
-use crate::token::aside::Aside;
 
 /// Questions on their way at one time. With thousands of apps the rest wait their turn here, where no time-out runs.
 const CONCURRENCY: usize = 64;

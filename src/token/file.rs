@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::aside::Aside;
 use super::error::{Error, Place, Unusable};
 use super::form::{self, TEXT_MAX};
+use crate::aside::Aside;
 use crate::config::{TokenPointers, read_regular};
 use crate::wechat::AccessToken;
 

@@ -11,10 +11,11 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
-use super::aside::Aside;
 use super::error::{Error, Place, Unusable};
 use super::form::{self, TEXT_MAX};
 use super::kept::Obtained;
+use crate::aside::Aside;
+use crate::causes::with_causes;
 use crate::config::{ConfigError, HttpTokenConfig, HttpTokenMethod, SecretUrl, read_secret_file};
 use crate::wechat::AccessToken;
 
@@ -86,7 +87,7 @@ impl HttpSource {
                 *self.told_of.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
             tracing::warn!(
-                error = crate::app::chain(&error),
+                error = with_causes(&error),
                 "refresh_url can't be called; the token is read again all the same"
             );
         }
@@ -294,7 +295,7 @@ mod tests {
 
     /// The error with its causes, as text and as Debug shows it.
     fn shown(error: &Error) -> String {
-        format!("{} {error:?}", crate::app::chain(error))
+        format!("{} {error:?}", with_causes(error))
     }
 
     #[tokio::test]

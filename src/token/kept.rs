@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::error::Error;
 use super::form::Found;
+use crate::causes::with_causes;
 use crate::moment::Moment;
 use crate::wechat::AccessToken;
 
@@ -127,7 +128,7 @@ impl Keeper {
         let result = match obtain.await {
             Err(error) if error.may_pass() && kept.last_resort().is_some() => {
                 tracing::warn!(
-                    error = crate::app::chain(&error),
+                    error = with_causes(&error),
                     "access token can't be refreshed; the old one still serves"
                 );
                 kept.last_resort().map(Arc::clone).ok_or(error)

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::SOURCE_TIMEOUT;
-use super::aside::Aside;
 use super::error::Error;
 use super::kept::{Obtained, REFRESH_MARGIN};
+use crate::aside::Aside;
 use crate::config::{ConfigError, SecretSource};
 use crate::replicas::SharedToken;
 use crate::wechat::{self, AccessToken, Client, Endpoint, Meter};

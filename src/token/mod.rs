@@ -3,7 +3,6 @@
 //! Each kind of source is a file of its own; what they give is read by `form`, and `kept` holds it for all who need
 //! it. A token that others keep fresh is never minted here: where it goes stale it is read once more, and no more.
 
-pub(crate) mod aside;
 mod command;
 mod error;
 mod file;
@@ -19,11 +18,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
+use crate::aside::Aside;
 use crate::config::{AppConfig, Credential, SecretSource, TokenPointers};
 use crate::replicas::{Replicas, SharedToken};
 use crate::wechat::{AccessToken, Authorization, Client, Meter};
 
-use aside::Aside;
 use command::{CommandSource, SecretVariables};
 use file::FileSource;
 use http::HttpSource;
@@ -437,7 +436,7 @@ mod tests {
         assert_eq!(error.reason(), Reason::Config);
         assert_eq!((error.endpoint(), error.errcode()), (None, None));
         assert!(!error.kept_back());
-        assert!(crate::app::chain(&error).contains("/nonexistent/secret"));
+        assert!(crate::causes::with_causes(&error).contains("/nonexistent/secret"));
         assert_eq!(wechat.count(), 0);
     }
 

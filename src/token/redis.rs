@@ -9,9 +9,9 @@ use redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
-use super::aside::Aside;
 use super::error::{Cause, Error, Place, Unusable};
 use super::form;
+use crate::aside::Aside;
 use crate::config::{RedisTokenConfig, SecretSource};
 use crate::moment::from_unix_millis;
 use crate::wechat::AccessToken;
@@ -234,6 +234,7 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::causes::with_causes;
     use crate::config::{SecretUrl, TokenPointers};
     use crate::redis_server::{Server, free_port};
     use crate::wechat::Reason;
@@ -258,7 +259,7 @@ mod tests {
 
     /// The error with its causes, as text and as Debug shows it.
     fn shown(error: &Error) -> String {
-        format!("{} {error:?}", crate::app::chain(error))
+        format!("{} {error:?}", with_causes(error))
     }
 
     #[tokio::test]

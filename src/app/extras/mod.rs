@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use crate::causes::with_causes;
 use crate::moment::{Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::wechat::courier::{self, Network};
@@ -116,7 +117,7 @@ pub(super) async fn run(
     let authorization = token.authorization();
     let appid = app.config.appid.as_str();
     let failed = |endpoint: Endpoint, error: &crate::wechat::Error| {
-        let error_text = super::fetch::chain(error);
+        let error_text = with_causes(error);
         tracing::warn!(
             appid,
             endpoint = endpoint.as_str(),

@@ -1,0 +1,37 @@
+//! Errors as people read them: no error's own text repeats its cause, so whoever shows one adds them.
+
+use std::error::Error;
+
+/// The error with its causes, as one sentence.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no access token")]
+    struct NoToken(#[source] Unreachable);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the token server can't be reached")]
+    struct Unreachable(#[source] std::io::Error);
+
+    #[test]
+    fn every_cause_is_named_once_in_order() {
+        let refused = std::io::Error::other("connection refused");
+        assert_eq!(
+            with_causes(&NoToken(Unreachable(refused))),
+            "no access token: the token server can't be reached: connection refused"
+        );
+    }
+}
