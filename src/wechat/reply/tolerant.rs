@@ -153,14 +153,15 @@ impl Read {
 
     /// Seconds since 1970; `None` for 0 and below, by which "never" is meant.
     ///
-    /// WeChat sends seconds. A number that would lie beyond the year 5138 is taken for milliseconds.
+    /// WeChat sends seconds. A number that would lie beyond the year 5138 is taken for milliseconds, or smaller parts
+    /// of a second still. What is read is read again as the same: a stored snapshot passes here twice.
     pub(super) fn timestamp(self) -> Option<i64> {
         const LATEST: i64 = 100_000_000_000;
-        match self.integer()? {
-            ..=0 => None,
-            seconds @ 1..=LATEST => Some(seconds),
-            millis => Some(millis / 1000),
+        let mut time = self.integer()?;
+        while time > LATEST {
+            time /= 1000;
         }
+        (time > 0).then_some(time)
     }
 }
 
@@ -292,7 +293,9 @@ mod tests {
     fn timestamps_are_seconds_and_zero_is_never() {
         let timestamp = |json| number(json).and_then(Read::timestamp);
         assert_eq!(timestamp("1578552960"), Some(1_578_552_960));
-        assert_eq!(timestamp("1578552960123"), Some(1_578_552_960));
+        for smaller in ["1578552960123", "1578552960123456", "1578552960123456789"] {
+            assert_eq!(timestamp(smaller), Some(1_578_552_960), "{smaller}");
+        }
         assert_eq!(timestamp(r#""1578552960""#), Some(1_578_552_960));
         assert_eq!(timestamp("0"), None);
         assert_eq!(timestamp("-62135596800"), None);
