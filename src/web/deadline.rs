@@ -28,7 +28,8 @@ pub fn time_allowed(headers: &HeaderMap, scrape: ScrapeConfig) -> Duration {
     let less_offset = theirs
         .checked_sub(scrape.timeout_offset)
         .filter(|left| !left.is_zero())
-        .unwrap_or(theirs / 2);
+        // Half of next to nothing rounds to nothing.
+        .unwrap_or((theirs / 2).max(Duration::from_nanos(1)));
     less_offset.min(scrape.timeout)
 }
 
@@ -63,6 +64,17 @@ mod tests {
     }
 
     #[test]
+    fn timeout_of_next_to_nothing_leaves_some_time() {
+        for header in ["1e-9", "1e-10", "5e-324"] {
+            assert_eq!(
+                allowed(header.as_bytes()),
+                Duration::from_nanos(1),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
     fn own_limit_holds_however_long_prometheus_would_wait() {
         for header in ["60", "1e300", "inf", "+Infinity", "1e19"] {
             assert_eq!(allowed(header.as_bytes()), SCRAPE.timeout, "{header}");
@@ -84,7 +96,7 @@ mod tests {
         #[test]
         fn no_header_allows_more_than_our_own_limit_or_nothing(header in "[ -~]{0,20}") {
             let allowed = allowed(header.as_bytes());
-            prop_assert!(allowed <= SCRAPE.timeout);
+            prop_assert!(allowed <= SCRAPE.timeout && !allowed.is_zero());
         }
     }
 }
