@@ -13,7 +13,7 @@ use serde_saphyr::Spanned;
 pub(super) struct Document {
     pub(super) tls_server_config: Option<Spanned<TlsSection>>,
     pub(super) http_server_config: Option<HttpSection>,
-    pub(super) basic_auth_users: Option<BTreeMap<String, Option<Spanned<SecretText>>>>,
+    pub(super) basic_auth_users: Option<BTreeMap<String, Spanned<Option<SecretText>>>>,
     pub(super) rate_limit: Option<RateLimitSection>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct TlsSection {
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpSection {
     pub(super) http2: Option<bool>,
-    pub(super) headers: Option<BTreeMap<String, Option<Spanned<String>>>>,
+    pub(super) headers: Option<BTreeMap<String, Spanned<Option<String>>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -251,14 +251,12 @@ fn version(
 }
 
 fn headers(
-    written: BTreeMap<String, Option<Spanned<String>>>,
+    written: BTreeMap<String, Spanned<Option<String>>>,
     place: Place<'_>,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigError> {
     let mut headers = Vec::with_capacity(written.len());
     for (name, value) in written {
-        let location = value
-            .as_ref()
-            .map_or(Location::UNKNOWN, |value| value.referenced);
+        let location = value.referenced;
         let Some((_, allowed)) = HEADERS.iter().find(|(known, _)| *known == name) else {
             let known: Vec<&str> = HEADERS.iter().map(|(known, _)| *known).collect();
             let text = format!(
@@ -267,7 +265,7 @@ fn headers(
             );
             return Err(place.error(location, &text));
         };
-        let value = value.map(|value| value.value).unwrap_or_default();
+        let value = value.value.unwrap_or_default();
         if !allowed.is_empty() && !allowed.contains(&value.as_str()) {
             let text = format!("{name} can't be {value:?}; use {}", allowed.join(" or "));
             return Err(place.error(location, &text));
@@ -287,15 +285,13 @@ fn headers(
 }
 
 fn users(
-    written: BTreeMap<String, Option<Spanned<SecretText>>>,
+    written: BTreeMap<String, Spanned<Option<SecretText>>>,
     place: Place<'_>,
 ) -> Result<BTreeMap<String, SecretString>, ConfigError> {
     let mut users = BTreeMap::new();
     for (user, hash) in written {
-        let (hash, location) = match hash {
-            Some(hash) => (hash.value.0, hash.referenced),
-            None => (SecretString::default(), Location::UNKNOWN),
-        };
+        let location = hash.referenced;
+        let hash = hash.value.map(|hash| hash.0).unwrap_or_default();
         let is_good = HashParts::from_str(hash.expose_secret())
             .is_ok_and(|parts| BCRYPT_COSTS.contains(&parts.get_cost()));
         if !is_good {
@@ -363,6 +359,17 @@ mod tests {
                 file.tls.is_none() && file.users.is_empty() && file.http2,
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn value_that_is_missing_has_a_line_too() {
+        for text in [
+            "basic_auth_users:\n  bob:\n",
+            "http_server_config: {headers: {\n  X-Frame-Options: }}\n",
+        ] {
+            let error = error(text);
+            assert!(error.starts_with("/etc/web.yml, line 2: "), "{error}");
         }
     }
 
