@@ -132,13 +132,21 @@ impl From<WebConfigFile> for Rules {
 }
 
 fn read(path: &Path) -> Result<WebConfigFile, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let bytes = std::fs::read(path).map_err(|error| {
         ConfigError(format!(
             "the web configuration {} can't be read: {error}",
             path.display()
         ))
     })?;
-    WebConfigFile::parse(&text, path)
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let good = &bytes[..error.valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        ConfigError(format!(
+            "{}, line {line}: this is no UTF-8; save the file as UTF-8",
+            path.display()
+        ))
+    })?;
+    WebConfigFile::parse(text, path)
 }
 
 /// The stamps are taken before the files are read: a file that changes in between is read once more.

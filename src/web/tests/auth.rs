@@ -134,4 +134,11 @@ async fn bad_file_stops_the_start() {
     web.config_file = Some(folder.path().join("absent.yml"));
     let error = Server::bind(&web).await.unwrap_err().to_string();
     assert!(error.contains("absent.yml can't be read"), "{error}");
+    std::fs::write(folder.path().join("latin1.yml"), b"# ok\n# \xe9\n").unwrap();
+    web.config_file = Some(folder.path().join("latin1.yml"));
+    let error = Server::bind(&web).await.unwrap_err().to_string();
+    assert!(
+        error.contains("latin1.yml, line 2: this is no UTF-8"),
+        "{error}"
+    );
 }
