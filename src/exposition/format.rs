@@ -115,7 +115,8 @@ impl Form {
     }
 
     /// `Content-Type`.
-    pub(super) fn content_type(self) -> HeaderValue {
+    #[must_use]
+    pub fn content_type(self) -> HeaderValue {
         macro_rules! with_escaping {
             ($media:literal) => {
                 match self.escaping {
@@ -143,7 +144,8 @@ impl Form {
     }
 
     /// `Content-Encoding`; `None`: identity.
-    pub(super) fn content_encoding(self) -> Option<HeaderValue> {
+    #[must_use]
+    pub fn content_encoding(self) -> Option<HeaderValue> {
         match self.coding {
             Coding::Identity => None,
             Coding::Gzip => Some(HeaderValue::from_static("gzip")),

@@ -15,7 +15,7 @@ pub use client::{Client, ClientError};
 pub use endpoint::{Endpoint, Reason};
 pub use errcode::{Explanation, address_to_whitelist, explain};
 pub use error::Error;
-pub use reply::read_account_list;
+pub use reply::{read_account_list, read_function_reply};
 
 use std::time::{Duration, SystemTime};
 

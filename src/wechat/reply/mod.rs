@@ -15,7 +15,7 @@ pub(super) use small::{
 use list::ListShape;
 use tolerant::Tolerant;
 
-use super::{AccountList, Endpoint, Error, ListLimits};
+use super::{AccountList, CloudFunction, Endpoint, Error, ListLimits};
 
 /// Why a reply is not what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +88,19 @@ impl Head {
 /// nothing: the row is counted as invalid and the field is absent.
 pub fn read_account_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Error> {
     read_list(body, limits).map_err(|fault| Error::from_fault(Endpoint::AccountGetall, fault, &[]))
+}
+
+/// Reads the account list in the reply to a cloud function's call.
+///
+/// # Errors
+/// When the reply or the function's result carries an errcode, or the result is no account list.
+pub fn read_function_reply(
+    body: &[u8],
+    function: &CloudFunction,
+    limits: ListLimits,
+) -> Result<AccountList, Error> {
+    read_function_result(body, function, limits)
+        .map_err(|fault| Error::from_fault(Endpoint::InvokeCloudFunction, fault, &[]))
 }
 
 pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {
