@@ -20,7 +20,11 @@ impl Calls {
     pub(super) fn set(&mut self, day: ChinaDay, calls: u64) {
         self.0.insert(day, calls);
         while self.0.len() > DAYS_KEPT {
-            self.0.pop_first();
+            let farther = |a: ChinaDay, b: ChinaDay| a.0.abs_diff(day.0) >= b.0.abs_diff(day.0);
+            match (self.0.first_key_value(), self.0.last_key_value()) {
+                (Some((first, _)), Some((last, _))) if farther(*first, *last) => self.0.pop_first(),
+                _ => self.0.pop_last(),
+            };
         }
     }
 }
@@ -34,5 +38,24 @@ impl From<BTreeMap<ChinaDay, u64>> for Calls {
 impl From<Calls> for BTreeMap<ChinaDay, u64> {
     fn from(calls: Calls) -> Self {
         calls.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn count_of_the_day_stays_however_often_the_clock_was_set_forward() {
+        let mut calls = Calls::default();
+        for later in [100, 200, 300, 400] {
+            calls.set(ChinaDay(later), 1);
+        }
+        calls.set(ChinaDay(7), 5);
+        assert_eq!(calls.on(ChinaDay(7)), 5);
+        calls.set(ChinaDay(8), 1);
+        calls.set(ChinaDay(9), 1);
+        assert_eq!(calls.on(ChinaDay(7)), 5);
+        assert_eq!(calls.0.len(), DAYS_KEPT);
     }
 }
