@@ -213,17 +213,17 @@ impl Apps {
         shared: &Shared,
         old: Option<&Self>,
     ) -> Result<Self, ClientError> {
+        // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
         let mut clients: HashMap<&[String], Arc<Client>> = HashMap::new();
+        for app in &config.apps {
+            if !clients.contains_key(app.api_urls.as_slice()) {
+                let client = Client::new(client_options(config, app))?;
+                clients.insert(&app.api_urls, Arc::new(client));
+            }
+        }
         let mut list = Vec::with_capacity(config.apps.len());
         for (app, source) in config.apps.iter().zip(tokens.for_apps(&config.apps)) {
-            let client = match clients.get(app.api_urls.as_slice()) {
-                Some(client) => Arc::clone(client),
-                None => {
-                    let client = Arc::new(Client::new(client_options(config, app))?);
-                    clients.insert(&app.api_urls, Arc::clone(&client));
-                    client
-                }
-            };
+            let client = Arc::clone(&clients[app.api_urls.as_slice()]);
             let old = old.and_then(|old| old.find(&app.appid));
             list.push(Arc::new(match old {
                 Some(old) => old.reconfigured(app.clone(), client, source, shared),
