@@ -94,7 +94,7 @@ impl Fetch {
     /// Starts the fetch, to call WeChat after `wait`.
     pub(super) fn spawn(app: Arc<App>, wait: Duration) -> Self {
         let (sender, ended) = watch::channel(None);
-        let progress = Arc::new(Progress::new());
+        let progress = Arc::new(Progress::default());
         let fetch = Self {
             ended,
             progress: Arc::clone(&progress),

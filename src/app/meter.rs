@@ -1,6 +1,6 @@
 //! Every call of a fetch passes here: the daily limit, the counters, and what a late scrape says of it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::moment::Moment;
 use crate::wechat::{DailyLimitReached, Endpoint, Meter, Reason};
@@ -9,39 +9,40 @@ use super::App;
 use crate::limit::Cause;
 
 /// How far a fetch has come, for the scrapes that wait for it.
-#[derive(Debug)]
-pub(super) struct Progress {
-    /// Index of the call under way in [`Endpoint::ALL`], or [`Self::NO_CALL`].
-    call: AtomicUsize,
-    /// A scrape gave up waiting for the call under way, which was counted as a time-out then.
-    late: AtomicBool,
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Stage>);
+
+#[derive(Debug, Default)]
+struct Stage {
+    /// The call under way; `None`: none is, for now.
+    call: Option<Endpoint>,
+    /// A scrape gave up waiting at this stage, which was counted as a time-out then.
+    late: bool,
 }
 
 impl Progress {
-    const NO_CALL: usize = usize::MAX;
-
-    pub(super) fn new() -> Self {
-        Self {
-            call: AtomicUsize::new(Self::NO_CALL),
-            late: AtomicBool::new(false),
-        }
-    }
-
     /// The call under way, the first time that a scrape gives up waiting for it.
     pub(super) fn give_up(&self) -> Option<Endpoint> {
-        let endpoint = *Endpoint::ALL.get(self.call.load(Ordering::Acquire))?;
-        (!self.late.swap(true, Ordering::AcqRel)).then_some(endpoint)
+        let mut stage = self.lock();
+        let call = stage.call?;
+        (!std::mem::replace(&mut stage.late, true)).then_some(call)
     }
 
     fn begin(&self, endpoint: Endpoint) {
-        self.call.store(endpoint as usize, Ordering::Release);
-        self.late.store(false, Ordering::Release);
+        *self.lock() = Stage {
+            call: Some(endpoint),
+            late: false,
+        };
     }
 
-    /// Whether the call that just ended was counted as a time-out already.
+    /// Ends the call; says whether it was counted as a time-out already.
     fn counted_as_late(&self) -> bool {
-        self.call.store(Self::NO_CALL, Ordering::Release);
-        self.late.load(Ordering::Acquire)
+        std::mem::take(&mut *self.lock()).late
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stage> {
+        // Nothing can panic under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,5 +76,26 @@ impl Meter for FetchMeter<'_> {
             record.counters.set_errcode(errcode);
         }
         record.touch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_call_is_counted_once_whoever_comes_first() {
+        let progress = Progress::default();
+        assert_eq!(progress.give_up(), None, "nothing is under way");
+        progress.begin(Endpoint::StableToken);
+        assert_eq!(progress.give_up(), Some(Endpoint::StableToken));
+        assert_eq!(progress.give_up(), None, "counted already");
+        assert!(
+            progress.counted_as_late(),
+            "its failure does not count again"
+        );
+        assert_eq!(progress.give_up(), None, "it has ended");
+        progress.begin(Endpoint::AccountGetall);
+        assert!(!progress.counted_as_late());
     }
 }
