@@ -91,8 +91,8 @@ impl FetchError {
 }
 
 impl Fetch {
-    /// Starts the fetch, to call WeChat after `wait`.
-    pub(super) fn spawn(app: Arc<App>, wait: Duration) -> Self {
+    /// A fetch that calls WeChat after `wait`, and its work, which is to be spawned.
+    pub(super) fn new(app: Arc<App>, wait: Duration) -> (Self, impl Future<Output = ()> + Send) {
         let (sender, ended) = watch::channel(None);
         let progress = Arc::new(Progress::default());
         let fetch = Self {
@@ -105,14 +105,14 @@ impl Fetch {
             sender,
             how: Ended::Failed,
         };
-        tokio::spawn(async move {
+        let work = async move {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
             run(ending, &progress).await;
             drop(task);
-        });
-        fetch
+        };
+        (fetch, work)
     }
 
     /// Waits for its end; `None`: the deadline came first.

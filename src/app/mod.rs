@@ -169,11 +169,14 @@ impl App {
         }
         match self.record.limiter.try_acquire(self.budget(), now) {
             Ok(wait) => {
-                let fetch = Fetch::spawn(Arc::clone(self), wait);
+                let (fetch, work) = Fetch::new(Arc::clone(self), wait);
                 reading.fetch = Some(fetch.clone());
                 Begun::Started(fetch)
             }
             Err(cause) => {
+                // A runtime that is stopping drops the work at once, and its end takes the lock.
+                drop(reading);
+                tokio::spawn(work);
                 self.record.counters.count_refused(cause);
                 Begun::KeptBack
             }
@@ -366,4 +369,56 @@ fn fetch_duration_histogram() -> prometheus::Histogram {
         .buckets(FETCH_DURATION_BUCKETS.to_vec());
     prometheus::Histogram::with_opts(options)
         .expect("a constant name and sorted buckets make a valid histogram")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::config::{Credential, SecretSource};
+    use crate::token::TokenSources;
+    use crate::wechat::{ClientOptions, ListLimits};
+
+    fn app() -> Arc<App> {
+        let credential = Credential::StableToken {
+            secret: SecretSource::Simulated,
+        };
+        let config = AppConfig::new("wx0000000000000001", credential);
+        let list_limits = ListLimits::default();
+        let client = Client::new(ClientOptions {
+            // Nobody listens there, and nobody is called.
+            api_urls: vec!["http://127.0.0.1:9".to_owned()],
+            timeout: Duration::from_secs(1),
+            list_limits,
+            proxy_from_env: false,
+        });
+        let shared = Shared {
+            permits: Arc::new(Semaphore::new(1)),
+            couriers: Arc::default(),
+            store: Arc::new(Store::open(None, list_limits).unwrap()),
+            tasks: Arc::default(),
+            replicas: None,
+        };
+        let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));
+        let tokens = Arc::clone(&tokens[0]);
+        Arc::new(App::new(config, Arc::new(client.unwrap()), tokens, &shared))
+    }
+
+    #[test]
+    fn fetch_that_begins_while_the_runtime_stops_fails_and_locks_nobody_out() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _guard = handle.enter();
+            let app = app();
+            let begun = app.begin(Moment::now());
+            let started = matches!(begun, Begun::Started(_));
+            ended.send((started, app.fetch_under_way().is_none()))
+        });
+        let ended = end.recv_timeout(Duration::from_secs(30));
+        assert_eq!(ended.expect("begin returns"), (true, true));
+    }
 }
