@@ -177,11 +177,12 @@ async fn run(mut ending: Ending, progress: &Progress) {
             ending.how = how;
             drop(ending);
             super::extras::follow(&app).await;
-            return app.save_progress(0).await;
+            return app.save_progress().await;
         }
     };
     let permit = app.permits.acquire().await;
-    app.save_progress(calls).await;
+    let reserved = app.reserve(calls);
+    app.save_progress().await;
 
     let meter = FetchMeter {
         app: &app,
@@ -208,7 +209,8 @@ async fn run(mut ending: Ending, progress: &Progress) {
         let last_fetch = if tried { app.last_fetch() } else { None };
         app.end_turn(turn, last_fetch, snapshot.as_deref()).await;
     }
-    app.save_progress(0).await;
+    drop(reserved);
+    app.save_progress().await;
     if let Some(snapshot) = snapshot {
         app.store.save_snapshot(&app.config.appid, &snapshot).await;
         super::extras::run(&app, &snapshot, shared.as_deref(), &meter).await;

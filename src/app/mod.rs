@@ -57,6 +57,8 @@ struct Record {
     /// How fast balances fall, from the readings since the start.
     burn: Mutex<Burn>,
     followed: Mutex<Followed>,
+    /// Calls that the work under way may still send. A crash loses their count, so the store has them as sent.
+    reserved: AtomicU64,
     /// Changes with every number that only a fetch changes, so that a page made before can be known as old.
     revision: AtomicU64,
 }
@@ -119,6 +121,7 @@ impl App {
             }),
             burn: Mutex::new(Burn::new(now)),
             followed: Mutex::default(),
+            reserved: AtomicU64::new(0),
             revision: AtomicU64::new(0),
         };
         if let Some(last) = &record.lock().last_fetch {
@@ -171,12 +174,12 @@ impl App {
             Ok(wait) => {
                 let (fetch, work) = Fetch::new(Arc::clone(self), wait);
                 reading.fetch = Some(fetch.clone());
-                Begun::Started(fetch)
-            }
-            Err(cause) => {
                 // A runtime that is stopping drops the work at once, and its end takes the lock.
                 drop(reading);
                 tokio::spawn(work);
+                Begun::Started(fetch)
+            }
+            Err(cause) => {
                 self.record.counters.count_refused(cause);
                 Begun::KeptBack
             }
@@ -314,12 +317,22 @@ impl App {
         }
     }
 
-    /// Keeps the limiter's state in the store, with so many calls counted as sent beforehand.
-    async fn save_progress(self: &Arc<Self>, reserved: u64) {
+    /// Reserves so many calls, until the value goes.
+    fn reserve(&self, calls: u64) -> Reserved {
+        let record = Arc::clone(&self.record);
+        record.reserved.fetch_add(calls, Ordering::AcqRel);
+        Reserved { record, calls }
+    }
+
+    /// Keeps the limiter's state in the store, with all that is reserved counted as sent beforehand.
+    async fn save_progress(self: &Arc<Self>) {
         let app = Arc::clone(self);
-        let progress = move || SavedProgress {
-            limiter: app.record.limiter.save(reserved, Moment::now()),
-            last_fetch: app.last_fetch(),
+        let progress = move || {
+            let reserved = app.record.reserved.load(Ordering::Acquire);
+            SavedProgress {
+                limiter: app.record.limiter.save(reserved, Moment::now()),
+                last_fetch: app.last_fetch(),
+            }
         };
         self.store.save_progress(&self.config.appid, progress).await;
     }
@@ -328,6 +341,19 @@ impl App {
 impl fmt::Display for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.config.appid)
+    }
+}
+
+/// Calls that some work may send. A fetch and the extras of the one before can be at work at the same time.
+#[derive(Debug)]
+struct Reserved {
+    record: Arc<Record>,
+    calls: u64,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.record.reserved.fetch_sub(self.calls, Ordering::AcqRel);
     }
 }
 
@@ -420,5 +446,16 @@ mod tests {
         });
         let ended = end.recv_timeout(Duration::from_secs(30));
         assert_eq!(ended.expect("begin returns"), (true, true));
+    }
+
+    #[test]
+    fn reservation_of_one_piece_of_work_outlives_that_of_another() {
+        let app = app();
+        let of_extras = app.reserve(3);
+        let of_next_fetch = app.reserve(4);
+        drop(of_extras);
+        assert_eq!(app.record.reserved.load(Ordering::Acquire), 4);
+        drop(of_next_fetch);
+        assert_eq!(app.record.reserved.load(Ordering::Acquire), 0);
     }
 }

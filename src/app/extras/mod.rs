@@ -109,11 +109,19 @@ pub(super) async fn run(
     }
     // The list's fetch has just used this token: it is cached, or the source is one that is read each time.
     let Ok(token) = app.tokens.token(&app.client, meter).await else {
+        // Their turn was taken and not used.
+        if couriers {
+            postpone(&app.couriers.due);
+        }
+        if api_quota {
+            postpone(&app.record.extras.api_quota_due);
+        }
         return;
     };
-    let reserved = planned * app.config.api_urls.len() as u64;
-    app.save_progress(reserved).await;
-    app.hold_calls(reserved).await;
+    let calls = planned * app.config.api_urls.len() as u64;
+    let reserved = app.reserve(calls);
+    app.save_progress().await;
+    app.hold_calls(calls).await;
     let authorization = token.authorization();
     let appid = app.config.appid.as_str();
     let failed = |endpoint: Endpoint, error: &crate::wechat::Error| {
@@ -196,7 +204,8 @@ pub(super) async fn run(
         }
     }
     app.record.touch();
-    app.save_progress(0).await;
+    drop(reserved);
+    app.save_progress().await;
     app.hold_calls(0).await;
 }
 
