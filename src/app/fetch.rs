@@ -197,9 +197,11 @@ async fn run(mut ending: Ending, progress: &Progress) {
             .observe(started.elapsed().as_secs_f64());
     }
     let snapshot = publish(&app, result);
-    if snapshot.is_some() {
-        ending.how = Ended::Published;
-    }
+    ending.how = match (&snapshot, tried) {
+        (Some(_), _) => Ended::Published,
+        (None, true) => Ended::Failed,
+        (None, false) => Ended::KeptBack,
+    };
     // The waiting scrapes go on from here; what follows is nobody's wait.
     drop(ending);
     drop(permit);
@@ -225,13 +227,18 @@ async fn account_list(app: &App, meter: &FetchMeter<'_>) -> Result<AccountList, 
         .map_err(FetchError::Token)?;
     match list_with(app, &token, meter).await {
         Err(rejected) if rejected.token_rejected() => {
-            let renewed = app.tokens.renew(&token, &app.client, meter).await;
-            match renewed.map_err(FetchError::Token)? {
-                Some(token) => list_with(app, &token, meter)
+            let again = match app.tokens.renew(&token, &app.client, meter).await {
+                Ok(Some(token)) => list_with(app, &token, meter)
                     .await
                     .map_err(FetchError::List),
                 // The same token again would be rejected again.
-                None => Err(FetchError::List(rejected)),
+                Ok(None) => return Err(FetchError::List(rejected)),
+                Err(error) => Err(FetchError::Token(error)),
+            };
+            match again {
+                // What was tried failed; that no call is left for another try is not the news.
+                Err(error) if error.kept_back() => Err(FetchError::List(rejected)),
+                again => again,
             }
         }
         result => result.map_err(FetchError::List),
