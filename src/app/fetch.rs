@@ -181,6 +181,7 @@ async fn run(mut ending: Ending, progress: &Progress) {
         }
     };
     let permit = app.permits.acquire().await;
+    app.record.limiter.begins(app.budget(), Moment::now());
     let reserved = app.reserve(calls);
     app.save_progress().await;
 

@@ -105,6 +105,20 @@ impl RateLimiter {
         Ok(wait)
     }
 
+    /// A granted fetch begins only now, as it had to wait for its place among those of other apps: the interval counts
+    /// from here.
+    pub fn begins(&self, budget: Budget, now: Moment) {
+        let mut state = self.lock();
+        let next = now.monotonic + budget.min_interval;
+        // Where it hardly waited the grant stands, lest scrapes at the limiter's own rhythm fall out of step with it.
+        if state
+            .next_fetch
+            .is_some_and(|granted| granted + budget.early() < next)
+        {
+            state.next_fetch = Some(next);
+        }
+    }
+
     /// Takes one call from the day's budget.
     ///
     /// # Errors
@@ -254,6 +268,30 @@ mod tests {
         );
         let next = start.after(2 * MINUTE - Duration::from_secs(1));
         assert_eq!(limiter.try_acquire(BUDGET, next), Err(Cause::Interval));
+    }
+
+    #[test]
+    fn interval_counts_from_the_fetch_that_had_to_wait_for_its_place() {
+        let limiter = RateLimiter::new();
+        let start = noon();
+        limiter.try_acquire(UNLIMITED, start).unwrap();
+        let began = start.after(Duration::from_secs(50));
+        limiter.begins(UNLIMITED, began);
+        let next = start.after(MINUTE);
+        assert_eq!(limiter.try_acquire(UNLIMITED, next), Err(Cause::Interval));
+        let next = began.after(MINUTE);
+        assert_eq!(limiter.try_acquire(UNLIMITED, next), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn fetch_that_hardly_waited_leaves_the_rhythm_of_scrapes_alone() {
+        let limiter = RateLimiter::new();
+        let mut scrape = noon();
+        for _ in 0..100 {
+            assert_eq!(limiter.try_acquire(UNLIMITED, scrape), Ok(Duration::ZERO));
+            limiter.begins(UNLIMITED, scrape.after(Duration::from_millis(100)));
+            scrape = scrape.after(MINUTE);
+        }
     }
 
     #[test]
