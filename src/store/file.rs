@@ -5,7 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task;
 
 /// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
 const FILE_MAX: u64 = 256 << 20;
@@ -16,8 +19,9 @@ const WRITERS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// One writer a file: a file's lock is found by its name.
-    locks: [Mutex<()>; WRITERS],
+    /// One writer a file: a file's turn is found by its name. A write that hangs keeps it, so that on a file system that
+    /// hangs each turn takes one thread and no more.
+    turns: [Arc<Mutex<()>>; WRITERS],
 }
 
 impl Directory {
@@ -30,7 +34,7 @@ impl Directory {
         }
         Ok(Self {
             path: path.to_owned(),
-            locks: std::array::from_fn(|_| Mutex::new(())),
+            turns: std::array::from_fn(|_| Arc::default()),
         })
     }
 
@@ -63,15 +67,32 @@ impl Directory {
         None
     }
 
-    /// Puts content in a file's place. A crash at any instant leaves the old file or the new one.
-    pub(super) fn write(&self, name: &str, content: impl FnOnce() -> Vec<u8>) -> io::Result<()> {
+    /// Puts content in a file's place, made when the file's turn has come. A crash at any instant leaves the old file
+    /// or the new one; whoever stops waiting leaves the write running.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        name: String,
+        content: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> io::Result<()> {
+        let turn = Arc::clone(self.turn(&name)).lock_owned().await;
+        let directory = Arc::clone(self);
+        let writing = task::spawn_blocking(move || {
+            let _turn = turn;
+            directory.replace(&name, &content())
+        });
+        let broken_off = |_| io::Error::other("the write was broken off");
+        writing.await.map_err(broken_off)?
+    }
+
+    fn turn(&self, name: &str) -> &Arc<Mutex<()>> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
-        let lock = &self.locks[usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or(0)];
-        let _turn = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        &self.turns[usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or(0)]
+    }
 
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let beside = self.path.join(format!("{name}.new"));
-        let written = write_flushed(&beside, &content())
+        let written = write_flushed(&beside, content)
             .and_then(|()| fs::rename(&beside, self.path.join(name)))
             // The rename itself must reach the disk too.
             .and_then(|()| File::open(&self.path)?.sync_all());

@@ -1,5 +1,5 @@
-//! The form of the state files, and of what replicas share: JSON with a version. The reading is kept as WeChat lists accounts, and read by the
-//! same code.
+//! The form of the state files, and of what replicas share: JSON with a version. The reading is kept as WeChat lists
+//! accounts, and read by the same code.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -216,4 +216,133 @@ fn reason(label: &str) -> Result<Reason, String> {
 fn to_json<T: Serialize>(form: &T) -> Vec<u8> {
     serde_json::to_vec(form)
         .expect("these forms hold only strings, numbers and string keys, which JSON has")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wechat::{AccountList, ServiceType};
+
+    const APPID: &str = "wx0000000000000001";
+
+    /// Whole milliseconds, as the form has them.
+    fn time() -> impl Strategy<Value = SystemTime> {
+        (0_u64..1 << 43).prop_map(|millis| from_unix_millis(millis).unwrap())
+    }
+
+    fn a_reason() -> impl Strategy<Value = Reason> {
+        prop::sample::select(Reason::ALL)
+    }
+
+    prop_compose! {
+        fn a_breaker()(
+            reason in a_reason(),
+            until in option::of(time()),
+            day in option::of(any::<i64>()),
+            next_backoff in any::<u32>(),
+        ) -> SavedBreaker {
+            SavedBreaker {
+                reason,
+                until,
+                day: day.map(ChinaDay),
+                next_backoff: Duration::from_millis(next_backoff.into()),
+            }
+        }
+    }
+
+    prop_compose! {
+        fn a_fetch()(
+            at in time(),
+            failure in option::of((
+                a_reason(),
+                option::of(prop::sample::select(Endpoint::ALL)),
+                any::<String>(),
+            )),
+            errcode in any::<i64>(),
+        ) -> LastFetch {
+            LastFetch {
+                at,
+                failure: failure.map(|(reason, endpoint, text)| Failure { reason, endpoint, text }),
+                errcode,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn an_account()(
+            (biz_id, delivery_id) in ("\\PC{1,20}", "[A-Z]{1,8}"),
+            times in prop::array::uniform3(option::of(1_i64..4_000_000_000)),
+            status_code in option::of(0_i64..10),
+            texts in prop::array::uniform3("\\PC{0,20}"),
+            quota_num in option::of(any::<i32>()),
+            services in prop::collection::vec((0_i64..100, "\\PC{0,10}"), 0..4),
+        ) -> Account {
+            let [alias, remark_wrong_msg, remark_content] = texts.map(Into::into);
+            let [create_time, update_time, quota_update_time] = times;
+            Account {
+                biz_id: biz_id.into(),
+                delivery_id: delivery_id.into(),
+                create_time,
+                update_time,
+                status_code,
+                alias,
+                remark_wrong_msg,
+                remark_content,
+                quota_num: quota_num.map(f64::from),
+                quota_update_time,
+                service_types: services
+                    .into_iter()
+                    .map(|(service_type, name)| ServiceType {
+                        service_type,
+                        service_name: name.into(),
+                    })
+                    .collect(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn progress_is_read_as_it_was_written(
+            next_fetch in option::of(time()),
+            used in prop::collection::btree_map(any::<i64>().prop_map(ChinaDay), any::<u64>(), 0..4),
+            breaker in option::of(a_breaker()),
+            last_fetch in option::of(a_fetch()),
+        ) {
+            let progress = SavedProgress {
+                limiter: SavedLimiter { next_fetch, used, breaker },
+                last_fetch,
+            };
+            let read = read_progress(&write_progress(&progress, APPID), APPID);
+            prop_assert_eq!(read, Ok(progress));
+        }
+
+        #[test]
+        fn reading_is_read_as_it_was_written(
+            accounts in prop::collection::vec(an_account(), 0..8),
+            fetched in time(),
+            (duplicate, limit, invalid) in (0_u64..99, 0_u64..99, 0_u64..99),
+        ) {
+            let now = Moment::now();
+            let list = AccountList { accounts, ..AccountList::default() };
+            let dropped = Dropped { duplicate, limit, invalid };
+            let written = Snapshot::new(list, fetched, now).with_dropped(dropped);
+            let bytes = write_snapshot(&written, APPID);
+            let read = read_snapshot(&bytes, APPID, ListLimits::default(), now).unwrap();
+            prop_assert_eq!(read.accounts(), written.accounts());
+            prop_assert_eq!(read.dropped(), dropped);
+            prop_assert_eq!(read.fetched(), fetched);
+        }
+
+        #[test]
+        fn anything_at_all_is_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read_progress(&bytes, APPID);
+            let _ = read_snapshot(&bytes, APPID, ListLimits::default(), Moment::now());
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use file::Directory;
 
@@ -18,6 +18,10 @@ use crate::limit::SavedLimiter;
 use crate::moment::Moment;
 use crate::snapshot::Snapshot;
 use crate::wechat::{self, Endpoint, Explanation, ListLimits, Reason};
+
+/// How long a fetch waits for its state to reach the disk. A disk that hangs must not hold up what is only kept from
+/// being lost; the write goes on meanwhile.
+const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How the latest fetch of an app ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,12 +209,11 @@ impl Store {
         let Some(directory) = self.directory.clone() else {
             return;
         };
-        let file = name.clone();
-        let written = tokio::task::spawn_blocking(move || directory.write(&file, content)).await;
-        let error = match written {
+        let writing = directory.write(name.clone(), content);
+        let error = match tokio::time::timeout(WRITE_PATIENCE, writing).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "the write was broken off".to_owned(),
+            Err(_) => format!("it is not written after {WRITE_PATIENCE:?}"),
         };
         self.write_failures.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
@@ -227,4 +230,165 @@ fn progress_file(appid: &str) -> String {
 
 fn snapshot_file(appid: &str) -> String {
     format!("{appid}.snapshot.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+    use crate::limit::{Budget, Cause, RateLimiter};
+    use crate::wechat::{Account, AccountList};
+
+    const APPID: &str = "wx0000000000000001";
+    const BUDGET: Budget = Budget {
+        min_interval: Duration::from_secs(60),
+        daily_limit: Some(10),
+    };
+
+    fn store(directory: &Path) -> Store {
+        Store::open(Some(directory.to_owned()), ListLimits::default()).unwrap()
+    }
+
+    fn progress(limiter: &RateLimiter, reserved: u64) -> impl FnOnce() -> SavedProgress + use<> {
+        let limiter = limiter.save(reserved, Moment::now());
+        move || SavedProgress {
+            limiter,
+            last_fetch: None,
+        }
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn next_start_goes_on_with_the_limits_and_the_reading_of_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("made/when/missing");
+        let limiter = RateLimiter::new();
+        limiter.try_acquire(BUDGET, Moment::now()).unwrap();
+        limiter.spend(BUDGET, Moment::now()).unwrap();
+        let account = Account {
+            biz_id: "四川成都某某公司".into(),
+            delivery_id: "STO".into(),
+            quota_num: Some(2.0),
+            ..Account::default()
+        };
+        let list = AccountList {
+            accounts: vec![account.clone()],
+            ..AccountList::default()
+        };
+        let snapshot = Arc::new(Snapshot::fetched_now(list, Moment::now()));
+        {
+            let store = store(&state);
+            store.save_progress(APPID, progress(&limiter, 3)).await;
+            store.save_snapshot(APPID, &snapshot).await;
+            assert_eq!(store.write_failures(), 0);
+        }
+        let now = Moment::now();
+        let saved = store(&state).load(APPID, now);
+        let restored = RateLimiter::restore(saved.limiter, BUDGET, now);
+        assert_eq!(restored.try_acquire(BUDGET, now), Err(Cause::Interval));
+        assert_eq!(restored.remaining(BUDGET, now), Some(10 - 1 - 3));
+        assert_eq!(saved.snapshot.unwrap().accounts(), [account]);
+        for name in names(&state) {
+            let mode = fs::metadata(state.join(&name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn half_written_file_of_a_crash_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let limiter = RateLimiter::new();
+        let store = store(directory.path());
+        store.save_progress(APPID, progress(&limiter, 2)).await;
+        let beside = directory
+            .path()
+            .join(format!("{}.new", progress_file(APPID)));
+        fs::write(&beside, "{\"version\":1,\"app").unwrap();
+        let now = Moment::now();
+        let used: u64 = store.load(APPID, now).limiter.used.values().sum();
+        assert_eq!(used, 2);
+        store.save_progress(APPID, progress(&limiter, 5)).await;
+        let used: u64 = store.load(APPID, now).limiter.used.values().sum();
+        assert_eq!(used, 5);
+        assert_eq!(names(directory.path()), [progress_file(APPID)]);
+    }
+
+    #[tokio::test]
+    async fn file_of_another_app_or_version_is_set_aside_and_not_lost() {
+        let other = "{\"version\":1,\"appid\":\"wx0000000000000002\"}";
+        let newer = "{\"version\":2,\"appid\":\"wx0000000000000001\"}";
+        for content in [other, newer, "", "null"] {
+            let directory = tempfile::tempdir().unwrap();
+            let name = progress_file(APPID);
+            fs::write(directory.path().join(&name), content).unwrap();
+            let store = store(directory.path());
+            let saved = store.load(APPID, Moment::now());
+            assert_eq!(saved.limiter, SavedLimiter::default(), "{content}");
+            let aside = directory.path().join(format!("{name}.unreadable"));
+            assert_eq!(fs::read_to_string(aside).unwrap(), content);
+            store
+                .save_progress(APPID, progress(&RateLimiter::new(), 1))
+                .await;
+            assert_eq!(store.write_failures(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn write_that_fails_is_counted_and_leaves_nothing_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        // A file can't take a folder's place.
+        fs::create_dir(directory.path().join(progress_file(APPID))).unwrap();
+        let store = store(directory.path());
+        store
+            .save_progress(APPID, progress(&RateLimiter::new(), 1))
+            .await;
+        assert_eq!(store.write_failures(), 1);
+        assert_eq!(names(directory.path()), [progress_file(APPID)]);
+    }
+
+    #[tokio::test]
+    async fn disk_that_hangs_is_left_alone_after_a_while() {
+        let directory = tempfile::tempdir().unwrap();
+        // Opening a FIFO for writing waits for a reader.
+        let fifo = directory
+            .path()
+            .join(format!("{}.new", progress_file(APPID)));
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let store = store(directory.path());
+        for failures in [1, 2] {
+            store
+                .save_progress(APPID, progress(&RateLimiter::new(), 1))
+                .await;
+            assert_eq!(store.write_failures(), failures);
+        }
+        // The first write goes on; the second one never came to its turn.
+        let reader = fs::File::open(&fifo).unwrap();
+        drop(reader);
+    }
+
+    #[test]
+    fn place_that_is_no_directory_stops_the_start() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let opened = Store::open(Some(file.path().to_owned()), ListLimits::default());
+        let sentence = opened.unwrap_err().to_string();
+        assert!(
+            sentence.contains(&*file.path().to_string_lossy()),
+            "{sentence}"
+        );
+    }
 }
