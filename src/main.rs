@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use wechat_logistics_exporter::command;
 use wechat_logistics_exporter::config::Args;
@@ -15,7 +16,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("threads can't be started: {error}"), 1),
     };
-    match runtime.block_on(command::run(args)) {
+    let result = runtime.block_on(command::run(args));
+    // A file that is being read or written on a disk that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.sentence() {
             Some(sentence) => failed(&sentence, error.exit_code()),
