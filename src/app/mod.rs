@@ -139,7 +139,7 @@ impl App {
         tokens: Arc<TokenSource>,
         shared: &Shared,
     ) -> Self {
-        self.record.limiter.reloaded();
+        self.record.limiter.reloaded(budget(&config), Moment::now());
         self.record.touch();
         Self::with_record(config, client, tokens, shared, Arc::clone(&self.record))
     }

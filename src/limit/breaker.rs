@@ -154,7 +154,7 @@ mod tests {
         let now = noon();
         limiter.try_acquire(UNLIMITED, now).unwrap();
         limiter.failed(Reason::IpWhitelist, Some(40164), UNLIMITED, now);
-        limiter.reloaded();
+        limiter.reloaded(UNLIMITED, now);
         assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
     }
 
@@ -163,7 +163,7 @@ mod tests {
         let limiter = RateLimiter::new();
         let now = noon();
         limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, now);
-        limiter.reloaded();
+        limiter.reloaded(UNLIMITED, now);
         assert_eq!(limiter.try_acquire(UNLIMITED, now), Err(Cause::Breaker));
     }
 

@@ -161,10 +161,14 @@ impl RateLimiter {
 
     /// The operator reloaded the configuration: what only they can mend may be mended, so the next scrape may try.
     ///
-    /// Both the back-off and the interval are lifted then; holds that WeChat asked for stay.
-    pub fn reloaded(&self) {
+    /// Both the back-off and the interval are lifted then; holds that WeChat asked for stay. Otherwise the wait is cut
+    /// to the interval that is in force now, which may be a shorter one.
+    pub fn reloaded(&self, budget: Budget, now: Moment) {
         let mut state = self.lock();
         state.reload_untold = true;
+        // A granted fetch can still be waiting for its begin.
+        let longest = now.monotonic + budget.early() + budget.min_interval;
+        state.next_fetch = state.next_fetch.map(|next| next.min(longest));
         if state
             .breaker
             .is_some_and(|breaker| breaker.reason.needs_mending())
@@ -343,5 +347,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn shorter_interval_holds_from_the_reload_on() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        let daily = Budget {
+            min_interval: DAY,
+            ..UNLIMITED
+        };
+        limiter.try_acquire(daily, now).unwrap();
+        limiter.reloaded(daily, now);
+        let later = now.after(2 * MINUTE);
+        assert_eq!(limiter.try_acquire(daily, later), Err(Cause::Interval));
+        limiter.reloaded(UNLIMITED, later);
+        assert_eq!(limiter.try_acquire(UNLIMITED, later), Err(Cause::Interval));
+        let granted = limiter.try_acquire(UNLIMITED, later.after(MINUTE));
+        assert!(granted.is_ok(), "{granted:?}");
     }
 }

@@ -255,6 +255,20 @@ async fn sighup_puts_a_new_configuration_in_force_and_keeps_counters_and_limits(
 }
 
 #[tokio::test]
+async fn shorter_interval_is_in_force_after_the_reload() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "defaults: { min_interval: 1d }\n");
+    let exporter = Exporter::from_file(&file, &["--web.enable-lifecycle"]);
+    exporter.scrape().await;
+    scratch.two_apps(&wechat.url(), "defaults: { min_interval: 20ms }\n");
+    let reload = Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
+    assert_eq!(reload.status, 200, "{}", reload.body);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await, (2, 4));
+}
+
+#[tokio::test]
 async fn stop_lets_scrapes_under_way_finish() {
     for name in ["TERM", "INT"] {
         let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
