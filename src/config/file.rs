@@ -526,6 +526,17 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
     }
 
     #[test]
+    fn file_of_a_quarter_million_values_is_no_bomb() {
+        let text = format!("apps: [{}]", "a,".repeat(300_000));
+        assert_eq!(
+            interpreted(&text).unwrap_err().0,
+            "apps.yml, line 1: apps[0] must be a mapping with keys out of appid, name, access_token, cloud_function, \
+             api_url, api_urls, min_interval, daily_limit, remark_wrong_msg, remark_content, live_quota, api_quota, \
+             refresh_couriers"
+        );
+    }
+
+    #[test]
     fn aliases_can_not_unfold_to_a_bomb() {
         let mut text = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned();
         for (name, of) in ["ba", "cb", "dc", "ed", "fe", "gf", "hg"].map(|pair| pair.split_at(1)) {

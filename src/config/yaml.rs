@@ -16,6 +16,10 @@ use super::{ConfigError, duration};
 
 /// Deepest nesting. The settings need 6; the reader recurses.
 const MAX_DEPTH: usize = 32;
+/// Values, lists and mappings together: ten thousand apps with everything that can be said are a quarter of it.
+const MAX_NODES: usize = 2_000_000;
+/// What the parser may report: a node's begin, end and alias.
+const MAX_EVENTS: usize = 3 * MAX_NODES;
 /// Events that aliases may unfold to. Thousands of apps that share a block stay far below.
 const MAX_ALIAS_EVENTS: usize = 200_000;
 /// Longest piece of the operator's own text that a sentence quotes. Unit: characters.
@@ -76,7 +80,11 @@ struct Place<'a> {
 /// When it is no YAML, or more than a configuration can be.
 pub(super) fn parse(text: &str, file: &Path) -> Result<Node, ConfigError> {
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_events: MAX_EVENTS,
+        },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_ALIAS_EVENTS },
         // `no` is a word, not `false`.
         strict_booleans: true,
