@@ -22,7 +22,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 const SECRET_FILE_MAX: u64 = 64 << 10;
 
 impl SecretSource {
-    /// Reads the secret; a trailing newline does not belong to it.
+    /// Reads the secret; a trailing newline and the byte order mark of some editors do not belong to it.
     ///
     /// # Errors
     /// When it is missing, unreadable, empty or not one line; the sentence names the place and never the content.
@@ -101,7 +101,8 @@ fn one_line(
     place: impl FnOnce() -> String,
 ) -> Result<SecretString, ConfigError> {
     let whole = text.expose_secret();
-    let line = whole.strip_suffix('\n').unwrap_or(whole);
+    let line = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+    let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     let fault = if line.trim().is_empty() {
         "is empty; it should hold the secret"
@@ -169,6 +170,12 @@ mod tests {
         for content in ["s3cret", "s3cret\n", "s3cret\r\n"] {
             assert_eq!(read(content).as_deref(), Ok("s3cret"));
         }
+    }
+
+    #[test]
+    fn byte_order_mark_does_not_belong_to_the_secret() {
+        assert_eq!(read("\u{feff}s3cret\r\n").as_deref(), Ok("s3cret"));
+        assert!(read("\u{feff}\n").is_err());
     }
 
     #[test]
