@@ -12,7 +12,7 @@ use crate::config::{AppConfig, Args, CheckArgs, Config, Credential, duration};
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Store};
 use crate::web::Server;
-use crate::wechat::{self, Account, Endpoint, courier};
+use crate::wechat::{self, Account, Endpoint, Reason, courier};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
@@ -120,7 +120,11 @@ impl Report {
                     self.line("token", "FAILED");
                 } else {
                     self.line("token", &token(settings, app.token_expiry()));
-                    self.line("accounts", "FAILED");
+                    let subject = match failure.reason {
+                        Reason::Permission => "permission",
+                        _ => "accounts",
+                    };
+                    self.line(subject, "FAILED");
                 }
                 self.line("", &printable(&failure.text));
                 let explanation = failure.explanation(errcode);

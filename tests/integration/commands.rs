@@ -86,6 +86,18 @@ async fn check_names_the_address_to_add_to_the_whitelist() {
 }
 
 #[tokio::test]
+async fn check_says_that_the_permission_is_what_is_missing() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    wechat.lists(errcode(48001, "api unauthorized")).await;
+    let output = run_command("check", &scratch, wechat.url(), &[]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("\n  token       ok"), "{report}");
+    assert!(report.contains("\n  permission  FAILED\n"), "{report}");
+}
+
+#[tokio::test]
 async fn check_of_the_configuration_alone_sends_nothing() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let output = run_command("check", &scratch, wechat.url(), &["--config-only"]).await;
