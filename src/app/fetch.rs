@@ -290,7 +290,9 @@ fn publish(app: &App, result: Result<AccountList, FetchError>) -> Option<Arc<Sna
             tracing::debug!(
                 appid,
                 accounts = snapshot.accounts().len(),
-                ?dropped,
+                dropped_duplicate = dropped.duplicate,
+                dropped_limit = dropped.limit,
+                dropped_invalid = dropped.invalid,
                 "accounts read"
             );
             record.limiter.succeeded();

@@ -373,7 +373,7 @@ async fn odd_rows_are_counted_and_the_rest_is_read() {
     wechat
         .lists(wiremock::ResponseTemplate::new(200).set_body_raw(list, "text/plain"))
         .await;
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--log.level=debug"]);
     let page = exporter.scrape().await;
     let of = |name: &str, biz_id: &str, delivery_id: &str| {
         page.value(&format!(
@@ -399,6 +399,8 @@ async fn odd_rows_are_counted_and_the_rest_is_read() {
     assert_eq!(dropped("duplicate"), Some(1.0));
     assert_eq!(dropped("invalid"), Some(4.0));
     assert_eq!(dropped("limit"), Some(0.0));
+    let counts = "dropped_duplicate=1 dropped_limit=0 dropped_invalid=4";
+    assert!(exporter.log().contains(counts), "{}", exporter.log());
     let unknown = format!(
         "account_status{{appid=\"{APPID}\",biz_id=\"odd\",delivery_id=\"YUNDA\",status=\"unknown\"}}"
     );
