@@ -212,10 +212,13 @@ async fn run(mut ending: Ending, progress: &Progress) {
         let last_fetch = if tried { app.last_fetch() } else { None };
         app.end_turn(turn, last_fetch, snapshot.as_deref()).await;
     }
+    // First the reading: a crash in between must not leave a success with nothing to show for it.
+    if let Some(snapshot) = &snapshot {
+        app.store.save_snapshot(&app.config.appid, snapshot).await;
+    }
     drop(reserved);
     app.save_progress().await;
     if let Some(snapshot) = snapshot {
-        app.store.save_snapshot(&app.config.appid, &snapshot).await;
         super::extras::run(&app, &snapshot, shared.as_deref(), &meter).await;
     }
 }

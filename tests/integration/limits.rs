@@ -117,6 +117,15 @@ async fn fifty_restarts_with_a_state_directory_spend_no_more_than_one_start() {
         let page = exporter.scrape().await;
         assert_eq!(page.up(APPID), Some(1.0), "restart {restart}");
         assert_eq!(page.series("account_quota").len(), 1, "restart {restart}");
+        // Files are written after the answer, the reading before the fetch's end.
+        let limiter = scratch.path(&format!("state/{APPID}.limiter.json"));
+        for _ in 0..500 {
+            let kept = std::fs::read_to_string(&limiter).unwrap_or_default();
+            if kept.contains("\"last_fetch\":{") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         // Every second one is killed without a chance to say anything.
         signal(
             exporter.process(),
