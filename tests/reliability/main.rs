@@ -1,0 +1,43 @@
+//! The program among clients, networks, disks and clocks that mean it ill. docs/reliability.md says what each shows.
+//!
+//! | file | about |
+//! |---|---|
+//! | `clients` | slow, greedy, broken and countless clients: memory and descriptors stay bounded, scrapes go on |
+//! | `http2` | floods of HTTP/2 frames over TLS |
+//! | `api` | an API that lies, floods or breaks off, with bounds on memory |
+//! | `tls_api` | an API whose certificate is wrong |
+//! | `secrets` | every kind of credential, every way that it fails, and nothing of it in anything written |
+//! | `kills` | SIGKILL at any moment |
+//! | `disk` | full, read-only, corrupt, truncated and foreign state |
+//! | `clock` | a wall clock that jumps by a day |
+//! | `sockets` | Unix sockets, IPv6, sockets of systemd, no descriptors left |
+//! | `prometheus` | a real Prometheus: mutual TLS and passwords, and no gap while files are broken and mended |
+//!
+//! `RELIABILITY_ROUNDS` multiplies how often, `RELIABILITY_CONNECTIONS` says how many connections are held; nothing is
+//! left out without them.
+
+// A fixture that can't be made is a failed test.
+#![allow(
+    clippy::unwrap_used,
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "../integration/support.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
+mod support;
+
+mod api;
+mod certificates;
+mod clients;
+mod clock;
+mod disk;
+mod http2;
+mod kills;
+mod process;
+mod prometheus;
+mod raw_api;
+mod secrets;
+mod sockets;
+mod tls_api;

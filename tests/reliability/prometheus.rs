@@ -1,0 +1,259 @@
+//! A real Prometheus (Debian's package) scrapes once a second while certificates are rotated and files are broken and
+//! mended: every scrape succeeds, but for those that the web configuration promises to turn away while it is broken.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::certificates::Authority;
+use crate::support::*;
+
+/// Ended when dropped.
+struct Prometheus {
+    child: Child,
+    url: String,
+    _scratch: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// Scrapes once a second. `more`: lines of the scrape configuration.
+    fn scraping(address: &str, more: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("prometheus.yml");
+        let config = format!(
+            "scrape_configs:\n- job_name: wechat\n  scrape_interval: 1s\n  scrape_timeout: 1s\n{more}  static_configs:\n  - targets: ['{address}']\n"
+        );
+        std::fs::write(&file, config).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                scratch.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prometheus is installed (Debian package prometheus)");
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            _scratch: scratch,
+        }
+    }
+
+    async fn query(&self, query: &str) -> Vec<Value> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", query)
+            .finish();
+        let request = client().get(format!("{}/api/v1/query?{query}", self.url));
+        let Ok(response) = request.send().await else {
+            return Vec::new();
+        };
+        let text = response.text().await.unwrap_or_default();
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        answer["data"]["result"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Waits until the query has a result.
+    async fn answers(&self, query: &str) {
+        for _ in 0..300 {
+            if !self.query(query).await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no answer to {query}");
+    }
+
+    /// Every sample of `up` so far: the time of the scrape and whether it succeeded.
+    async fn scrapes(&self) -> Vec<(f64, bool)> {
+        let result = self.query("up[10m]").await;
+        let samples = result[0]["values"].as_array().expect("samples");
+        samples
+            .iter()
+            .map(|sample| (sample[0].as_f64().unwrap(), sample[1] == "1"))
+            .collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+fn unix_time() -> f64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configuration_broken_and_mended()
+ {
+    let (scratch, wechat, authority) = (Scratch::new(), Wechat::healthy().await, Authority::new());
+    authority.issue("server", "localhost");
+    authority.issue("prometheus", "prometheus.example");
+    authority.write("password", "correct horse");
+    let hash = bcrypt::hash("correct horse", 5).unwrap();
+    let web_config = format!(
+        "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\nbasic_auth_users:\n  prometheus: {hash}\n"
+    );
+    authority.write("web.yml", &web_config);
+    let flag = format!("--web.config.file={}", authority.path("web.yml").display());
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[&flag, "--wechat.min-interval=2s"]);
+    let folder = authority.folder().display();
+    let tls = format!(
+        "  scheme: https\n  tls_config: {{ca_file: {folder}/ca.pem, cert_file: {folder}/prometheus.pem, key_file: {folder}/prometheus.key, server_name: localhost}}\n"
+    );
+    let address = exporter.address.to_string();
+    let login = |password: &str| {
+        format!("{tls}  basic_auth: {{username: prometheus, password: {password}}}\n")
+    };
+    let right = Prometheus::scraping(
+        &address,
+        &format!("{tls}  basic_auth: {{username: prometheus, password_file: {folder}/password}}\n"),
+    );
+    let wrong = Prometheus::scraping(&address, &login("wrong"));
+    let without_certificate = Prometheus::scraping(
+        &address,
+        &format!(
+            "  scheme: https\n  tls_config: {{ca_file: {folder}/ca.pem, server_name: localhost}}\n  basic_auth: {{username: prometheus, password: correct horse}}\n"
+        ),
+    );
+    let began = Instant::now();
+    right.answers("up == 1").await;
+    right.answers("wechat_logistics_account_quota").await;
+
+    // Fresh certificates in place, a part at a time, twice.
+    for _ in 0..2 {
+        authority.issue("server", "localhost");
+        seconds(3).await;
+        // New connections meet the new certificate: whoever scrapes from now on shakes hands anew.
+        let newcomer = Prometheus::scraping(&address, &login("correct horse"));
+        newcomer.answers("up == 1").await;
+    }
+    seconds(2).await;
+    let quiet = right.scrapes().await;
+    assert!(quiet.len() >= 5, "{quiet:?}");
+    let first = quiet.iter().position(|(_, up)| *up).unwrap();
+    assert!(quiet[first..].iter().all(|(_, up)| *up), "a gap: {quiet:?}");
+
+    // Nobody is let in while the web configuration is broken, as with every official exporter.
+    let broken_at = unix_time();
+    authority.write("web.yml", "tls_server_config: [\n");
+    right.answers("up == 0").await;
+    seconds(2).await;
+    authority.write("web.yml", &web_config);
+    let mended_at = unix_time();
+    right.answers("up == 1").await;
+    seconds(4).await;
+    for (at, up) in right.scrapes().await.into_iter().skip(first) {
+        // A scrape near the change may have met either.
+        if at < broken_at - 1.0 || at > mended_at + 1.0 {
+            assert!(
+                up,
+                "a gap at {at}; broken at {broken_at}, mended at {mended_at}"
+            );
+        } else if at > broken_at + 1.0 && at < mended_at - 1.0 {
+            assert!(
+                !up,
+                "let in at {at}; broken at {broken_at}, mended at {mended_at}"
+            );
+        }
+    }
+    for stranger in [&wrong, &without_certificate] {
+        let scrapes = stranger.scrapes().await;
+        assert!(scrapes.len() > 5, "{scrapes:?}");
+        assert!(scrapes.iter().all(|(_, up)| !up), "{scrapes:?}");
+    }
+    let (tokens, lists) = wechat.token_and_list_calls().await;
+    let granted = began.elapsed().as_secs_f64() / 2.0 + 2.0;
+    assert_eq!(tokens, 1);
+    assert!(
+        f64::from(u32::try_from(lists).unwrap()) <= granted,
+        "{lists} calls"
+    );
+    let log = exporter.log();
+    assert!(
+        !log.contains("panic") && !log.contains("correct horse"),
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_broken_and_mended_makes_no_gap_and_spends_no_call() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let exporter = Exporter::from_file(
+        &file,
+        &["--wechat.min-interval=2s", "--web.enable-lifecycle"],
+    );
+    let prometheus = Prometheus::scraping(&exporter.address.to_string(), "");
+    let began = Instant::now();
+    prometheus.answers("up == 1").await;
+    let successful = "wechat_logistics_exporter_config_last_reload_successful";
+    for bad in [
+        "apps: [\n",
+        "",
+        "apps:\n- appid: wx1\n  nonsense: 1\n",
+        "\0\u{feff}",
+    ] {
+        scratch.write("exporter.yml", bad);
+        signal(exporter.process(), "HUP");
+        let answer = Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
+        assert_eq!(answer.status, 500, "{bad:?}");
+        prometheus.answers(&format!("{successful} == 0")).await;
+        // The file away for a moment, as with an editor that writes it anew; then good again.
+        std::fs::remove_file(&file).unwrap();
+        signal(exporter.process(), "HUP");
+        seconds(1).await;
+        scratch.write("exporter.yml", &good);
+        signal(exporter.process(), "HUP");
+        prometheus.answers(&format!("{successful} == 1")).await;
+    }
+    // The secret away and back: read again only when a token is needed.
+    std::fs::remove_file(scratch.path("secret")).unwrap();
+    signal(exporter.process(), "HUP");
+    seconds(2).await;
+    scratch.write("secret", SECRET);
+    signal(exporter.process(), "HUP");
+    seconds(2).await;
+
+    let scrapes = prometheus.scrapes().await;
+    let first = scrapes.iter().position(|(_, up)| *up).unwrap();
+    assert!(scrapes.len() - first > 5, "{scrapes:?}");
+    assert!(
+        scrapes[first..].iter().all(|(_, up)| *up),
+        "a gap: {scrapes:?}"
+    );
+    let apps_up = prometheus
+        .query("min(min_over_time(wechat_logistics_up[10m]))")
+        .await;
+    assert_eq!(apps_up[0]["value"][1], "1", "an app was down meanwhile");
+    let (tokens, lists) = wechat.token_and_list_calls().await;
+    let granted = 2.0 * (began.elapsed().as_secs_f64() / 2.0 + 2.0);
+    assert!(
+        f64::from(u32::try_from(lists).unwrap()) <= granted,
+        "{lists} calls"
+    );
+    assert_eq!(tokens, 2, "tokens are kept over a reload");
+}

@@ -1,0 +1,167 @@
+//! Where it listens: Unix sockets, IPv6, sockets that systemd opened; and what happens when descriptors run out.
+
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::process::*;
+use crate::support::*;
+
+/// Ended when dropped.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ask(mut stream: impl std::io::Read + std::io::Write) -> String {
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Tries until somebody listens.
+fn reach<S>(mut connect: impl FnMut() -> std::io::Result<S>) -> S {
+    for _ in 0..500 {
+        if let Ok(stream) = connect() {
+            return stream;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("nobody listens");
+}
+
+fn demo(wrapper: &[&str], listens: &str) -> Ends {
+    let inner = program();
+    let mut words: Vec<_> = wrapper.iter().map(Into::into).collect();
+    words.push(inner.get_program().to_owned());
+    let child = Command::new(&words[0])
+        .args(&words[1..])
+        .args(["demo", listens])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{wrapper:?}: {error}"));
+    Ends(child)
+}
+
+#[test]
+fn unix_socket_is_served_and_its_file_goes_with_the_process() {
+    let scratch = Scratch::new();
+    let path = scratch.path("exporter.sock");
+    let mut exporter = demo(
+        &["env"],
+        &format!("--web.listen-address=unix:{}", path.display()),
+    );
+    let answer = ask(reach(|| UnixStream::connect(&path)));
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    signal(exporter.0.id(), "TERM");
+    assert!(exporter.0.wait().unwrap().success());
+    assert!(!path.exists());
+
+    // What a kill leaves behind does not hinder the next start.
+    let mut killed = demo(
+        &["env"],
+        &format!("--web.listen-address=unix:{}", path.display()),
+    );
+    ask(reach(|| UnixStream::connect(&path)));
+    killed.0.kill().unwrap();
+    killed.0.wait().unwrap();
+    assert!(path.exists());
+    let _next = demo(
+        &["env"],
+        &format!("--web.listen-address=unix:{}", path.display()),
+    );
+    ask(reach(|| UnixStream::connect(&path)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ipv6_is_served_and_shown_in_service_discovery() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // Said aloud rather than passed over: containers often have no IPv6 at all.
+        eprintln!("this machine has no IPv6");
+        return;
+    }
+    let mut command = program();
+    command.args(["demo", "--web.listen-address=[::1]:0"]);
+    let exporter = Exporter::spawn(command);
+    assert!(exporter.address.is_ipv6());
+    assert_eq!(exporter.scrape().await.up("wx0000000000000001"), Some(1.0));
+    let targets = exporter.get("/sd").await.body;
+    assert!(targets.contains("[::1]:"), "{targets}");
+}
+
+#[test]
+fn sockets_of_systemd_are_served() {
+    let scratch = Scratch::new();
+    // Bound and let go again: the next program that asks for a free port is unlikely to get this one.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let path = scratch.path("activated.sock");
+    for listens in [address.to_string(), path.display().to_string()] {
+        let wrapper = ["systemd-socket-activate", "-E", "PATH", "-l", &listens];
+        let _exporter = demo(&wrapper, "--web.systemd-socket");
+        let answer = if listens.starts_with('/') {
+            ask(reach(|| UnixStream::connect(&path)))
+        } else {
+            ask(reach(|| TcpStream::connect(address)))
+        };
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{listens}: {answer}");
+        assert!(answer.contains("wechat_logistics_up"), "{listens}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exporter_without_descriptors_recovers_and_reads_on() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let inner = program();
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(inner.get_program())
+        .args(["--wechat.appid", APPID, "--wechat.api-url", &wechat.url()])
+        .args([
+            "--wechat.secret-file",
+            &scratch.path("secret").display().to_string(),
+        ])
+        .args([
+            "--web.listen-address=127.0.0.1:0",
+            "--wechat.min-interval=20ms",
+        ])
+        .arg(format!("--state.dir={}", scratch.path("state").display()));
+    let exporter = Exporter::spawn(command);
+    assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
+    let mut held = Vec::new();
+    for _ in 0..rounds(300) {
+        held.push(TcpStream::connect(exporter.address).unwrap());
+    }
+    for _ in 0..5 {
+        // New readings too: descriptors are left for WeChat and for the state.
+        let (_, lists) = wechat.token_and_list_calls().await;
+        assert_eq!(
+            exporter.scrape().await.up(APPID),
+            Some(1.0),
+            "{}",
+            exporter.log()
+        );
+        assert!(wechat.token_and_list_calls().await.1 > lists);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(descriptors(exporter.process()) <= 64);
+    drop(held);
+    descriptors_fall_to(exporter.process(), 40).await;
+    let log = exporter.log();
+    assert!(
+        !log.contains("panic") && !log.contains("goes on from memory"),
+        "{log}"
+    );
+}
