@@ -53,9 +53,7 @@ impl Breaker {
             _ if reason.needs_mending() => {
                 let backoff = match before {
                     Some(before) if before.reason.needs_mending() => before.next_backoff,
-                    // Without an interval there would be no back-off at all.
-                    _ if budget.min_interval.is_zero() => ZERO_INTERVAL_BACKOFF,
-                    _ => budget.min_interval,
+                    _ => budget.first_backoff(),
                 };
                 next_backoff = (backoff * 2).min(budget.longest_backoff());
                 until(backoff)
@@ -101,18 +99,28 @@ impl Breaker {
         let longest = budget.longest_backoff();
         let hold = match (saved.until, saved.day) {
             (Some(until), _) => Hold::Until(within(until, longest, now)),
-            (None, Some(day)) => Hold::Day(day),
-            (None, None) => return None,
+            (None, Some(day)) if saved.reason == Reason::DailyQuota => Hold::Day(day),
+            (None, _) => return None,
         };
         Some(Self {
             reason: saved.reason,
             hold,
-            next_backoff: saved.next_backoff.min(longest),
+            // A back-off of 0 would never grow.
+            next_backoff: saved.next_backoff.clamp(budget.first_backoff(), longest),
         })
     }
 }
 
 impl Budget {
+    /// The wait after the first failure that only the operator can mend.
+    fn first_backoff(self) -> Duration {
+        if self.min_interval.is_zero() {
+            ZERO_INTERVAL_BACKOFF
+        } else {
+            self.min_interval
+        }
+    }
+
     /// The longest that a breaker waits between two tries.
     #[must_use]
     pub fn longest_backoff(self) -> Duration {
@@ -124,7 +132,35 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::limit::example::{MINUTE, UNLIMITED, noon};
-    use crate::limit::{Cause, RateLimiter};
+    use crate::limit::{Cause, RateLimiter, SavedLimiter};
+
+    fn saved(until: Option<SystemTime>, day: Option<ChinaDay>) -> SavedLimiter {
+        SavedLimiter {
+            breaker: Some(SavedBreaker {
+                reason: Reason::Config,
+                until,
+                day,
+                next_backoff: Duration::ZERO,
+            }),
+            ..SavedLimiter::default()
+        }
+    }
+
+    #[test]
+    fn saved_breaker_without_a_backoff_backs_off_all_the_same() {
+        let now = noon();
+        let restored = RateLimiter::restore(saved(Some(now.wall), None), UNLIMITED, now);
+        restored.failed(Reason::Config, None, UNLIMITED, now);
+        assert_eq!(restored.open_until(now), Some(now.wall + MINUTE));
+    }
+
+    #[test]
+    fn saved_breaker_holds_the_day_for_a_used_up_quota_alone() {
+        let now = noon();
+        let today = Some(ChinaDay::at(now.wall));
+        let restored = RateLimiter::restore(saved(None, today), UNLIMITED, now);
+        assert_eq!(restored.open_breaker(now), None);
+    }
 
     #[test]
     fn what_only_the_operator_can_mend_backs_off_from_the_interval_to_ten_minutes() {
