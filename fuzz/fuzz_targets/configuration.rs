@@ -1,0 +1,5 @@
+#![no_main]
+
+use wechat_logistics_exporter_fuzz::properties::configuration::check;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| check(input));
