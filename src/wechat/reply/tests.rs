@@ -635,6 +635,22 @@ fn written_otherwise(account: &Account, rotate: usize, camel: &[bool]) -> String
     format!("{{{}}}", members.join(" ,\n"))
 }
 
+#[test]
+fn stored_balance_of_many_digits_reads_as_it_was() {
+    for text in [
+        "1.3436424411240122e19",
+        "4.222645485970449e-6",
+        "0.1",
+        "1e308",
+    ] {
+        let quota_num: f64 = text.parse().unwrap();
+        let account = json!({"biz_id": "a", "delivery_id": "b", "quota_num": quota_num});
+        let stored = json!({"list": [account]}).to_string();
+        let list = read_list(stored.as_bytes(), ListLimits::default()).unwrap();
+        assert_eq!(list.accounts[0].quota_num, Some(quota_num), "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
