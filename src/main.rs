@@ -7,9 +7,14 @@ use std::time::Duration;
 use wechat_logistics_exporter::command;
 use wechat_logistics_exporter::config::Args;
 
+/// Threads that answer requests. Long work has threads of its own; on a large machine one for each core would idle.
+const WORKERS_MAX: usize = 4;
+
 fn main() -> ExitCode {
     let args = Args::from_command_line();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS_MAX))
         .enable_all()
         .build();
     let runtime = match runtime {

@@ -14,6 +14,7 @@ use super::compress::{Effort, Part};
 use super::family;
 use super::format::{Coding, Format};
 use super::series::Series;
+use super::sheet::Lines;
 use crate::collector::Collector;
 use crate::replicas;
 use crate::version;
@@ -82,31 +83,45 @@ impl Handler {
     }
 }
 
-/// The values of the `code` label; whatever else is answered counts as `other`.
-const CODES: [(u16, &str); 16] = [
-    (200, "200"),
-    (304, "304"),
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (405, "405"),
-    (406, "406"),
-    (408, "408"),
-    (413, "413"),
-    (414, "414"),
-    (429, "429"),
-    (431, "431"),
-    (500, "500"),
-    (503, "503"),
-    (505, "505"),
+/// The values of the `code` label; whatever else is answered counts as the last one.
+const CODES: [u16; 16] = [
+    200, 304, 400, 401, 403, 404, 405, 406, 408, 413, 414, 429, 431, 500, 503, 505,
 ];
-const OTHER_CODE: &str = "other";
+const PLACES: usize = CODES.len() + 1;
+static LABELS: [&str; PLACES] = [
+    "200", "304", "400", "401", "403", "404", "405", "406", "408", "413", "414", "429", "431",
+    "500", "503", "505", "other",
+];
+
+/// [`Handler::expected`] by the places of handler and code, found once: there are 136 of them to look at in each scrape.
+static EXPECTED: [[bool; PLACES]; Handler::ALL.len()] = {
+    let mut expected = [[false; PLACES]; Handler::ALL.len()];
+    let mut handler = 0;
+    while handler < Handler::ALL.len() {
+        let codes = Handler::ALL[handler].expected();
+        let mut code = 0;
+        while code < codes.len() {
+            expected[handler][place(codes[code])] = true;
+            code += 1;
+        }
+        handler += 1;
+    }
+    expected
+};
+
+/// Where a code is counted.
+const fn place(code: u16) -> usize {
+    let mut place = 0;
+    while place < CODES.len() && CODES[place] != code {
+        place += 1;
+    }
+    place
+}
 
 /// The exporter's own counters; they live as long as the process.
 #[derive(Debug, Default)]
 pub struct ExporterCounters {
-    http_requests: [[AtomicU64; CODES.len() + 1]; Handler::ALL.len()],
+    http_requests: [[AtomicU64; PLACES]; Handler::ALL.len()],
     reload_succeeded: AtomicBool,
     /// Unit: milliseconds since 1970; 0: never.
     reload_success_time: AtomicU64,
@@ -116,11 +131,7 @@ pub struct ExporterCounters {
 impl ExporterCounters {
     /// A request was answered.
     pub fn count_http_request(&self, handler: Handler, code: u16) {
-        let index = CODES
-            .iter()
-            .position(|(known, _)| *known == code)
-            .unwrap_or(CODES.len());
-        self.http_requests[handler as usize][index].fetch_add(1, Ordering::Relaxed);
+        self.http_requests[handler as usize][place(code)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A configuration was loaded: at the start too.
@@ -137,7 +148,7 @@ impl ExporterCounters {
 }
 
 /// Writes all of them but the process's.
-pub(super) fn write(counters: &ExporterCounters, collector: &Collector, series: &mut Series<'_>) {
+pub(super) fn write(counters: &ExporterCounters, collector: &Collector, series: &mut impl Lines) {
     series.family(&family::BUILD_INFO, |series| {
         let labels = [
             ("version", version::VERSION),
@@ -152,22 +163,24 @@ pub(super) fn write(counters: &ExporterCounters, collector: &Collector, series: 
     });
     series.family(&family::RELOAD_TIMESTAMP, |series| {
         let time = counters.reload_success_time.load(Ordering::Relaxed);
-        if time > 0 {
-            series.add(&[], time as f64 / 1000.0);
-        }
+        series.add_known(&[], (time > 0).then_some(time as f64 / 1000.0));
     });
     series.family(&family::HTTP_REQUESTS, |series| {
         for handler in Handler::ALL {
-            let codes = CODES.iter().map(|(code, label)| (Some(*code), *label));
-            let codes = codes.chain([(None, OTHER_CODE)]);
-            for (count, (code, label)) in counters.http_requests[handler as usize].iter().zip(codes)
-            {
+            let counts = &counters.http_requests[handler as usize];
+            let expected = &EXPECTED[handler as usize];
+            for ((count, label), expected) in counts.iter().zip(&LABELS).zip(expected) {
                 let count = count.load(Ordering::Relaxed);
-                let expected = code.is_some_and(|code| handler.expected().contains(&code));
-                if count > 0 || expected {
-                    let labels = [("handler", handler.as_str()), ("code", label)];
-                    series.add(&labels, count as f64);
+                if count == 0 && !expected {
+                    continue;
                 }
+                if !expected {
+                    // Its line is what makes this page another one than before.
+                    series.depends_on(handler.as_str());
+                    series.depends_on(label);
+                }
+                let labels = [("handler", handler.as_str()), ("code", *label)];
+                series.add(&labels, count as f64);
             }
         }
     });

@@ -2,7 +2,7 @@
 //!
 //! Readings become families of series (`family` names them, `readings` fills them), series become bytes of some format
 //! (`encode`), bytes become compressed parts (`compress`), and parts that show the same as before serve again (`page`,
-//! `shelf`).
+//! `shelf`, `sheet`).
 
 mod compress;
 mod encode;
@@ -12,6 +12,7 @@ mod format;
 mod page;
 mod readings;
 mod series;
+mod sheet;
 mod shelf;
 
 use bytes::Bytes;

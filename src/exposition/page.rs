@@ -5,7 +5,7 @@
 //! | accounts | a snapshot | nothing: ready bytes, compressed too |
 //! | apps | a fetch | nothing |
 //! | process | the clock, once a second | nothing |
-//! | scrapes and the exporter's own counters | each scrape | encoding some lines |
+//! | scrapes and the exporter's own counters | each scrape | writing their values into lines that are laid out |
 //!
 //! A part's bytes in one format and coding are made when first asked for, and dropped with what they show. What is kept
 //! is bounded, whoever asks for what ([`Shelf`]). A page of some families only (`?name[]=`) is made for its scrape alone.
@@ -17,12 +17,18 @@ use super::exporter::{self, Process};
 use super::format::{Coding, Form, Format};
 use super::readings::{self, CourierNames};
 use super::series::Series;
+use super::sheet::{self, Lines, Sheets, Write as _};
 use super::shelf::{Shelf, Slot};
 use super::{ExporterCounters, Page, Scope};
-use crate::collector::{Collector, Scrape};
+use crate::collector::{AppReading, Collector, Scrape};
 
 /// What ends an OpenMetrics page.
 const OPENMETRICS_END: &[u8] = b"# EOF\n";
+
+/// Accounts whose series take about a millisecond to encode and compress.
+const LONG: usize = 200;
+/// What an app's own series cost, in accounts.
+const APP: usize = 10;
 
 /// Small ready parts and what joins them, beside the bytes of one scrape.
 const ROOM: usize = 4 << 10;
@@ -34,6 +40,7 @@ pub struct Exposition {
     exporter: ExporterCounters,
     process: Process,
     shelf: Shelf,
+    sheets: Sheets,
 }
 
 impl Exposition {
@@ -45,6 +52,7 @@ impl Exposition {
             exporter: ExporterCounters::default(),
             process: Process::default(),
             shelf: Shelf::default(),
+            sheets: Sheets::default(),
         }
     }
 
@@ -54,10 +62,32 @@ impl Exposition {
         &self.exporter
     }
 
+    /// Whether [`Self::page`] has so much to encode and compress that others would miss the thread it is called on.
+    #[must_use]
+    pub fn takes_long(&self, scrape: &Scrape, names: &[String], form: Form) -> bool {
+        let accounts = |reading: &AppReading| {
+            let snapshot = reading.snapshot.as_ref();
+            snapshot.map_or(0, |snapshot| snapshot.accounts().len())
+        };
+        let cost: usize = scrape
+            .readings
+            .iter()
+            .map(|reading| APP + accounts(reading))
+            .sum();
+        if cost < LONG {
+            return false;
+        }
+        let courier_names = self.collector.couriers().names();
+        let form = (form.format(), form.coding());
+        let slots = self.shelf.slots(scrape, &courier_names, form);
+        !names.is_empty() || slots.iter().any(|slot| slot.get().is_none())
+    }
+
     /// The page of one scrape. `names`: only these metrics (`?name[]=`), each by the name that its `# HELP` line in text
     /// has: a counter's with `_total`, a histogram's without `_bucket`; all where empty.
     ///
-    /// The first page of a new snapshot is encoded and compressed here: some 100 ms of one core for 20,000 accounts.
+    /// The first page of a new snapshot is encoded and compressed here: some 100 ms of one core for 20,000 accounts (see
+    /// [`Self::takes_long`]).
     #[must_use]
     pub fn page(&self, scrape: &Scrape, scope: Scope, names: &[String], form: Form) -> Page {
         let (format, coding) = (form.format(), form.coding());
@@ -71,7 +101,13 @@ impl Exposition {
             if scope == Scope::Everything {
                 self.process.write(&mut series);
             }
-            self.write_changing(scrape, scope, &mut series);
+            let exposition = self;
+            let changing = Changing {
+                exposition,
+                scrape,
+                scope,
+            };
+            changing.write(&mut series);
             let mut body = Joined::new(coding, ROOM);
             body.add(&series.into_part());
             body
@@ -92,9 +128,16 @@ impl Exposition {
         coding: Coding,
     ) -> Joined {
         let [accounts, apps] = self.shelf.slots(scrape, courier_names, (format, coding));
-        let mut changing = Series::few(format);
-        self.write_changing(scrape, scope, &mut changing);
-        let changing = changing.into_bytes();
+        let changing = Changing {
+            exposition: self,
+            scrape,
+            scope,
+        };
+        let changing = match scope {
+            Scope::Everything => self.sheets.write(format, &changing),
+            // Each app is asked for in turn, and has but few lines.
+            Scope::AppsOnly => sheet::plainly(format, &changing),
+        };
 
         let mut body = Joined::new(coding, ROOM + changing.len());
         let make = |write: &dyn Fn(&mut Series<'_>)| {
@@ -128,11 +171,21 @@ impl Exposition {
         }
         part
     }
+}
 
-    fn write_changing(&self, scrape: &Scrape, scope: Scope, series: &mut Series<'_>) {
-        readings::scrapes(scrape, series);
-        if scope == Scope::Everything {
-            exporter::write(&self.exporter, &self.collector, series);
+/// What changes with each scrape.
+struct Changing<'a> {
+    exposition: &'a Exposition,
+    scrape: &'a Scrape,
+    scope: Scope,
+}
+
+impl sheet::Write for Changing<'_> {
+    fn write(&self, lines: &mut impl Lines) {
+        readings::scrapes(self.scrape, lines);
+        if self.scope == Scope::Everything {
+            let exposition = self.exposition;
+            exporter::write(&exposition.exporter, &exposition.collector, lines);
         }
     }
 }

@@ -8,6 +8,7 @@ use prometheus::proto::LabelPair;
 use super::exporter::unix_time;
 use super::family::{self, Family};
 use super::series::Series;
+use super::sheet::Lines;
 use crate::app::Source;
 use crate::collector::{AppReading, Scrape};
 use crate::limit::Cause;
@@ -168,7 +169,10 @@ pub(super) fn apps(scrape: &Scrape, series: &mut Series<'_>) {
 }
 
 /// App series that can change with each scrape.
-pub(super) fn scrapes(scrape: &Scrape, series: &mut Series<'_>) {
+pub(super) fn scrapes(scrape: &Scrape, series: &mut impl Lines) {
+    for reading in &scrape.readings {
+        series.depends_on(&reading.app.config.appid);
+    }
     each_app(scrape, series, &family::UP, |reading| {
         Some(one_if(reading.up))
     });
@@ -201,7 +205,10 @@ pub(super) fn scrapes(scrape: &Scrape, series: &mut Series<'_>) {
     series.family(&family::API_HOST_INFO, |series| {
         for reading in &scrape.readings {
             if reading.app.config.api_urls.len() > 1 {
-                series.add(&[appid(reading), ("host", reading.app.api_host())], 1.0);
+                let host = reading.app.api_host();
+                series.depends_on(&reading.app.config.appid);
+                series.depends_on(host);
+                series.add(&[appid(reading), ("host", host)], 1.0);
             }
         }
     });
@@ -279,15 +286,13 @@ fn accounts_of(reading: &AppReading) -> impl Iterator<Item = (&str, &Account)> {
 
 fn each_app(
     scrape: &Scrape,
-    series: &mut Series<'_>,
+    series: &mut impl Lines,
     family: &Family,
     value: impl Fn(&AppReading) -> Option<f64>,
 ) {
     series.family(family, |series| {
         for reading in &scrape.readings {
-            if let Some(value) = value(reading) {
-                series.add(&[appid(reading)], value);
-            }
+            series.add_known(&[appid(reading)], value(reading));
         }
     });
 }

@@ -49,13 +49,32 @@ impl<'n> Series<'n> {
         }
     }
 
+    /// A few series of a text format without their values, to be ended by [`Self::into_blank`].
+    pub(super) fn blank(format: Format) -> Self {
+        Self {
+            encoder: Encoder::blank(format, SLACK),
+            compressor: None,
+            names: &[],
+        }
+    }
+
+    /// Begins a family that [`Self::end`] ends, where all are wanted.
+    pub(super) fn begin(&mut self, family: &Family) {
+        self.encoder.family(family.name, family.help, family.kind);
+    }
+
+    /// Ends the family.
+    pub(super) fn end(&mut self) {
+        self.encoder.end_family();
+        self.hand_on();
+    }
+
     /// Writes one whole family: `fill` adds its series. Where it adds none, nothing is written.
     pub(super) fn family(&mut self, family: &Family, fill: impl FnOnce(&mut Self)) {
         if self.wants(family.name) {
-            self.encoder.family(family.name, family.help, family.kind);
+            self.begin(family);
             fill(self);
-            self.encoder.end_family();
-            self.hand_on();
+            self.end();
         }
     }
 
@@ -96,6 +115,11 @@ impl<'n> Series<'n> {
     /// The plain bytes of everything written.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.encoder.into_bytes()
+    }
+
+    /// As [`Self::into_bytes`], with the places where values are left out.
+    pub(super) fn into_blank(self) -> (Vec<u8>, Vec<usize>) {
+        self.encoder.into_blank()
     }
 
     fn wants(&self, name: &str) -> bool {

@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::collector::{self, Apps};
-use crate::exposition::{Form, Handler, Scope};
+use crate::collector::{self, Apps, Scrape};
+use crate::exposition::{Form, Handler, Page, Scope};
 use crate::moment::Moment;
 
 use super::gate::{Gate, Refusal};
@@ -164,7 +164,7 @@ impl Routes {
         let apps = self.site.collector.apps();
         if query.appids.is_empty() {
             return self
-                .scrape(head, &apps, apps.list(), Scope::Everything, &query.names)
+                .scrape(head, &apps, apps.list(), Scope::Everything, query.names)
                 .await;
         }
         for appid in &query.appids {
@@ -179,7 +179,7 @@ impl Routes {
             .filter(|app| appids.contains(app.config.appid.as_str()))
             .cloned()
             .collect();
-        self.scrape(head, &apps, &asked, Scope::Everything, &query.names)
+        self.scrape(head, &apps, &asked, Scope::Everything, query.names)
             .await
     }
 
@@ -197,7 +197,7 @@ impl Routes {
         match apps.find(target) {
             Some(app) => {
                 let app = std::slice::from_ref(app);
-                self.scrape(head, &apps, app, Scope::AppsOnly, &query.names)
+                self.scrape(head, &apps, app, Scope::AppsOnly, query.names)
                     .await
             }
             None if target.is_empty() => line(
@@ -214,13 +214,13 @@ impl Routes {
         configured: &Apps,
         apps: &[Arc<App>],
         scope: Scope,
-        names: &[String],
+        names: Vec<String>,
     ) -> Reply {
         let config = configured.scrape_config();
         let deadline = Instant::now() + deadline::time_allowed(&head.headers, config);
         let form = Form::negotiate(&head.headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
-        let page = self.site.exposition.page(&scrape, scope, names, form);
+        let page = self.page(scrape, scope, names, form).await;
         let mut reply = reply(StatusCode::OK, page.content_type, page.body);
         let headers = reply.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -228,6 +228,21 @@ impl Routes {
             headers.insert(CONTENT_ENCODING, coding);
         }
         reply
+    }
+
+    /// The page, made on a thread of its own where it takes long: those that wait for others' requests stay free.
+    async fn page(&self, scrape: Scrape, scope: Scope, names: Vec<String>, form: Form) -> Page {
+        let exposition = &self.site.exposition;
+        if !exposition.takes_long(&scrape, &names, form) {
+            return exposition.page(&scrape, scope, &names, form);
+        }
+        let exposition = Arc::clone(exposition);
+        let made = move || exposition.page(&scrape, scope, &names, form);
+        match tokio::task::spawn_blocking(made).await {
+            Ok(page) => page,
+            // Nobody cancels it, so that it is a panic, which `answer` answers.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     fn sd(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {

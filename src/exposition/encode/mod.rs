@@ -4,7 +4,7 @@
 //! its protobuf one brings a second model. This one takes a sample at a time. Text comes out as the crate writes it,
 //! byte by byte, but for one fault: a histogram's explicit infinite bound is `+Inf` here, `inf` there.
 
-mod number;
+pub(super) mod number;
 mod protobuf;
 mod text;
 
@@ -24,6 +24,8 @@ pub(super) struct Encoder {
     start: usize,
     /// No sample of the family has been written yet.
     bare: bool,
+    /// Where values are left out, if they are.
+    gaps: Option<Vec<usize>>,
 }
 
 impl Encoder {
@@ -36,6 +38,15 @@ impl Encoder {
             kind: MetricType::GAUGE,
             start: 0,
             bare: true,
+            gaps: None,
+        }
+    }
+
+    /// An encoder for a text format that leaves the values of plain samples out.
+    pub(super) fn blank(format: Format, capacity: usize) -> Self {
+        Self {
+            gaps: Some(Vec::new()),
+            ..Self::new(format, capacity)
         }
     }
 
@@ -120,6 +131,11 @@ impl Encoder {
         self.out
     }
 
+    /// As [`Self::into_bytes`], with the places where values are left out.
+    pub(super) fn into_blank(self) -> (Vec<u8>, Vec<usize>) {
+        (self.out, self.gaps.unwrap_or_default())
+    }
+
     fn value<'a>(
         &mut self,
         labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
@@ -130,6 +146,11 @@ impl Encoder {
         match self.format {
             Format::Text | Format::OpenMetrics => {
                 text::name_and_labels(&mut self.out, &self.name, "", labels, None);
+                if let Some(gaps) = &mut self.gaps {
+                    gaps.push(self.out.len());
+                    self.out.push(b'\n');
+                    return;
+                }
                 text::value_and_time(&mut self.out, self.format, value, timestamp_ms);
             }
             Format::Protobuf => {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// As Rust prints a float: the shortest digits that read as the same float, never an exponent.
-pub(super) fn float(out: &mut Vec<u8>, value: f64) {
+pub(in crate::exposition) fn float(out: &mut Vec<u8>, value: f64) {
     // The general way takes four times as long, and nearly every number of a page is whole.
     let whole = value as i64;
     let same = (whole as f64).to_bits() == value.to_bits();

@@ -53,6 +53,25 @@ fn next_scrape_of_the_same_snapshots_sends_the_same_bytes_without_a_copy() {
 }
 
 #[test]
+fn page_takes_long_only_where_much_of_it_is_not_ready() {
+    let setup = Setup::new();
+    let found = [many(1.0), None];
+    let takes_long = |snapshots: &[_], names: &[String], form| {
+        let scrape = scrape(&setup.collector, snapshots);
+        setup.exposition.takes_long(&scrape, names, form)
+    };
+    let zipped = form("text/plain", "gzip");
+    assert!(takes_long(&found, &[], Form::TEXT));
+    setup.page(&found, Form::TEXT);
+    assert!(!takes_long(&found, &[], Form::TEXT));
+    assert!(takes_long(&found, &[], zipped), "another form is not ready");
+    let names = ["wechat_logistics_up".to_owned()];
+    assert!(takes_long(&found, &names, Form::TEXT), "nor is some of it");
+    assert!(takes_long(&[many(2.0), None], &[], Form::TEXT));
+    assert!(!takes_long(&[None, None], &[], Form::TEXT));
+}
+
+#[test]
 fn new_snapshot_is_on_the_next_page_and_the_old_one_is_let_go() {
     let setup = Setup::new();
     let old = many(1.0);
@@ -221,4 +240,37 @@ fn requests_reloads_and_the_build_are_on_the_page() {
     assert_eq!(build, ["version", "revision", "rustversion"]);
     assert_eq!(labels[0].1, env!("CARGO_PKG_VERSION"));
     assert!(labels[2].1.starts_with("1."), "{}", labels[2].1);
+}
+
+#[test]
+fn lines_are_laid_out_anew_for_other_apps_and_for_a_code_not_seen_before() {
+    let setup = Setup::new();
+    let everything = |snapshots: &[_], form| {
+        let scrape = scrape(&setup.collector, snapshots);
+        let page = setup.exposition.page(&scrape, Scope::Everything, &[], form);
+        text(&page)
+    };
+    let found = Some(snapshot(Vec::new()));
+    let (one, both) = ([found.clone()], [found.clone(), None]);
+    let count = |code| {
+        let counters = setup.exposition.exporter();
+        counters.count_http_request(Handler::Other, code);
+    };
+    for form in [Form::TEXT, form(OPENMETRICS, "identity")] {
+        let [up, down] = APPS.map(|appid| format!("wechat_logistics_up{{appid=\"{appid}\"}} "));
+        let page = everything(&both, form);
+        assert!(page.contains(&format!("{up}1\n{down}0\n")), "{page}");
+        let page = everything(&one, form);
+        assert!(page.contains(&up) && !page.contains(&down), "{page}");
+        assert!(everything(&both, form).contains(&down));
+    }
+    let line =
+        |code: u16| format!("exporter_http_requests_total{{handler=\"other\",code=\"{code}\"}} ");
+    assert!(!everything(&both, Form::TEXT).contains(&line(431)));
+    count(431);
+    assert!(everything(&both, Form::TEXT).contains(&(line(431) + "1\n")));
+    count(431);
+    count(404);
+    let page = everything(&both, Form::TEXT);
+    assert!(page.contains(&(line(431) + "2\n")) && page.contains(&(line(404) + "1\n")));
 }
