@@ -121,6 +121,9 @@ COLOURED_TEXT = {"type": "color-text"}
 
 DAYS_STEPS = steps(RED, (1, ORANGE), (3, GREEN))
 
+# Not 0.0, which would say that it is empty.
+SOON = range_text(0.0000001, 0.0999999, t("< 0.1", "不足 0.1"), RED)
+
 TODO_BY_DAYS = [
     value_texts({0: (t("Empty: top up now", "已用完：立即充值"), RED)}),
     range_text(0.0000001, 0.9999999, t("Top up today", "今天充值"), RED),
@@ -360,7 +363,7 @@ def overview():
     )
     trouble = f"topk({ROWS}, {code} or on ({ACCOUNT_WITH_JOB}) ({old}))"
     since = (
-        f"time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_update_timestamp_seconds')})"
+        f"(time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_update_timestamp_seconds')})) / {DAY}"
         f" and on ({ACCOUNT_WITH_JOB}) {trouble}"
     )
 
@@ -404,7 +407,7 @@ def overview():
                 of_shortest("wechat_logistics:account_stock"),
                 of_shortest("wechat_logistics:account_threshold"),
                 of_shortest("wechat_logistics:account_burn:per_day"),
-                query(f"1000 * (time() + {DAY} * {shortest})", table=True),
+                query(f"1000 * (time() + {DAY} * ({shortest} > 0))", table=True),
                 query(f"max by ({ACCOUNT_WITH_JOB}) ({shortest})", table=True),
             ],
             (0, 4, 24, 10),
@@ -423,26 +426,28 @@ def overview():
             },
             t("Days left", "剩余天数"),
             overrides=[
-                override(t("Days left", "剩余天数"), decimals=1, thresholds=DAYS_STEPS, custom_cellOptions={"type": "color-background", "mode": "basic"}, custom_width=110),
-                override(t("Empty at", "预计用完"), unit="time:MM-DD HH:mm", custom_width=130),
+                override(t("Days left", "剩余天数"), decimals=1, mappings=[SOON], thresholds=DAYS_STEPS, custom_cellOptions={"type": "color-background", "mode": "basic"}, custom_width=110),
+                override(t("Empty at", "预计用完"), unit="time:MM-DD HH:mm", noValue="–", custom_width=130),
                 override(t("To do", "处理"), mappings=TODO_BY_DAYS, custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
                 override(t("Used per day", "日用量"), decimals=0, custom_width=120),
                 override(t("Balance", "余额"), custom_width=110),
                 override(t("Threshold", "阈值"), custom_width=110),
+                override(t("App", "小程序"), custom_width=190),
+                override(t("Courier", "快递公司"), custom_width=120),
                 override(t("Account", "账号"), links=link_to_account()),
             ],
         ),
         table(
             t("Accounts in trouble", "异常账号"),
-            t("Accounts that aren't bound, and bound ones whose balance WeChat hasn't refreshed for a day. Since: the account's last change (update_time).", "未绑定的账号，以及微信超过一天未刷新余额的账号。持续时间自账号最近更新（update_time）算起。"),
+            t("Accounts that aren't bound, and bound ones whose balance WeChat hasn't refreshed for a day. Days: since the account's last change (update_time).", "未绑定的账号，以及微信超过一天未刷新余额的账号。持续天数自账号最近更新（update_time）算起。"),
             [query(named(trouble), table=True), query(since, table=True), query(trouble, table=True)],
-            (0, 14, 24, 6),
+            (0, 14, 24, 8),
             {
                 "app_name": t("App", "小程序"),
                 "delivery_name": t("Courier", "快递公司"),
                 "biz_id": t("Account", "账号"),
                 "Value #A": t("Status", "状态"),
-                "Value #B": t("Since", "持续"),
+                "Value #B": t("Days", "持续天数"),
                 "Value #C": t("To do", "处理"),
                 "appid": None,
                 "delivery_id": None,
@@ -450,8 +455,10 @@ def overview():
             t("Status", "状态"),
             overrides=[
                 override(t("Status", "状态"), mappings=[value_texts(STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
-                override(t("Since", "持续"), unit="s", decimals=0, custom_width=110),
+                override(t("Days", "持续天数"), decimals=0, custom_width=110),
                 override(t("To do", "处理"), mappings=[value_texts(TODO_BY_STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=400),
+                override(t("App", "小程序"), custom_width=190),
+                override(t("Courier", "快递公司"), custom_width=120),
                 override(t("Account", "账号"), links=link_to_account()),
             ],
         ),
@@ -467,7 +474,7 @@ def overview():
                 of_worst(f"min by ({apps}) ({app('wechat_logistics_api_daily_remaining')})"),
                 of_worst(f"max by ({apps}) ({app('wechat_logistics_accounts')})"),
             ],
-            (0, 20, 24, 7),
+            (0, 22, 24, 7),
             {
                 "app_name": t("App", "小程序"),
                 "Value #B": t("Fetch", "获取"),
@@ -495,20 +502,22 @@ def overview():
             t("Waybills in stock, by courier", "各快递面单余额"),
             t("Sum of the balances of bound accounts of franchise couriers. Steps upwards are top-ups.", "加盟快递已绑定账号的余额合计，向上的台阶为充值。"),
             [query(f"sum by (delivery_name) ({courier('wechat_logistics:stock:sum')})", "{{delivery_name}}")],
-            (0, 27, 8, 8),
+            (0, 29, 8, 8),
+            calcs=(),
         ),
         lines(
             t("Waybills used per day, by courier", "各快递日用量"),
             t("Use in the 24 hours before each point; top-ups don't count.", "每个时间点之前 24 小时的用量，不受充值影响。"),
             [query(f"sum by (delivery_name) ({courier('wechat_logistics:burn:per_day_sum')})", "{{delivery_name}}")],
-            (8, 27, 8, 8),
+            (8, 29, 8, 8),
             decimals=0,
+            calcs=(),
         ),
         lines(
             t("Accounts that need something", "需要处理的账号数"),
             t("How many accounts were in each state, each in the worst one that fits.", "各状态的账号数，每个账号只计入最严重的一项。"),
             [query(f"sum by (state) ({app('wechat_logistics:accounts:count')})", "{{state}}")],
-            (16, 27, 8, 8),
+            (16, 29, 8, 8),
             custom={"stacking": {"mode": "normal", "group": "A"}, "lineInterpolation": "stepAfter", "fillOpacity": 50, "lineWidth": 1},
             overrides=states,
             decimals=0,
@@ -520,7 +529,7 @@ def overview():
                 query(f"max({age})", t("oldest", "最旧")),
                 query(f"quantile(0.5, {age})", t("median", "中位数")),
             ],
-            (0, 35, 8, 7),
+            (0, 37, 8, 7),
             unit="s",
         ),
         lines(
@@ -530,7 +539,7 @@ def overview():
                 query(f"3600 * sum by (endpoint) (rate({app('wechat_logistics_api_requests_total')}[$__rate_interval])) > 0", "{{endpoint}}"),
                 query(f"3600 * sum(rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("failed", "失败")),
             ],
-            (8, 35, 8, 7),
+            (8, 37, 8, 7),
             decimals=0,
             overrides=[override(t("failed", "失败"), color={"mode": "fixed", "fixedColor": RED})],
         ),
@@ -541,7 +550,7 @@ def overview():
                 query(f"min({app('wechat_logistics_daily_calls_remaining')})", t("own limit", "自身上限")),
                 query(f"min({app('wechat_logistics_api_daily_remaining')})", t("WeChat's quota", "微信额度")),
             ],
-            (16, 35, 8, 7),
+            (16, 37, 8, 7),
         ),
     ]
     text_box = {
@@ -589,8 +598,8 @@ def account_view():
     bands = [override(s, displayName=shown[s], color={"mode": "fixed", "fixedColor": c}) for s, c in colours.items()]
     panels = [
         stat(t("Balance", "余额"), t("Electronic waybills left (quota_num).", "剩余电子面单（quota_num）。"), [query(balance, instant=True)], (0, 0, 4, 4), colour="value", thresholds=steps(RED, (1, BLUE))),
-        stat(t("Days left", "剩余天数"), t("Balance divided by the use of the last 24 hours. Empty: nothing is used, or the courier bills monthly.", "余额除以最近 24 小时用量。为空：没有用量，或为月结（直营）快递。"), [query(days, instant=True)], (4, 0, 4, 4), decimals=1, colour="background", thresholds=DAYS_STEPS, noValue="–"),
-        stat(t("Empty at", "预计用完"), t("When the balance reaches 0 at that rate.", "按该用量余额归零的时间。"), [query(f"1000 * (time() + {DAY} * {days})", instant=True)], (8, 0, 4, 4), unit="time:MM-DD HH:mm", thresholds=steps(BLUE), noValue="–"),
+        stat(t("Days left", "剩余天数"), t("Balance divided by the use of the last 24 hours. Empty: nothing is used, or the courier bills monthly.", "余额除以最近 24 小时用量。为空：没有用量，或为月结（直营）快递。"), [query(days, instant=True)], (4, 0, 4, 4), decimals=1, mappings=[SOON], colour="background", thresholds=DAYS_STEPS, noValue="–"),
+        stat(t("Empty at", "预计用完"), t("When the balance reaches 0 at that rate.", "按该用量余额归零的时间。"), [query(f"1000 * (time() + {DAY} * ({days} > 0))", instant=True)], (8, 0, 4, 4), unit="time:MM-DD HH:mm", thresholds=steps(BLUE), noValue="–"),
         stat(t("To do", "处理"), t("What to do about the balance.", "针对余额的处理建议。"), [query(days, instant=True)], (12, 0, 4, 4), mappings=TODO_BY_DAYS, noValue=t("Nothing", "无需处理")),
         stat(t("Status", "绑定状态"), t("Binding status (status_code).", "绑定状态（status_code）。"), [query(code, instant=True)], (16, 0, 4, 4), mappings=[value_texts(STATUS)], thresholds=steps(GREEN, (1, RED))),
         stat(t("Balance refreshed", "余额刷新于"), t("How long ago WeChat refreshed the balance (quota_update_time). The real balance may be lower when this is long.", "微信上次刷新余额（quota_update_time）距今时间。时间过长时，真实余额可能更低。"), [query(f"time() - {one('wechat_logistics_account_quota_update_timestamp_seconds')}", instant=True)], (20, 0, 4, 4), unit="s", decimals=0, thresholds=steps(GREEN, (6 * 3600, ORANGE), (DAY, RED)), noValue="–"),
@@ -623,7 +632,7 @@ def account_view():
             t("Waybills used", "面单用量"),
             t("Bars: waybills used in the hour before each bar. Line: in the 24 hours before. Top-ups don't count.", "柱：之前一小时的用量；线：之前 24 小时的用量。不受充值影响。"),
             [
-                query(f"60 * max by ({ACCOUNT}) (avg_over_time({account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="1h"),
+                query(f"60 * max by ({ACCOUNT}) (avg_over_time({account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="15m"),
                 query(burn, t("per day", "每天"), interval="5m"),
             ],
             (0, 13, 12, 8),
@@ -640,7 +649,6 @@ def account_view():
             (12, 13, 12, 8),
             custom={"thresholdsStyle": {"mode": "area"}},
             thresholds=steps(RED, (1, ORANGE), (3, "transparent")),
-            decimals=1,
         ),
         lines(
             t("Status history", "状态历史"),
@@ -655,9 +663,13 @@ def account_view():
         lines(
             t("Failed fetches of this app, by reason", "该小程序失败的调用（按原因）"),
             t("Failed calls per hour. When they go on, the balance above stands still.", "每小时失败的调用次数。持续失败时，上面的余额不再更新。"),
-            [query(f"3600 * sum by (reason) (rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", "{{reason}}")],
+            [
+                query(f"3600 * sum by (reason) (rate({app('wechat_logistics_api_failures_total')}[$__rate_interval])) > 0", "{{reason}}"),
+                query(f"3600 * sum(rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("all", "合计")),
+            ],
             (12, 21, 12, 6),
             custom={"fillOpacity": 30},
+            overrides=[override(t("all", "合计"), color={"mode": "fixed", "fixedColor": GREY}, custom_fillOpacity=0)],
             decimals=0,
             calcs=("max",),
         ),
@@ -691,9 +703,9 @@ def account_view():
             t("Changed", "更新时间"),
             descending=True,
             overrides=[
-                override(t("Network", "网络"), mappings=[value_texts({"franchise": (t("franchise: prepaid waybills", "加盟：预付面单"), BLUE), "direct": (t("direct: billed monthly", "直营：月结"), GREY), "unknown": (t("unknown", "未知"), GREY)})], custom_width=200),
+                override(t("Network", "网络"), mappings=[value_texts({"franchise": (t("franchise: prepaid waybills", "加盟：预付面单"), BLUE), "direct": (t("direct: billed monthly", "直营：月结"), GREY), "unknown": (t("unknown", "未知"), GREY)})], custom_width=210),
                 override(t("Status", "状态"), mappings=[value_texts(STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left"),
-                override(t("To do about the binding", "绑定处理"), mappings=[value_texts(TODO_BY_STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=230),
+                override(t("To do about the binding", "绑定处理"), mappings=[value_texts(TODO_BY_STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
                 override(t("Created", "创建时间"), unit="time:YYYY-MM-DD HH:mm"),
                 override(t("Changed", "更新时间"), unit="time:YYYY-MM-DD HH:mm"),
             ],
