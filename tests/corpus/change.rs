@@ -28,7 +28,7 @@ const WORDS: [&[u8]; 20] = [
 /// Longest input that is made. Unit: bytes.
 const LENGTH_MAX: usize = 8192;
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 pub struct Dice(u64);
 
 impl Dice {

@@ -76,6 +76,33 @@ fn assert_promtool_is_silent(page: &str) {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
+/// The strict parser of Python's prometheus-client must take the page, to its last line.
+fn assert_strict_openmetrics(page: &str) {
+    const SCRIPT: &str = "import sys\n\
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
+        print(sum(len(family.samples) for family in parse(sys.stdin.buffer.read().decode())))\n";
+    let mut python = Command::new("/usr/bin/python3")
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("Debian's python3 is installed");
+    let mut stdin = python.stdin.take().unwrap();
+    // A parser that has given up closes its end; what it says then is the failure.
+    let _ = stdin.write_all(page.as_bytes());
+    drop(stdin);
+    let output = python.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let samples: usize = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    let lines = page.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples, lines);
+}
+
 /// promtool and Prometheus itself pass duplicates over.
 fn assert_no_series_twice(page: &str) {
     let mut seen = HashSet::new();
@@ -139,6 +166,33 @@ async fn hostile_texts_break_no_page() {
         "{page}"
     );
     assert_eq!(Page(page).series("account_quota").len(), 3);
+}
+
+#[tokio::test]
+async fn openmetrics_page_is_taken_by_a_strict_parser() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    let mut list = accounts();
+    let odd = "\"quotes\" \\back\\slash\nnew line 中文 😀";
+    list["list"].as_array_mut().unwrap().push(
+        serde_json::json!({"biz_id": odd, "delivery_id": "YTO", "alias": odd, "quota_num": 1.5}),
+    );
+    wechat.lists(json(list)).await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    for version in ["1.0.0", "0.0.1"] {
+        let accept = format!("application/openmetrics-text;version={version}");
+        let request = exporter
+            .request(reqwest::Method::GET, "/metrics")
+            .header("Accept", accept.as_str());
+        let answer = Answer::of(request).await;
+        assert!(
+            answer
+                .header("content-type")
+                .starts_with(&accept.replace(";version", "; version"))
+        );
+        assert!(answer.body.ends_with("# EOF\n"));
+        assert_strict_openmetrics(&answer.body);
+    }
 }
 
 #[tokio::test]

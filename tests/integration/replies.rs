@@ -305,14 +305,20 @@ async fn page_after(case: &Case, before: Before) {
         "{context}"
     );
 
-    // The log line is written before the page is answered.
+    // The line is written before the page is answered, and on its way through a pipe.
+    let failures = || {
+        let log = exporter.log();
+        let new = log.lines().skip(log_before);
+        new.filter(|line| line.contains("fetch failed")).count()
+    };
+    for _ in 0..500 {
+        if failures() > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let log = exporter.log();
-    let lines: Vec<_> = log
-        .lines()
-        .skip(log_before)
-        .filter(|line| line.contains("fetch failed"))
-        .collect();
-    assert_eq!(lines.len(), 1, "{context}: {log}");
+    assert_eq!(failures(), 1, "{context}: {log}");
     assert!(!log.contains("canary"), "{context}: {log}");
     assert!(!log.contains("panic"), "{context}: {log}");
 
