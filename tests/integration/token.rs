@@ -158,3 +158,22 @@ async fn foreign_token_from_a_file_is_read_again_and_never_minted() {
     assert_eq!(page.up(APPID), Some(1.0));
     assert_eq!(wechat.token_and_list_calls().await, (0, 2));
 }
+
+#[tokio::test]
+async fn rejected_token_is_the_reason_also_where_no_call_is_left_for_another() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(
+        &scratch,
+        &wechat,
+        &["--wechat.min-interval=20ms", "--wechat.daily-limit=3"],
+    );
+    assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
+    wechat.reset().await;
+    wechat.lists(errcode(40001, "invalid credential")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let page = exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await, (0, 1));
+    assert_eq!(page.failures("account_getall", "token"), 1.0);
+    assert_eq!(page.refused("daily_limit"), 1.0);
+    assert_eq!(page.up(APPID), Some(0.0), "the latest try failed");
+}
