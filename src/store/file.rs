@@ -1,6 +1,6 @@
 //! Files that are whole at any instant: written beside, flushed, then renamed over the old one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,6 +22,8 @@ pub(super) struct Directory {
     /// One writer a file: a file's turn is found by its name. A write that hangs keeps it, so that on a file system that
     /// hangs each turn takes one thread and no more.
     turns: [Arc<Mutex<()>>; WRITERS],
+    /// Held as long as the directory is in use; the system lets go of it when the process ends, however it ends.
+    _in_use: Option<File>,
 }
 
 impl Directory {
@@ -33,6 +35,7 @@ impl Directory {
             Err(error) => return Err(error),
         }
         Ok(Self {
+            _in_use: mark_in_use(path),
             path: path.to_owned(),
             turns: std::array::from_fn(|_| Arc::default()),
         })
@@ -102,6 +105,26 @@ impl Directory {
         }
         written
     }
+}
+
+/// Warns of another process that uses the directory: each would count its own calls alone and overwrite the other's
+/// count. It is no error, because the other one may be about to end.
+fn mark_in_use(path: &Path) -> Option<File> {
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.join("in-use.lock"))
+        .ok()?;
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        tracing::warn!(
+            directory = %path.display(),
+            "another process uses this state directory; together they can spend more calls than the limits allow, so \
+             give each its own or share the state through Redis"
+        );
+    }
+    Some(lock)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -246,7 +246,11 @@ impl Routes {
     }
 
     fn sd(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
-        let document = sd::document(&self.site.collector.apps(), &sd::address(head, local));
+        let document = sd::document(
+            &self.site.collector.apps(),
+            &sd::address(head, local),
+            self.gate.serves_tls(),
+        );
         let json = HeaderValue::from_static("application/json");
         reply(StatusCode::OK, json, bytes::Bytes::from(document))
     }

@@ -25,6 +25,10 @@ struct Labels<'a> {
     /// Wins over `metrics_path` of the scrape configuration, so that this needn't be set.
     #[serde(rename = "__metrics_path__")]
     path: &'static str,
+    /// Where TLS is served. Absent where it isn't, so that a proxy that adds it can be named by the scrape
+    /// configuration.
+    #[serde(rename = "__scheme__", skip_serializing_if = "Option::is_none")]
+    scheme: Option<&'static str>,
     #[serde(rename = "__param_target")]
     target: &'a str,
     #[serde(rename = "__meta_wechat_logistics_appid")]
@@ -33,8 +37,8 @@ struct Labels<'a> {
     name: &'a str,
 }
 
-/// The document; each app is to be scraped at `address`.
-pub(super) fn document(apps: &Apps, address: &str) -> Vec<u8> {
+/// The document; each app is to be scraped at `address`, over TLS where that is served.
+pub(super) fn document(apps: &Apps, address: &str, serves_tls: bool) -> Vec<u8> {
     let groups: Vec<Group<'_>> = apps
         .list()
         .iter()
@@ -42,6 +46,7 @@ pub(super) fn document(apps: &Apps, address: &str) -> Vec<u8> {
             targets: [address],
             labels: Labels {
                 path: "/probe",
+                scheme: serves_tls.then_some("https"),
                 target: &app.config.appid,
                 appid: &app.config.appid,
                 name: &app.config.name,

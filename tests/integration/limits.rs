@@ -203,3 +203,20 @@ async fn state_files_hold_no_secret_and_no_token() {
     }
     assert!(files >= 2, "{files} state files");
 }
+
+#[tokio::test]
+async fn second_process_on_a_state_directory_is_warned_of() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let state = state_dir(&scratch);
+    let first = Exporter::for_one_app(&scratch, &wechat, &[&state]);
+    let second = Exporter::for_one_app(&scratch, &wechat, &[&state]);
+    let warning = "another process uses this state directory";
+    assert!(!first.log().contains(warning), "{}", first.log());
+    assert!(second.log().contains(warning), "{}", second.log());
+    drop((first, second));
+    let third = Exporter::for_one_app(&scratch, &wechat, &[&state]);
+    assert!(
+        !third.log().contains(warning),
+        "a lock must not outlast its process"
+    );
+}

@@ -447,3 +447,16 @@ async fn http2_client_that_takes_nothing_is_cut_off() {
     let _ = within(connection).await.unwrap();
     drop(send);
 }
+
+#[tokio::test]
+async fn service_discovery_over_tls_names_the_scheme() {
+    let authority = Authority::new();
+    let mut setup = authority.setup("");
+    setup.apps.push(app("wx1", "shop"));
+    let server = setup.start().await;
+    let mut stream = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let request = b"GET /sd HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    within(stream.write_all(request)).await.unwrap();
+    let answer = read_until(&mut stream, "]").await;
+    assert!(answer.contains("\"__scheme__\":\"https\""), "{answer}");
+}
