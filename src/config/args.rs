@@ -135,9 +135,10 @@ pub(super) struct SourceArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Calls to WeChat")]
 pub(super) struct WechatArgs {
-    /// Base URL of the API; may be repeated, the first that answers is used [default: https://api.weixin.qq.com and
-    /// WeChat's other hosts]
+    // Not a doc comment, where rustdoc would have the URL in angle brackets and `--help` would show them.
     #[arg(
+        help = "Base URL of the API; may be repeated, the first that answers is used [default: \
+                https://api.weixin.qq.com and WeChat's other hosts]",
         id = "wechat.api-url",
         long = "wechat.api-url",
         env = "WECHAT_LOGISTICS_WECHAT_API_URL",
