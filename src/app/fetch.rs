@@ -126,16 +126,16 @@ impl Fetch {
         }
     }
 
-    /// A scrape gave up waiting: counts the call under way as a time-out, once.
+    /// A scrape gave up waiting: counts what it waited for as a time-out, once.
     pub(crate) fn give_up(&self, app: &App) {
-        if let Some(endpoint) = self.progress.give_up() {
+        if let Some(endpoint) = self.progress.give_up(app.list_endpoint()) {
             app.record.counters.count_failure(endpoint, Reason::Timeout);
             app.record.touch();
             tracing::warn!(
                 appid = app.config.appid,
                 endpoint = endpoint.as_str(),
                 reason = Reason::Timeout.as_str(),
-                "WeChat's answer is late for a scrape; it will serve the next one"
+                "late for a scrape; the fetch goes on and serves the next one"
             );
         }
     }
@@ -197,7 +197,7 @@ async fn run(mut ending: Ending, progress: &Progress) {
             .fetch_duration
             .observe(started.elapsed().as_secs_f64());
     }
-    let snapshot = publish(&app, result);
+    let snapshot = publish(&app, result, progress);
     ending.how = match (&snapshot, tried) {
         (Some(_), _) => Ended::Published,
         (None, true) => Ended::Failed,
@@ -266,7 +266,11 @@ async fn list_with(
 }
 
 /// Puts the outcome on record and logs a failure, the one place where it is logged.
-fn publish(app: &App, result: Result<AccountList, FetchError>) -> Option<Arc<Snapshot>> {
+fn publish(
+    app: &App,
+    result: Result<AccountList, FetchError>,
+    progress: &Progress,
+) -> Option<Arc<Snapshot>> {
     let record = &app.record;
     let now = Moment::now();
     let appid = app.config.appid.as_str();
@@ -321,7 +325,7 @@ fn publish(app: &App, result: Result<AccountList, FetchError>) -> Option<Arc<Sna
                 "fetch failed"
             );
             record.limiter.failed(reason, errcode, app.budget(), now);
-            if error.endpoint().is_none() {
+            if error.endpoint().is_none() && !progress.counted_as_late() {
                 record.counters.count_failure(app.list_endpoint(), reason);
             }
             record.lock().last_fetch = Some(

@@ -21,11 +21,12 @@ struct Stage {
 }
 
 impl Progress {
-    /// The call under way, the first time that a scrape gives up waiting for it.
-    pub(super) fn give_up(&self) -> Option<Endpoint> {
+    /// What is waited for, the first time that a scrape gives up: the call under way, or `list` where the fetch waits
+    /// for its turn or for a token that somebody else keeps.
+    pub(super) fn give_up(&self, list: Endpoint) -> Option<Endpoint> {
         let mut stage = self.lock();
-        let call = stage.call?;
-        (!std::mem::replace(&mut stage.late, true)).then_some(call)
+        let waited_for = stage.call.unwrap_or(list);
+        (!std::mem::replace(&mut stage.late, true)).then_some(waited_for)
     }
 
     fn begin(&self, endpoint: Endpoint) {
@@ -35,8 +36,8 @@ impl Progress {
         };
     }
 
-    /// Ends the call; says whether it was counted as a time-out already.
-    fn counted_as_late(&self) -> bool {
+    /// Ends the stage; says whether it was counted as a time-out already.
+    pub(super) fn counted_as_late(&self) -> bool {
         std::mem::take(&mut *self.lock()).late
     }
 
@@ -85,17 +86,17 @@ mod tests {
 
     #[test]
     fn late_call_is_counted_once_whoever_comes_first() {
+        let list = Endpoint::AccountGetall;
         let progress = Progress::default();
-        assert_eq!(progress.give_up(), None, "nothing is under way");
+        assert_eq!(progress.give_up(list), Some(list), "no call yet");
         progress.begin(Endpoint::StableToken);
-        assert_eq!(progress.give_up(), Some(Endpoint::StableToken));
-        assert_eq!(progress.give_up(), None, "counted already");
+        assert_eq!(progress.give_up(list), Some(Endpoint::StableToken));
+        assert_eq!(progress.give_up(list), None, "counted already");
         assert!(
             progress.counted_as_late(),
             "its failure does not count again"
         );
-        assert_eq!(progress.give_up(), None, "it has ended");
-        progress.begin(Endpoint::AccountGetall);
+        progress.begin(list);
         assert!(!progress.counted_as_late());
     }
 }

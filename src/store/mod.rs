@@ -264,6 +264,7 @@ mod tests {
         let entries = fs::read_dir(directory).unwrap();
         let mut names: Vec<_> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "in-use.lock")
             .collect();
         names.sort();
         names

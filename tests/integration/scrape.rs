@@ -276,3 +276,22 @@ async fn unreachable_wechat_is_a_page_with_a_reason() {
     assert_eq!(page.up(APPID), Some(0.0));
     assert_eq!(page.failures("stable_token", "network"), 1.0);
 }
+
+#[tokio::test]
+async fn token_that_is_late_is_a_counted_reason_too() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.write(
+        "slow.yml",
+        &format!(
+            "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token: {{ command: {{ argv: [sh, -c, 'sleep 2; echo {TOKEN}'] }} }}\n",
+            wechat.url()
+        ),
+    );
+    let exporter = Exporter::from_file(&file, &[]);
+    let page = exporter.scrape_with_timeout("1").await;
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(page.failures("account_getall", "timeout"), 1.0);
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(1.0), "{}", exporter.log());
+    assert_eq!(wechat.token_and_list_calls().await, (0, 1));
+}
