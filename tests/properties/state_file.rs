@@ -40,7 +40,7 @@ const BUDGETS: [Budget; 3] = [
 thread_local! {
     static PLACE: (TempDir, Runtime) = (
         scratch::folder(),
-        Builder::new_current_thread().build().unwrap(),
+        Builder::new_current_thread().enable_time().build().unwrap(),
     );
 }
 
