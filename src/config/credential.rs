@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn error_is_one_line_whatever_the_path_is() {
+        let ConfigError(text) = credential("token: { secret_file: \"a\\nb\" }").unwrap_err();
+        assert!(
+            text.contains("a\u{fffd}b") && !text.contains('\n'),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn each_kind_of_credential_is_read() {
         let pointers = |token: Option<&str>| TokenPointers {
             token: token.map(str::to_owned),

@@ -307,6 +307,8 @@ impl Place<'_> {
             "" => "the file",
             keys => keys,
         };
+        // A path that the file names can hold line breaks.
+        let what = what.to_string().replace(char::is_control, "\u{fffd}");
         ConfigError(format!(
             "{} {subject} {what}",
             position(self.file, self.line)

@@ -13,6 +13,8 @@ pub(super) struct Place<'a>(pub(super) &'a Path);
 impl Place<'_> {
     pub(super) fn error(self, location: Location, text: &str) -> ConfigError {
         let path = self.0.display();
+        // A path that the file names can hold line breaks.
+        let text = text.replace(char::is_control, "\u{fffd}");
         ConfigError(match location.line() {
             0 => format!("{path}: {text}"),
             line => format!("{path}, line {line}: {text}"),
@@ -70,4 +72,16 @@ fn key_at(text: &str, location: Location) -> Option<&str> {
     let key = key.trim();
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     (!key.is_empty() && key.chars().all(is_plain)).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_is_one_line_whatever_it_quotes() {
+        let ConfigError(text) = Place(Path::new("/etc/web.yml"))
+            .error(Location::UNKNOWN, "key_file a\nb can't be read");
+        assert_eq!(text, "/etc/web.yml: key_file a\u{fffd}b can't be read");
+    }
 }
