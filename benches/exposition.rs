@@ -36,18 +36,12 @@ fn main() {
 
 fn config(apps: usize) -> Config {
     let app = |number| AppConfig {
-        appid: format!("wx{number:016}"),
         name: "main shop".to_owned(),
-        credential: Credential::None { from_appid: None },
         api_urls: vec!["http://127.0.0.1:9".to_owned()],
-        min_interval: Duration::from_secs(60),
-        daily_limit: Some(2000),
-        cloud_function: None,
-        remark_wrong_msg: false,
-        remark_content: false,
-        live_quota: None,
-        api_quota: false,
-        refresh_couriers: false,
+        ..AppConfig::new(
+            format!("wx{number:016}"),
+            Credential::None { from_appid: None },
+        )
     };
     Config {
         apps: (0..apps).map(app).collect(),

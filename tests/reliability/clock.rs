@@ -11,7 +11,7 @@ const DAY: f64 = 86_400.0;
 /// A clock that the test sets; the monotonic clock goes on as it does in reality.
 struct Clock {
     offset: PathBuf,
-    library: PathBuf,
+    preloaded: PathBuf,
 }
 
 impl Clock {
@@ -23,7 +23,7 @@ impl Clock {
             .expect("libfaketime is installed (Debian package faketime)");
         let clock = Self {
             offset: scratch.path("offset"),
-            library,
+            preloaded: library,
         };
         clock.set("+0");
         clock
@@ -45,7 +45,7 @@ impl Clock {
             ])
             .arg("--web.listen-address=127.0.0.1:0")
             .args(more)
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", &self.preloaded)
             .env("FAKETIME_TIMESTAMP_FILE", &self.offset)
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
