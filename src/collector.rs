@@ -137,12 +137,14 @@ impl Collector {
 /// snapshot. Never fails and never outlasts the deadline.
 pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Scrape {
     let began = Moment::now();
+    let mut now = began;
     let mut steps: Vec<Step> = apps.iter().map(|app| Step::begin(app, began)).collect();
     for step in &mut steps {
         // One after the other is as fast as all at once: the fetches run in tasks of their own.
-        step.wait(deadline).await;
+        if step.wait(deadline).await {
+            now = Moment::now();
+        }
     }
-    let now = Moment::now();
     let readings = steps
         .into_iter()
         .map(|step| step.read(max_stale, now))
@@ -174,24 +176,27 @@ impl<'a> Step<'a> {
         }
     }
 
-    async fn wait(&mut self, deadline: Instant) {
-        if let Some(fetch) = &mut self.fetch {
-            match fetch.ended_by(deadline).await {
-                Some(Ended::Published) => {}
-                Some(Ended::Followed) => self.source = Source::Joined,
-                Some(Ended::Failed | Ended::KeptBack) => self.source = Source::Snapshot,
-                None => {
-                    fetch.give_up(self.app);
-                    self.source = Source::Snapshot;
-                    self.late = true;
-                }
+    /// Whether there was anything to wait for.
+    async fn wait(&mut self, deadline: Instant) -> bool {
+        let Some(fetch) = &mut self.fetch else {
+            return false;
+        };
+        match fetch.ended_by(deadline).await {
+            Some(Ended::Published) => {}
+            Some(Ended::Followed) => self.source = Source::Joined,
+            Some(Ended::Failed | Ended::KeptBack) => self.source = Source::Snapshot,
+            None => {
+                fetch.give_up(self.app);
+                self.source = Source::Snapshot;
+                self.late = true;
             }
         }
+        true
     }
 
     fn read(self, max_stale: Duration, now: Moment) -> AppReading {
-        let snapshot = self.app.snapshot(max_stale, now);
-        let up = !self.late && self.app.last_fetch_succeeded();
+        let (snapshot, succeeded) = self.app.last_reading(max_stale, now);
+        let up = !self.late && succeeded;
         let source = match snapshot {
             Some(_) => self.source,
             None => Source::None,

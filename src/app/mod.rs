@@ -186,31 +186,32 @@ impl App {
         }
     }
 
+    /// The last snapshot, unless it is too old to serve, and whether the latest finished fetch succeeded: both as of
+    /// the same instant.
+    #[must_use]
+    pub fn last_reading(&self, max_stale: Duration, now: Moment) -> (Option<Arc<Snapshot>>, bool) {
+        let reading = self.record.lock();
+        let snapshot = reading
+            .snapshot
+            .as_ref()
+            .filter(|snapshot| snapshot.age(now) <= max_stale);
+        let succeeded = reading
+            .last_fetch
+            .as_ref()
+            .is_some_and(LastFetch::succeeded);
+        (snapshot.map(Arc::clone), succeeded)
+    }
+
     /// The last snapshot, unless it is too old to serve.
     #[must_use]
     pub fn snapshot(&self, max_stale: Duration, now: Moment) -> Option<Arc<Snapshot>> {
-        let reading = self.record.lock();
-        reading
-            .snapshot
-            .as_ref()
-            .filter(|snapshot| snapshot.age(now) <= max_stale)
-            .map(Arc::clone)
+        self.last_reading(max_stale, now).0
     }
 
     /// How the latest finished fetch went; `None`: none has finished yet.
     #[must_use]
     pub fn last_fetch(&self) -> Option<LastFetch> {
         self.record.lock().last_fetch.clone()
-    }
-
-    /// Whether the latest finished fetch succeeded.
-    #[must_use]
-    pub fn last_fetch_succeeded(&self) -> bool {
-        let reading = self.record.lock();
-        reading
-            .last_fetch
-            .as_ref()
-            .is_some_and(LastFetch::succeeded)
     }
 
     /// The fetch under way.

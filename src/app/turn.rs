@@ -65,11 +65,13 @@ impl App {
                 }
                 // The fetch that was waited for has ended.
                 _ if waited && followed => {
-                    return Whose::NotOurs(if self.last_fetch_succeeded() {
-                        Ended::Followed
-                    } else {
-                        Ended::Failed
-                    });
+                    return Whose::NotOurs(
+                        if self.last_fetch().is_some_and(|last| last.succeeded()) {
+                            Ended::Followed
+                        } else {
+                            Ended::Failed
+                        },
+                    );
                 }
                 Verdict::Elsewhere => return Whose::NotOurs(Ended::KeptBack),
                 Verdict::Refused(cause) => {

@@ -44,8 +44,11 @@ const PIECE: usize = 64 << 10;
 /// Room that deflate is given at least; with six bytes or fewer it would repeat a flush.
 const DEFLATE_ROOM: usize = 64;
 
-/// Plain bytes that are not worth setting up a compressor: stored, they cost a copy and a checksum.
+/// Plain bytes that are not worth setting up a compressor: stored, they cost a checksum. A stored block of deflate holds
+/// 65,535 at most.
 const STORED_MAX: usize = 16 << 10;
+/// What stands before them: a block that is not the last, without compression, their number and its complement.
+const STORED_HEADER: usize = 5;
 
 /// Pieces up to this size are copied into one; sending another piece costs as much.
 const COPIED_MAX: usize = 4 << 10;
@@ -53,8 +56,6 @@ const COPIED_MAX: usize = 4 << 10;
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// The last block of a deflate stream, empty.
 const DEFLATE_END: [u8; 2] = [0x03, 0x00];
-/// Plain bytes that one stored block of deflate holds.
-const STORED_BLOCK: usize = 0xffff;
 
 /// Some of a page, ready to be joined.
 #[derive(Debug, Default)]
@@ -286,24 +287,30 @@ impl Joined {
         }
     }
 
-    /// Adds plain bytes.
-    pub(super) fn add_plain(&mut self, plain: &[u8]) {
+    /// Adds plain bytes, which `write` appends.
+    pub(super) fn add_written(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let begin = self.open.len();
+        if self.coding == Coding::Gzip {
+            // Of a stored block, which is what most of them become, so that they need not be moved.
+            self.open.extend_from_slice(&[0; STORED_HEADER]);
+        }
+        let plain = self.open.len();
+        write(&mut self.open);
+        let length = self.open.len() - plain;
         match self.coding {
-            Coding::Identity => self.open.extend_from_slice(plain),
-            Coding::Gzip if plain.len() <= STORED_MAX => {
-                self.checksum.update(plain);
-                for block in plain.chunks(STORED_BLOCK) {
-                    let length = block.len() as u16;
-                    self.open.push(0);
-                    self.open.extend_from_slice(&length.to_le_bytes());
-                    self.open.extend_from_slice(&(!length).to_le_bytes());
-                    self.open.extend_from_slice(block);
-                }
+            Coding::Identity => {}
+            Coding::Gzip | Coding::Zstd if length == 0 => self.open.truncate(begin),
+            Coding::Gzip if length <= STORED_MAX => {
+                self.checksum.update(&self.open[plain..]);
+                let length = length as u16;
+                self.open[begin + 1..begin + 3].copy_from_slice(&length.to_le_bytes());
+                self.open[begin + 3..plain].copy_from_slice(&(!length).to_le_bytes());
             }
-            Coding::Gzip | Coding::Zstd if plain.is_empty() => {}
             Coding::Gzip | Coding::Zstd => {
+                let plain = self.open.split_off(plain);
+                self.open.truncate(begin);
                 let mut compressor = Compressor::new(self.coding, Effort::Once);
-                compressor.write(plain.to_vec());
+                compressor.write(plain);
                 self.add(&compressor.finish());
             }
         }
@@ -357,7 +364,7 @@ mod tests {
                     }
                     body.add(&compressor.finish());
                 }
-                Effort::Once => body.add_plain(plain),
+                Effort::Once => body.add_written(|out| out.extend_from_slice(plain)),
             }
         }
         body.finish().concat()

@@ -1,6 +1,6 @@
 //! The exporter's own metrics: its build, its configuration, the requests it answered, its process.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -93,15 +93,15 @@ static LABELS: [&str; PLACES] = [
     "500", "503", "505", "other",
 ];
 
-/// [`Handler::expected`] by the places of handler and code, found once: there are 136 of them to look at in each scrape.
-static EXPECTED: [[bool; PLACES]; Handler::ALL.len()] = {
-    let mut expected = [[false; PLACES]; Handler::ALL.len()];
+/// [`Handler::expected`] by handler, a bit for the place of each code.
+static EXPECTED: [u32; Handler::ALL.len()] = {
+    let mut expected = [0; Handler::ALL.len()];
     let mut handler = 0;
     while handler < Handler::ALL.len() {
         let codes = Handler::ALL[handler].expected();
         let mut code = 0;
         while code < codes.len() {
-            expected[handler][place(codes[code])] = true;
+            expected[handler] |= 1 << place(codes[code]);
             code += 1;
         }
         handler += 1;
@@ -122,6 +122,9 @@ const fn place(code: u16) -> usize {
 #[derive(Debug, Default)]
 pub struct ExporterCounters {
     http_requests: [[AtomicU64; PLACES]; Handler::ALL.len()],
+    /// By handler, a bit for the place of each code that it has answered with: of 136 counters each scrape looks at those
+    /// that have a line.
+    answered: [AtomicU32; Handler::ALL.len()],
     reload_succeeded: AtomicBool,
     /// Unit: milliseconds since 1970; 0: never.
     reload_success_time: AtomicU64,
@@ -131,7 +134,11 @@ pub struct ExporterCounters {
 impl ExporterCounters {
     /// A request was answered.
     pub fn count_http_request(&self, handler: Handler, code: u16) {
-        self.http_requests[handler as usize][place(code)].fetch_add(1, Ordering::Relaxed);
+        let place = place(code);
+        let before = self.http_requests[handler as usize][place].fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            self.answered[handler as usize].fetch_or(1 << place, Ordering::Relaxed);
+        }
     }
 
     /// A configuration was loaded: at the start too.
@@ -168,19 +175,18 @@ pub(super) fn write(counters: &ExporterCounters, collector: &Collector, series: 
     series.family(&family::HTTP_REQUESTS, |series| {
         for handler in Handler::ALL {
             let counts = &counters.http_requests[handler as usize];
-            let expected = &EXPECTED[handler as usize];
-            for ((count, label), expected) in counts.iter().zip(&LABELS).zip(expected) {
-                let count = count.load(Ordering::Relaxed);
-                if count == 0 && !expected {
-                    continue;
-                }
-                if !expected {
+            let expected = EXPECTED[handler as usize];
+            let mut places = expected | counters.answered[handler as usize].load(Ordering::Relaxed);
+            while places != 0 {
+                let place = places.trailing_zeros() as usize;
+                places &= places - 1;
+                if expected & 1 << place == 0 {
                     // Its line is what makes this page another one than before.
                     series.depends_on(handler.as_str());
-                    series.depends_on(label);
+                    series.depends_on(LABELS[place]);
                 }
-                let labels = [("handler", handler.as_str()), ("code", *label)];
-                series.add(&labels, count as f64);
+                let labels = [("handler", handler.as_str()), ("code", LABELS[place])];
+                series.add(&labels, counts[place].load(Ordering::Relaxed) as f64);
             }
         }
     });
@@ -224,8 +230,7 @@ impl Default for Process {
 
 impl Process {
     /// A reading no older than a second.
-    pub(super) fn forms(&self) -> Arc<ProcessForms> {
-        let now = Instant::now();
+    pub(super) fn forms(&self, now: Instant) -> Arc<ProcessForms> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, forms)) = &*read
             && now.saturating_duration_since(*at) < PROCESS_INTERVAL
@@ -251,8 +256,8 @@ impl Process {
     }
 
     /// Writes it as series of a page that is not kept.
-    pub(super) fn write(&self, series: &mut Series<'_>) {
-        self.forms().write(series);
+    pub(super) fn write(&self, now: Instant, series: &mut Series<'_>) {
+        self.forms(now).write(series);
     }
 }
 

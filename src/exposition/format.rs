@@ -3,6 +3,9 @@
 //! Headers are whatever a client sends. A range that can't be read asks for nothing, and where nothing that is known is
 //! asked for, the answer is text 0.0.4, which every scraper reads, uncompressed.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 
@@ -117,18 +120,25 @@ impl Form {
     /// `Content-Type`.
     #[must_use]
     pub fn content_type(self) -> HeaderValue {
+        macro_rules! value {
+            ($($text:expr),+) => {{
+                // Checked when it is compiled, not for each page.
+                const VALUE: HeaderValue = HeaderValue::from_static(concat!($($text),+));
+                VALUE
+            }};
+        }
         macro_rules! with_escaping {
             ($media:literal) => {
                 match self.escaping {
-                    None => $media,
-                    Some(Escaping::AllowUtf8) => concat!($media, "; escaping=allow-utf-8"),
-                    Some(Escaping::Underscores) => concat!($media, "; escaping=underscores"),
-                    Some(Escaping::Dots) => concat!($media, "; escaping=dots"),
-                    Some(Escaping::Values) => concat!($media, "; escaping=values"),
+                    None => value!($media),
+                    Some(Escaping::AllowUtf8) => value!($media, "; escaping=allow-utf-8"),
+                    Some(Escaping::Underscores) => value!($media, "; escaping=underscores"),
+                    Some(Escaping::Dots) => value!($media, "; escaping=dots"),
+                    Some(Escaping::Values) => value!($media, "; escaping=values"),
                 }
             };
         }
-        HeaderValue::from_static(match self.media {
+        match self.media {
             Media::Text004 => with_escaping!("text/plain; version=0.0.4; charset=utf-8"),
             Media::Text100 => with_escaping!("text/plain; version=1.0.0; charset=utf-8"),
             Media::OpenMetrics001 => {
@@ -140,18 +150,70 @@ impl Form {
             Media::Protobuf => with_escaping!(
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
             ),
-        })
+        }
     }
 
     /// `Content-Encoding`; `None`: identity.
     #[must_use]
     pub fn content_encoding(self) -> Option<HeaderValue> {
+        const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+        const ZSTD: HeaderValue = HeaderValue::from_static("zstd");
         match self.coding {
             Coding::Identity => None,
-            Coding::Gzip => Some(HeaderValue::from_static("gzip")),
-            Coding::Zstd => Some(HeaderValue::from_static("zstd")),
+            Coding::Gzip => Some(GZIP),
+            Coding::Zstd => Some(ZSTD),
         }
     }
+}
+
+/// The form that was asked for last. Scrapers ask for the same one each time, in hundreds of characters.
+#[derive(Debug, Default)]
+pub(super) struct LastAsked(ArcSwapOption<Asked>);
+
+#[derive(Debug)]
+struct Asked {
+    accept: Option<HeaderValue>,
+    accept_encoding: Option<HeaderValue>,
+    form: Form,
+}
+
+impl LastAsked {
+    /// As [`Form::negotiate`].
+    pub(super) fn negotiate(&self, headers: &HeaderMap) -> Form {
+        let (Ok(accept), Ok(accept_encoding)) =
+            (only(headers, &ACCEPT), only(headers, &ACCEPT_ENCODING))
+        else {
+            return Form::negotiate(headers);
+        };
+        let last = self.0.load();
+        if let Some(last) = &*last
+            && last.accept.as_ref() == accept
+            && last.accept_encoding.as_ref() == accept_encoding
+        {
+            return last.form;
+        }
+        let form = Form::negotiate(headers);
+        self.0.store(Some(Arc::new(Asked {
+            accept: accept.map(kept),
+            accept_encoding: accept_encoding.map(kept),
+            form,
+        })));
+        form
+    }
+}
+
+/// The header's one line, if it has any; an error where it has several.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, ()> {
+    let mut lines = headers.get_all(name).iter();
+    match (lines.next(), lines.next()) {
+        (line, None) => Ok(line),
+        _ => Err(()),
+    }
+}
+
+/// A copy that doesn't hold the buffer of the whole request.
+fn kept(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).expect("the bytes are those of a header's value")
 }
 
 /// One element of a header that lists what is welcome, and how welcome.
@@ -391,6 +453,35 @@ mod tests {
             content_type("application/openmetrics-text;version=0.0.1,*/*;q=0.1"),
             "application/openmetrics-text; version=0.0.1; charset=utf-8"
         );
+    }
+
+    #[test]
+    fn answer_that_is_remembered_is_the_one_to_the_very_headers() {
+        let last = LastAsked::default();
+        let asked: [(&[&str], &[&str]); 9] = [
+            (&[PROMETHEUS_3_14], &["gzip"]),
+            (&[PROMETHEUS_3_14], &["gzip"]),
+            (&[PROMETHEUS_3_14], &["zstd"]),
+            (&[PROMETHEUS_3_14], &[]),
+            (&[PROMETHEUS_2_42], &["zstd"]),
+            (&[], &["zstd"]),
+            (&[], &[]),
+            (&["text/plain", "application/openmetrics-text"], &["gzip"]),
+            (
+                &["text/plain;q=0.1", PROMETHEUS_2_42],
+                &["identity", "gzip"],
+            ),
+        ];
+        for (accept, accept_encoding) in asked.into_iter().chain(asked) {
+            let mut headers = HeaderMap::new();
+            for line in accept {
+                headers.append(ACCEPT, HeaderValue::from_str(line).unwrap());
+            }
+            for line in accept_encoding {
+                headers.append(ACCEPT_ENCODING, HeaderValue::from_str(line).unwrap());
+            }
+            assert_eq!(last.negotiate(&headers), Form::negotiate(&headers));
+        }
     }
 
     #[test]

@@ -12,9 +12,11 @@
 
 use std::sync::Arc;
 
+use hyper::HeaderMap;
+
 use super::compress::{Effort, Joined, Part};
 use super::exporter::{self, Process};
-use super::format::{Coding, Form, Format};
+use super::format::{Coding, Form, Format, LastAsked};
 use super::readings::{self, CourierNames};
 use super::series::Series;
 use super::sheet::{self, Lines, Sheets, Write as _};
@@ -30,8 +32,8 @@ const LONG: usize = 200;
 /// What an app's own series cost, in accounts.
 const APP: usize = 10;
 
-/// Small ready parts and what joins them, beside the bytes of one scrape.
-const ROOM: usize = 4 << 10;
+/// For small ready parts, what joins them, and what changes with each scrape. Unit: bytes.
+const ROOM: usize = 12 << 10;
 
 /// Makes pages and keeps the parts of them that can serve again.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub struct Exposition {
     process: Process,
     shelf: Shelf,
     sheets: Sheets,
+    last_asked: LastAsked,
 }
 
 impl Exposition {
@@ -53,6 +56,7 @@ impl Exposition {
             process: Process::default(),
             shelf: Shelf::default(),
             sheets: Sheets::default(),
+            last_asked: LastAsked::default(),
         }
     }
 
@@ -60,6 +64,12 @@ impl Exposition {
     #[must_use]
     pub fn exporter(&self) -> &ExporterCounters {
         &self.exporter
+    }
+
+    /// The form that a scrape with these headers asks for: [`Form::negotiate`], which remembers the last answer.
+    #[must_use]
+    pub fn form(&self, headers: &HeaderMap) -> Form {
+        self.last_asked.negotiate(headers)
     }
 
     /// Whether [`Self::page`] has so much to encode and compress that others would miss the thread it is called on.
@@ -99,7 +109,7 @@ impl Exposition {
             readings::accounts(scrape, &courier_names, &mut series);
             readings::apps(scrape, &mut series);
             if scope == Scope::Everything {
-                self.process.write(&mut series);
+                self.process.write(scrape.now.monotonic, &mut series);
             }
             let exposition = self;
             let changing = Changing {
@@ -133,13 +143,8 @@ impl Exposition {
             scrape,
             scope,
         };
-        let changing = match scope {
-            Scope::Everything => self.sheets.write(format, &changing),
-            // Each app is asked for in turn, and has but few lines.
-            Scope::AppsOnly => sheet::plainly(format, &changing),
-        };
 
-        let mut body = Joined::new(coding, ROOM + changing.len());
+        let mut body = Joined::new(coding, ROOM);
         let make = |write: &dyn Fn(&mut Series<'_>)| {
             let mut series = Series::part(format, coding, Effort::Kept, &[]);
             write(&mut series);
@@ -152,10 +157,14 @@ impl Exposition {
             make(&|series| readings::apps(scrape, series))
         }));
         if scope == Scope::Everything {
-            let process = self.process.forms();
+            let process = self.process.forms(scrape.now.monotonic);
             body.add(process.part(format, coding));
         }
-        body.add_plain(&changing);
+        body.add_written(|out| match scope {
+            Scope::Everything => self.sheets.write(format, &changing, out),
+            // Each app is asked for in turn, and has but few lines.
+            Scope::AppsOnly => sheet::plainly(format, &changing, out),
+        });
         body
     }
 
@@ -192,7 +201,7 @@ impl sheet::Write for Changing<'_> {
 
 fn end(mut body: Joined, format: Format) -> Vec<bytes::Bytes> {
     if format == Format::OpenMetrics {
-        body.add_plain(OPENMETRICS_END);
+        body.add_written(|out| out.extend_from_slice(OPENMETRICS_END));
     }
     body.finish()
 }

@@ -3,6 +3,8 @@
 //! Nothing is built in between: a `Metric` of the `prometheus` crate costs several heap strings, ten times what encoding
 //! it costs. Only what the crate itself counts (histograms, the process) arrives as one.
 
+use std::ops::Range;
+
 use prometheus::proto::{Metric, MetricFamily};
 
 use super::compress::{Compressor, Effort, Part};
@@ -49,10 +51,10 @@ impl<'n> Series<'n> {
         }
     }
 
-    /// A few series of a text format without their values, to be ended by [`Self::into_blank`].
-    pub(super) fn blank(format: Format) -> Self {
+    /// A few series of a text format, to be ended by [`Self::into_marked`].
+    pub(super) fn marking(format: Format) -> Self {
         Self {
-            encoder: Encoder::blank(format, SLACK),
+            encoder: Encoder::marking(format, SLACK),
             compressor: None,
             names: &[],
         }
@@ -117,9 +119,9 @@ impl<'n> Series<'n> {
         self.encoder.into_bytes()
     }
 
-    /// As [`Self::into_bytes`], with the places where values are left out.
-    pub(super) fn into_blank(self) -> (Vec<u8>, Vec<usize>) {
-        self.encoder.into_blank()
+    /// As [`Self::into_bytes`], with the places of the values.
+    pub(super) fn into_marked(self) -> (Vec<u8>, Vec<Range<usize>>) {
+        self.encoder.into_marked()
     }
 
     fn wants(&self, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Ready parts of pages, kept as long as what they show stays the same and within a bound.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -106,16 +107,14 @@ impl Shelf {
         let mut guard = self.lock();
         let rows = &mut *guard;
         rows.uses += 1;
-        if let Some(row) = rows.by_apps.get_mut(&*key) {
-            rows.cost -= row.drop_outdated(scrape, courier_names);
-        } else {
-            let row = Row::new(scrape, courier_names);
-            rows.by_apps.insert(key.clone(), row);
-        }
-        let row = rows
-            .by_apps
-            .get_mut(&*key)
-            .expect("the row was found or put there");
+        let row = match rows.by_apps.entry(key) {
+            Entry::Occupied(row) => {
+                let row = row.into_mut();
+                rows.cost -= row.drop_outdated(scrape, courier_names);
+                row
+            }
+            Entry::Vacant(place) => place.insert(Row::new(scrape, courier_names)),
+        };
         [Shows::Accounts, Shows::Apps].map(|shows| row.slot(shows, form, rows.uses))
     }
 

@@ -38,6 +38,9 @@ const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (VARY, HeaderValue::from_static("Accept-Language")),
 ];
 
+/// What a page depends on.
+const ACCEPT_VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
+
 /// Answers requests.
 #[derive(Debug)]
 pub(super) struct Routes {
@@ -218,12 +221,12 @@ impl Routes {
     ) -> Reply {
         let config = configured.scrape_config();
         let deadline = Instant::now() + deadline::time_allowed(&head.headers, config);
-        let form = Form::negotiate(&head.headers);
+        let form = self.site.exposition.form(&head.headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
         let page = self.page(scrape, scope, names, form).await;
         let mut reply = reply(StatusCode::OK, page.content_type, page.body);
         let headers = reply.headers_mut();
-        headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        headers.insert(VARY, ACCEPT_VARIES);
         if let Some(coding) = page.content_encoding {
             headers.insert(CONTENT_ENCODING, coding);
         }

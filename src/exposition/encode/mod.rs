@@ -8,6 +8,8 @@ pub(super) mod number;
 mod protobuf;
 mod text;
 
+use std::ops::Range;
+
 use prometheus::proto::{Metric, MetricType};
 
 use super::format::Format;
@@ -24,8 +26,8 @@ pub(super) struct Encoder {
     start: usize,
     /// No sample of the family has been written yet.
     bare: bool,
-    /// Where values are left out, if they are.
-    gaps: Option<Vec<usize>>,
+    /// Where in `out` the values of plain samples stand, if that is wanted.
+    places: Option<Vec<Range<usize>>>,
 }
 
 impl Encoder {
@@ -38,14 +40,14 @@ impl Encoder {
             kind: MetricType::GAUGE,
             start: 0,
             bare: true,
-            gaps: None,
+            places: None,
         }
     }
 
-    /// An encoder for a text format that leaves the values of plain samples out.
-    pub(super) fn blank(format: Format, capacity: usize) -> Self {
+    /// An encoder for a text format that remembers where it wrote the values of plain samples.
+    pub(super) fn marking(format: Format, capacity: usize) -> Self {
         Self {
-            gaps: Some(Vec::new()),
+            places: Some(Vec::new()),
             ..Self::new(format, capacity)
         }
     }
@@ -131,9 +133,9 @@ impl Encoder {
         self.out
     }
 
-    /// As [`Self::into_bytes`], with the places where values are left out.
-    pub(super) fn into_blank(self) -> (Vec<u8>, Vec<usize>) {
-        (self.out, self.gaps.unwrap_or_default())
+    /// As [`Self::into_bytes`], with the places of the values.
+    pub(super) fn into_marked(self) -> (Vec<u8>, Vec<Range<usize>>) {
+        (self.out, self.places.unwrap_or_default())
     }
 
     fn value<'a>(
@@ -146,12 +148,12 @@ impl Encoder {
         match self.format {
             Format::Text | Format::OpenMetrics => {
                 text::name_and_labels(&mut self.out, &self.name, "", labels, None);
-                if let Some(gaps) = &mut self.gaps {
-                    gaps.push(self.out.len());
-                    self.out.push(b'\n');
-                    return;
+                let begin = self.out.len();
+                number::float(&mut self.out, value);
+                if let Some(places) = &mut self.places {
+                    places.push(begin..self.out.len());
                 }
-                text::value_and_time(&mut self.out, self.format, value, timestamp_ms);
+                text::time_and_end(&mut self.out, self.format, timestamp_ms);
             }
             Format::Protobuf => {
                 protobuf::value(&mut self.out, self.kind, labels, value, timestamp_ms);

@@ -84,7 +84,8 @@ pub(super) fn distribution(
     let mut line = |suffix: &str, bound: Option<&str>, value: f64| {
         let bound = bound.map(|bound| (label, bound));
         name_and_labels(out, name, suffix, labels.clone(), bound);
-        value_and_time(out, format, value, metric.timestamp_ms());
+        number::float(out, value);
+        time_and_end(out, format, metric.timestamp_ms());
     };
     let (sum, count) = if kind == MetricType::HISTOGRAM {
         let histogram = metric.get_histogram();
@@ -141,10 +142,9 @@ pub(super) fn name_and_labels<'a>(
     out.extend_from_slice(if before == b'{' { b" " } else { b"} " });
 }
 
-/// The value, the time where there is one, and the line's end.
+/// What follows a value: its time where there is one, and the line's end.
 #[inline]
-pub(super) fn value_and_time(out: &mut Vec<u8>, format: Format, value: f64, timestamp_ms: i64) {
-    number::float(out, value);
+pub(super) fn time_and_end(out: &mut Vec<u8>, format: Format, timestamp_ms: i64) {
     if timestamp_ms != 0 {
         out.push(b' ');
         match format {
