@@ -125,8 +125,17 @@ pub(super) struct Compressor {
 
 enum Stage {
     Identity,
-    Gzip { deflate: Compress, out: Vec<u8> },
-    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+    Gzip {
+        deflate: Compress,
+        out: Vec<u8>,
+    },
+    Zstd {
+        level: i32,
+        /// Waits for a second piece: a part of one is compressed at once, with tables of its own size instead of the four
+        /// megabytes that are set up for a stream of unknown length.
+        first: Vec<u8>,
+        stream: Option<zstd::stream::write::Encoder<'static, Vec<u8>>>,
+    },
 }
 
 impl std::fmt::Debug for Compressor {
@@ -148,9 +157,11 @@ impl Compressor {
                 deflate: Compress::new(effort.gzip(), false),
                 out: Vec::with_capacity(PIECE),
             },
-            Coding::Zstd => Stage::Zstd(
-                zstd::stream::write::Encoder::new(Vec::new(), effort.zstd()).expect(NEVER_FAILS),
-            ),
+            Coding::Zstd => Stage::Zstd {
+                level: effort.zstd(),
+                first: Vec::new(),
+                stream: None,
+            },
         };
         Self {
             stage,
@@ -182,7 +193,25 @@ impl Compressor {
                     &mut self.part.pieces,
                 );
             }
-            Stage::Zstd(encoder) => encoder.write_all(&plain).expect(NEVER_FAILS),
+            Stage::Zstd {
+                first,
+                stream: None,
+                ..
+            } if first.is_empty() => return std::mem::replace(first, plain),
+            Stage::Zstd {
+                level,
+                first,
+                stream,
+            } => {
+                let stream = stream.get_or_insert_with(|| {
+                    let first = std::mem::take(first);
+                    let stream = zstd::stream::write::Encoder::new(Vec::new(), *level);
+                    let mut stream = stream.expect(NEVER_FAILS);
+                    stream.write_all(&first).expect(NEVER_FAILS);
+                    stream
+                });
+                stream.write_all(&plain).expect(NEVER_FAILS);
+            }
         }
         plain
     }
@@ -213,7 +242,13 @@ impl Compressor {
                 }
                 out
             }
-            Stage::Zstd(encoder) => encoder.finish().expect(NEVER_FAILS),
+            Stage::Zstd {
+                stream: Some(stream),
+                ..
+            } => stream.finish().expect(NEVER_FAILS),
+            Stage::Zstd { level, first, .. } => {
+                zstd::bulk::compress(&first, level).expect(NEVER_FAILS)
+            }
         };
         last.shrink_to_fit();
         if !last.is_empty() {

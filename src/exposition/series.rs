@@ -12,8 +12,10 @@ use super::encode::Encoder;
 use super::family::Family;
 use super::format::{Coding, Format};
 
-/// Bytes that are encoded before they are handed on to be compressed, and the size of a plain part's pieces.
-const HAND_ON: usize = 128 << 10;
+/// Bytes that are encoded before they are handed on to be compressed, and the size of a plain part's pieces. With
+/// [`SLACK`] a buffer of 64 KiB: glibc's allocator maps from 128 KiB on, and keeps more of what is freed the larger the
+/// mappings are that it has seen go.
+const HAND_ON: usize = 60 << 10;
 
 /// What a series may write beyond that before it is noticed, without the buffer growing.
 const SLACK: usize = 4 << 10;
