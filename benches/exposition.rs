@@ -4,6 +4,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use divan::counter::{BytesCount, ItemsCount};
@@ -11,6 +12,7 @@ use divan::{Bencher, main as run};
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
+use prometheus_client::metrics::{family::Family, gauge::Gauge};
 use wechat_logistics_exporter::app::Source;
 use wechat_logistics_exporter::collector::{AppReading, Collector, Scrape};
 use wechat_logistics_exporter::config::{
@@ -24,6 +26,8 @@ use wechat_logistics_exporter::wechat::{Account, AccountList, ListLimits, Servic
 
 /// Accounts of the page, in one app.
 const ACCOUNTS: [usize; 3] = [10, 1_000, 20_000];
+/// For what grows with them.
+const GROWING: [usize; 3] = [1_000, 20_000, 100_000];
 
 const TEXT: &str = "text/plain";
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
@@ -149,7 +153,7 @@ fn probe_of_each_app(bencher: Bencher<'_, '_>, apps: usize) {
 }
 
 /// The first page of a new snapshot.
-#[divan::bench(args = [(TEXT, "identity"), (TEXT, "gzip"), (TEXT, "zstd"), (OPENMETRICS, "identity"), (PROTOBUF, "identity")], consts = ACCOUNTS)]
+#[divan::bench(args = [(TEXT, "identity"), (TEXT, "gzip"), (TEXT, "zstd"), (OPENMETRICS, "identity"), (PROTOBUF, "identity")], consts = GROWING)]
 fn page_of_a_new_snapshot<const ACCOUNTS: usize>(
     bencher: Bencher<'_, '_>,
     (accept, accept_encoding): (&'static str, &'static str),
@@ -197,6 +201,38 @@ fn prometheus_gather_and_text_encoder(bencher: Bencher<'_, '_>, accounts: usize)
             encoder
                 .encode(&registry.gather(), &mut page)
                 .expect("a Vec takes every byte");
+            page
+        });
+}
+
+/// The same through `prometheus-client`, which writes OpenMetrics.
+#[divan::bench(args = ACCOUNTS)]
+fn prometheus_client_text_encoder(bencher: Bencher<'_, '_>, accounts: usize) {
+    type Labels = [(&'static str, String); 3];
+    let mut registry = prometheus_client::registry::Registry::default();
+    for metric in 0..SERIES_PER_ACCOUNT {
+        let gauges = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+        for account in snapshot(accounts).accounts() {
+            let labels = [
+                ("appid", "wx0000000000000000".to_owned()),
+                ("biz_id", account.biz_id.to_string()),
+                ("delivery_id", account.delivery_id.to_string()),
+            ];
+            let gauge = gauges.get_or_create(&labels);
+            gauge.set(account.quota_num.unwrap_or_default());
+        }
+        registry.register(
+            format!("wechat_logistics_account_number_{metric}"),
+            "help",
+            gauges,
+        );
+    }
+    bencher
+        .counter(ItemsCount::new(accounts * SERIES_PER_ACCOUNT))
+        .bench(|| {
+            let mut page = String::new();
+            prometheus_client::encoding::text::encode(&mut page, &registry)
+                .expect("a String takes every byte");
             page
         });
 }

@@ -15,10 +15,13 @@ use super::format::{Coding, Format};
 /// Bytes that are encoded before they are handed on to be compressed, and the size of a plain part's pieces. With
 /// [`SLACK`] a buffer of 64 KiB: glibc's allocator maps from 128 KiB on, and keeps more of what is freed the larger the
 /// mappings are that it has seen go.
-const HAND_ON: usize = 60 << 10;
+const HAND_ON: usize = 63 << 10;
 
 /// What a series may write beyond that before it is noticed, without the buffer growing.
-const SLACK: usize = 4 << 10;
+const SLACK: usize = 1 << 10;
+
+/// For the few series that change with each scrape. Unit: bytes.
+const FEW: usize = 8 << 10;
 
 /// Series as the sample lines of some format.
 #[derive(Debug)]
@@ -47,7 +50,7 @@ impl<'n> Series<'n> {
     /// A few series of one scrape, to be ended by [`Self::into_bytes`].
     pub(super) fn few(format: Format) -> Self {
         Self {
-            encoder: Encoder::new(format, SLACK),
+            encoder: Encoder::new(format, FEW),
             compressor: None,
             names: &[],
         }
@@ -56,7 +59,7 @@ impl<'n> Series<'n> {
     /// A few series of a text format, to be ended by [`Self::into_marked`].
     pub(super) fn marking(format: Format) -> Self {
         Self {
-            encoder: Encoder::marking(format, SLACK),
+            encoder: Encoder::marking(format, FEW),
             compressor: None,
             names: &[],
         }
