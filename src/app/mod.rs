@@ -164,6 +164,12 @@ impl App {
         }
     }
 
+    /// Lets the next fetch begin at once, as far as that is the exporter's own affair (see
+    /// [`RateLimiter::lift_waits`]).
+    pub fn lift_waits(&self) {
+        self.record.limiter.lift_waits();
+    }
+
     /// Joins the fetch under way or, where the limiter grants one, starts it. Must run inside a runtime.
     pub fn begin(self: &Arc<Self>, now: Moment) -> Begun {
         let mut reading = self.record.lock();

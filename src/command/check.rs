@@ -5,10 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::time::Instant;
 
 use super::Error;
+use crate::app::App;
+use crate::causes::with_causes;
 use crate::collector::{AppReading, Collector};
 use crate::config::{AppConfig, Args, CheckArgs, Config, Credential, duration};
+use crate::limit::Cause;
+use crate::moment::Moment;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Store};
 use crate::web::Server;
@@ -25,7 +30,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// # Errors
 /// [`Error::Unwell`] when something is to be mended; it has been printed.
 pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
-    let config = Config::load(args)?;
+    let mut config = Config::load(args)?;
     Server::check(&config.web)?;
     let mut out = io::stdout();
     let plural = if config.apps.len() == 1 { "" } else { "s" };
@@ -38,14 +43,31 @@ pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
     if options.config_only {
         return Ok(());
     }
-    // Limits of its own and nothing kept: a check must work while the exporter itself holds the budget.
-    let store = Store::open(None, config.wechat.list_limits)?;
-    let collector = Collector::among(None, &config, store)?;
+    for app in &mut config.apps {
+        // They are not reported on, and each would cost calls.
+        app.live_quota = None;
+        app.api_quota = false;
+        app.refresh_couriers = false;
+    }
+    let budget = Budget::open(&config)?;
+    if let Some(said) = &budget.said {
+        writeln!(out, "Budget: {said}").map_err(Error::Output)?;
+    }
+    let collector = Collector::among(None, &config, budget.store)?;
+    for app in collector.apps().list() {
+        app.lift_waits();
+    }
+    let began = SystemTime::now();
     let scrape = super::scrape_all(&collector, &config, time_for_all(&config)).await;
+    // The state is kept after the answer.
+    collector
+        .drain(Instant::now() + config.wechat.timeout)
+        .await;
     let mut unwell = 0;
     for reading in &scrape.readings {
         let mut report = Report::default();
-        report.app(reading, &config);
+        report.app(reading, began);
+        report.calls(reading, budget.is_shared, config.scrape.max_stale);
         unwell += usize::from(!report.well);
         out.write_all(report.text.as_bytes())
             .map_err(Error::Output)?;
@@ -61,6 +83,49 @@ pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::Unwell)
+    }
+}
+
+/// Where the calls of a check are counted.
+struct Budget {
+    store: Store,
+    /// Whether the exporter goes on from there.
+    is_shared: bool,
+    /// What there is to say of it; `None`: nothing is kept anywhere.
+    said: Option<String>,
+}
+
+impl Budget {
+    /// The state directory, where no exporter is running on it: one that runs keeps its count to itself, and a check
+    /// must work all the same.
+    fn open(config: &Config) -> Result<Self, Error> {
+        let list_limits = config.wechat.list_limits;
+        let mut said = None;
+        if config.shared_state.is_some() {
+            said = Some("the calls of this check are not counted in shared_state.".to_owned());
+        } else if let Some(directory) = &config.state_dir {
+            let shown = printable(&directory.display().to_string());
+            match Store::open_unused(directory, list_limits) {
+                Ok(store) => {
+                    return Ok(Self {
+                        store,
+                        is_shared: true,
+                        said: Some(format!("the calls of this check are counted in {shown}.")),
+                    });
+                }
+                Err(unusable) => {
+                    said = Some(format!(
+                        "the calls of this check are not counted in {shown}: {}.",
+                        with_causes(&unusable)
+                    ));
+                }
+            }
+        }
+        Ok(Self {
+            store: Store::open(None, list_limits)?,
+            is_shared: false,
+            said,
+        })
     }
 }
 
@@ -96,7 +161,7 @@ impl Report {
         self.text.push('\n');
     }
 
-    fn app(&mut self, reading: &AppReading, config: &Config) {
+    fn app(&mut self, reading: &AppReading, began: SystemTime) {
         let app = &reading.app;
         let settings = &app.config;
         self.text.push('\n');
@@ -106,7 +171,9 @@ impl Report {
                 .push_str(&format!(" ({})", printable(&settings.name)));
         }
         self.text.push('\n');
-        match app.last_fetch() {
+        // What a state directory tells of fetches before this one is no finding.
+        let fetch = app.last_fetch().filter(|fetch| fetch.at >= began);
+        match fetch {
             Some(LastFetch {
                 failure: Some(failure),
                 errcode,
@@ -145,6 +212,11 @@ impl Report {
                     self.accounts(snapshot, app.api_host());
                 }
             }
+            None if let Some(reason) = kept_back(app) => {
+                self.line("accounts", "NOT CHECKED");
+                self.line("", &reason);
+                self.well = false;
+            }
             None => {
                 self.line("accounts", "FAILED");
                 self.line("", "WeChat did not answer in time");
@@ -155,8 +227,15 @@ impl Report {
                 self.well = false;
             }
         }
-        self.line("calls", &calls(settings));
-        if settings.min_interval >= config.scrape.max_stale {
+    }
+
+    fn calls(&mut self, reading: &AppReading, is_shared: bool, max_stale: Duration) {
+        let app = &reading.app;
+        self.line("calls", &calls(&app.config));
+        let by_whom = if is_shared { "today" } else { "by this check" };
+        let used = app.daily_calls_used(Moment::now());
+        self.line("", &format!("{used} sent {by_whom}"));
+        if app.config.min_interval >= max_stale {
             self.line(
                 "",
                 "readings grow too old to serve before the next one; raise --scrape.max-stale",
@@ -180,6 +259,28 @@ impl Report {
             self.line("", &describe(account, SystemTime::now()));
         }
     }
+}
+
+/// Why the exporter's own budget allowed no fetch, or none to its end.
+fn kept_back(app: &App) -> Option<String> {
+    let counters = app.counters();
+    if counters.refused(Cause::DailyLimit) > 0 {
+        return Some(
+            "the daily limit of calls is used up until midnight in China; see --wechat.daily-limit"
+                .to_owned(),
+        );
+    }
+    if counters.refused(Cause::Breaker) == 0 {
+        return None;
+    }
+    let now = Moment::now();
+    let until = app.breaker_until(now).and_then(utc);
+    let reason = app.open_breaker(now)?.explanation();
+    Some(format!(
+        "{}; no call is sent until {} UTC",
+        reason.meaning,
+        until.as_deref().unwrap_or("later")
+    ))
 }
 
 fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {

@@ -178,6 +178,16 @@ impl RateLimiter {
         }
     }
 
+    /// A person asks for one fetch now: neither the interval nor the back-off from what only they can mend keeps it back.
+    /// The day's limit and holds that WeChat asked for stay.
+    pub fn lift_waits(&self) {
+        let mut state = self.lock();
+        state.next_fetch = None;
+        state.breaker = state
+            .breaker
+            .filter(|breaker| !breaker.reason.needs_mending());
+    }
+
     /// The reason for which the breaker keeps calls back now.
     #[must_use]
     pub fn open_breaker(&self, now: Moment) -> Option<Reason> {
@@ -347,6 +357,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn person_who_asks_waits_for_the_day_and_for_wechat_alone() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        limiter.try_acquire(UNLIMITED, now).unwrap();
+        limiter.failed(Reason::IpWhitelist, Some(40164), UNLIMITED, now);
+        limiter.lift_waits();
+        assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
+        limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, now);
+        limiter.lift_waits();
+        assert_eq!(limiter.try_acquire(UNLIMITED, now), Err(Cause::Breaker));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task;
 
+use super::Unusable;
+use super::mark::{self, Mark};
+
 /// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
 const FILE_MAX: u64 = 256 << 20;
 /// Files that may be written at one time.
@@ -22,8 +25,8 @@ pub(super) struct Directory {
     /// One writer a file: a file's turn is found by its name. A write that hangs keeps it, so that on a file system that
     /// hangs each turn takes one thread and no more.
     turns: [Arc<Mutex<()>>; WRITERS],
-    /// Held as long as the directory is in use; the system lets go of it when the process ends, however it ends.
-    _in_use: Option<File>,
+    /// `None`: the directory can't be marked, as it can only be read.
+    mark: Option<Mark>,
 }
 
 impl Directory {
@@ -34,11 +37,47 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
             Err(error) => return Err(error),
         }
-        Ok(Self {
-            _in_use: mark_in_use(path),
+        let mark = Mark::open(path).ok();
+        if let Some(mark) = &mark
+            && matches!(mark.set(), Err(TryLockError::WouldBlock))
+        {
+            // No error, because the other one may be about to end.
+            tracing::warn!(
+                directory = %path.display(),
+                "another process uses this state directory; together they can spend more calls than the limits allow, so \
+                 give each its own or share the state through Redis"
+            );
+        }
+        Ok(Self::marked(path, mark))
+    }
+
+    /// Opens a directory that is there and that nobody else uses now, for writing.
+    pub(super) fn open_unused(path: &Path) -> Result<Self, Unusable> {
+        let metadata = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
+            metadata => metadata.map_err(Unusable::Broken)?,
+        };
+        if !metadata.is_dir() {
+            let error = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(Unusable::Broken(error));
+        }
+        if mark::is_of_another_user(path).map_err(Unusable::Broken)? {
+            return Err(Unusable::OfAnotherUser);
+        }
+        let mark = Mark::open(path).map_err(Unusable::Broken)?;
+        match mark.set() {
+            Ok(()) => Ok(Self::marked(path, Some(mark))),
+            Err(TryLockError::WouldBlock) => Err(Unusable::InUse),
+            Err(TryLockError::Error(error)) => Err(Unusable::Broken(error)),
+        }
+    }
+
+    fn marked(path: &Path, mark: Option<Mark>) -> Self {
+        Self {
+            mark,
             path: path.to_owned(),
             turns: std::array::from_fn(|_| Arc::default()),
-        })
+        }
     }
 
     /// A file's content, as `read` understands it; `None` where there is none.
@@ -94,6 +133,10 @@ impl Directory {
     }
 
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        if let Some(mark) = &self.mark {
+            // Whoever used the directory at our start has most often ended since.
+            let _ = mark.set();
+        }
         let beside = self.path.join(format!("{name}.new"));
         let written = write_flushed(&beside, content)
             .and_then(|()| fs::rename(&beside, self.path.join(name)))
@@ -105,26 +148,6 @@ impl Directory {
         }
         written
     }
-}
-
-/// Warns of another process that uses the directory: each would count its own calls alone and overwrite the other's
-/// count. It is no error, because the other one may be about to end.
-fn mark_in_use(path: &Path) -> Option<File> {
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path.join("in-use.lock"))
-        .ok()?;
-    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-        tracing::warn!(
-            directory = %path.display(),
-            "another process uses this state directory; together they can spend more calls than the limits allow, so \
-             give each its own or share the state through Redis"
-        );
-    }
-    Some(lock)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

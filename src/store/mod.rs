@@ -5,9 +5,10 @@
 
 mod file;
 pub(crate) mod form;
+mod mark;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -132,6 +133,23 @@ pub struct StoreError {
     source: io::Error,
 }
 
+/// Why nothing can be kept in a state directory beside what an exporter keeps there.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// No exporter has made it yet.
+    #[error("it does not exist")]
+    Missing,
+    /// Two processes would overwrite each other's counts.
+    #[error("a running exporter uses it")]
+    InUse,
+    /// Root's files there could not be read by the exporter's user.
+    #[error("it belongs to another user; run this as that user")]
+    OfAnotherUser,
+    /// It can't be written, or is no directory.
+    #[error("it can't be used")]
+    Broken(#[source] io::Error),
+}
+
 impl Store {
     /// Opens the directory, which is made where it is missing.
     ///
@@ -147,6 +165,18 @@ impl Store {
         };
         Ok(Self {
             directory,
+            list_limits,
+            write_failures: AtomicU64::new(0),
+        })
+    }
+
+    /// Opens a directory that exporters keep their state in, while none of them is running.
+    ///
+    /// # Errors
+    /// See [`Unusable`]; nothing has been changed then.
+    pub fn open_unused(directory: &Path, list_limits: ListLimits) -> Result<Self, Unusable> {
+        Ok(Self {
+            directory: Some(Arc::new(Directory::open_unused(directory)?)),
             list_limits,
             write_failures: AtomicU64::new(0),
         })
@@ -380,6 +410,30 @@ mod tests {
         // The first write goes on; the second one never came to its turn.
         let reader = fs::File::open(&fifo).unwrap();
         drop(reader);
+    }
+
+    #[tokio::test]
+    async fn directory_is_marked_as_soon_as_whoever_used_it_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let open_unused = || Store::open_unused(directory.path(), ListLimits::default());
+        let first = open_unused().unwrap();
+        assert!(matches!(open_unused(), Err(Unusable::InUse)));
+        let second = store(directory.path());
+        drop(first);
+        let limiter = RateLimiter::new();
+        second.save_progress(APPID, progress(&limiter, 1)).await;
+        assert!(matches!(open_unused(), Err(Unusable::InUse)));
+        drop(second);
+        assert!(open_unused().is_ok());
+    }
+
+    #[test]
+    fn directory_that_is_missing_is_not_made_for_a_moments_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing");
+        let opened = Store::open_unused(&missing, ListLimits::default());
+        assert!(matches!(opened, Err(Unusable::Missing)));
+        assert!(!missing.exists());
     }
 
     #[test]

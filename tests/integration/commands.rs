@@ -105,6 +105,54 @@ async fn check_of_the_configuration_alone_sends_nothing() {
     assert_eq!(wechat.token_and_list_calls().await, (0, 0));
 }
 
+#[tokio::test]
+async fn check_counts_its_calls_where_the_exporter_goes_on_from() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    std::fs::create_dir(scratch.path("state")).unwrap();
+    let state = format!("--state.dir={}", scratch.path("state").display());
+    let options = [state.as_str(), "--wechat.daily-limit=5"];
+    // A check that follows at once is not kept back by the interval.
+    for sent in [2, 4] {
+        let output = run_command("check", &scratch, wechat.url(), &options).await;
+        let report = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        assert!(report.contains("this check are counted in"), "{report}");
+        assert!(report.contains(&format!("{sent} sent today")), "{report}");
+    }
+    let output = run_command("check", &scratch, wechat.url(), &options).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    assert!(report.contains("daily limit"), "{report}");
+    assert_eq!(wechat.token_and_list_calls().await, (3, 2));
+
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &options);
+    let page = exporter.scrape().await;
+    let remaining = page.value(&format!("daily_calls_remaining{{appid=\"{APPID}\"}}"));
+    assert_eq!(remaining, Some(0.0));
+    assert_eq!(page.series("account_quota").len(), 1);
+    assert_eq!(wechat.token_and_list_calls().await, (3, 2));
+}
+
+#[tokio::test]
+async fn check_beside_a_running_exporter_says_that_its_calls_are_not_counted() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let state = format!("--state.dir={}", scratch.path("state").display());
+    let mut exporter = Exporter::for_one_app(&scratch, &wechat, &[&state]);
+    exporter.scrape().await;
+    let output = run_command("check", &scratch, wechat.url(), &[&state]).await;
+    let report = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert!(report.contains("are not counted in"), "{report}");
+    assert!(report.contains("a running exporter uses it"), "{report}");
+    assert!(report.contains("2 sent by this check"), "{report}");
+    signal(exporter.process(), "TERM");
+    assert!(exporter.ended().success());
+    let kept = std::fs::read_to_string(scratch.path(&format!("state/{APPID}.limiter.json")));
+    let kept: serde_json::Value = serde_json::from_str(&kept.unwrap()).unwrap();
+    let counts: Vec<_> = kept["calls"].as_object().unwrap().values().collect();
+    assert_eq!(counts, [2], "{kept}");
+}
+
 #[test]
 fn usage_errors_exit_2_with_one_clear_sentence() {
     let scratch = Scratch::new();
