@@ -10,12 +10,16 @@ use tokio::time::Instant;
 
 use crate::app::{App, Begun, Couriers, Ended, Fetch, Shared, Source, Tasks};
 use crate::config::{AppConfig, Config, ScrapeConfig};
+use crate::limit::RateLimiter;
 use crate::moment::Moment;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::token::TokenSources;
 use crate::wechat::{Client, ClientError, ClientOptions};
+
+/// Apps that were taken out of the configuration and whose limiters are kept. Far more than anyone takes out in a day.
+const LEFT_MAX: usize = 10_000;
 
 /// All apps. Its configuration can be replaced while scrapes are under way.
 #[derive(Debug)]
@@ -30,6 +34,9 @@ pub struct Collector {
 pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,
+    /// Limiters of apps that a reload has taken out, while they matter: one that comes back goes on within the same
+    /// budget.
+    left: HashMap<String, Arc<RateLimiter>>,
     scrape: ScrapeConfig,
 }
 
@@ -90,8 +97,8 @@ impl Collector {
         })
     }
 
-    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and readings;
-    /// fetches under way go on.
+    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and readings; apps
+    /// that come back on the same day, their limits. Fetches under way go on.
     ///
     /// # Errors
     /// When a client for WeChat can't be made; the old configuration stays.
@@ -229,22 +236,40 @@ impl Apps {
         let mut list = Vec::with_capacity(config.apps.len());
         for (app, source) in config.apps.iter().zip(tokens.for_apps(&config.apps)) {
             let client = Arc::clone(&clients[app.api_urls.as_slice()]);
-            let old = old.and_then(|old| old.find(&app.appid));
-            list.push(Arc::new(match old {
+            list.push(Arc::new(match old.and_then(|old| old.find(&app.appid)) {
                 Some(old) => old.reconfigured(app.clone(), client, source, shared),
-                None => App::new(app.clone(), client, source, shared),
+                None => {
+                    let limiter = old.and_then(|old| old.left.get(&app.appid)).cloned();
+                    App::new(app.clone(), client, source, limiter, shared)
+                }
             }));
         }
-        let by_appid = list
+        let by_appid: HashMap<_, _> = list
             .iter()
             .enumerate()
             .map(|(index, app): (usize, &Arc<App>)| (app.config.appid.clone(), index))
             .collect();
         Ok(Self {
+            left: old.map_or_else(HashMap::new, |old| old.limiters_without(&by_appid)),
             list,
             by_appid,
             scrape: config.scrape,
         })
+    }
+
+    /// The limiters that still matter of apps that are not among those, the latest to leave first.
+    fn limiters_without(&self, apps: &HashMap<String, usize>) -> HashMap<String, Arc<RateLimiter>> {
+        let now = Moment::now();
+        let in_force = self
+            .list
+            .iter()
+            .map(|app| (&app.config.appid, app.limiter()));
+        in_force
+            .chain(&self.left)
+            .filter(|(appid, limiter)| !apps.contains_key(*appid) && !limiter.is_as_new(now))
+            .take(LEFT_MAX)
+            .map(|(appid, limiter)| (appid.clone(), Arc::clone(limiter)))
+            .collect()
     }
 
     /// The apps in the configuration's order.

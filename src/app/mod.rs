@@ -49,7 +49,7 @@ pub struct App {
 /// What outlives a reload of the configuration.
 #[derive(Debug)]
 struct Record {
-    limiter: RateLimiter,
+    limiter: Arc<RateLimiter>,
     counters: Counters,
     fetch_duration: prometheus::Histogram,
     extras: Extras,
@@ -98,17 +98,26 @@ pub enum Begun {
 }
 
 impl App {
-    /// An app that knows nothing yet but what the store kept.
+    /// An app that knows nothing yet but what the store kept. `limiter`: that of its calls before, where this process
+    /// has sent some.
     #[must_use]
     pub fn new(
         config: AppConfig,
         client: Arc<Client>,
         tokens: Arc<TokenSource>,
+        limiter: Option<Arc<RateLimiter>>,
         shared: &Shared,
     ) -> Self {
         let now = Moment::now();
         let saved = shared.store.load(&config.appid, now);
-        let limiter = RateLimiter::restore(saved.limiter, budget(&config), now);
+        let budget = budget(&config);
+        let limiter = match limiter {
+            Some(limiter) => {
+                limiter.reloaded(budget, now);
+                limiter
+            }
+            None => Arc::new(RateLimiter::restore(saved.limiter, budget, now)),
+        };
         let record = Record {
             limiter,
             counters: Counters::default(),
@@ -164,12 +173,6 @@ impl App {
         }
     }
 
-    /// Lets the next fetch begin at once, as far as that is the exporter's own affair (see
-    /// [`RateLimiter::lift_waits`]).
-    pub fn lift_waits(&self) {
-        self.record.limiter.lift_waits();
-    }
-
     /// Joins the fetch under way or, where the limiter grants one, starts it. Must run inside a runtime.
     pub fn begin(self: &Arc<Self>, now: Moment) -> Begun {
         let mut reading = self.record.lock();
@@ -212,6 +215,12 @@ impl App {
     #[must_use]
     pub fn snapshot(&self, max_stale: Duration, now: Moment) -> Option<Arc<Snapshot>> {
         self.last_reading(max_stale, now).0
+    }
+
+    /// What has counted its calls.
+    #[must_use]
+    pub fn limiter(&self) -> &Arc<RateLimiter> {
+        &self.record.limiter
     }
 
     /// How the latest finished fetch went; `None`: none has finished yet.
@@ -435,7 +444,8 @@ mod tests {
         };
         let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));
         let tokens = Arc::clone(&tokens[0]);
-        Arc::new(App::new(config, Arc::new(client.unwrap()), tokens, &shared))
+        let client = Arc::new(client.unwrap());
+        Arc::new(App::new(config, client, tokens, None, &shared))
     }
 
     #[test]

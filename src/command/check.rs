@@ -55,7 +55,7 @@ pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
     }
     let collector = Collector::among(None, &config, budget.store)?;
     for app in collector.apps().list() {
-        app.lift_waits();
+        app.limiter().lift_waits();
     }
     let began = SystemTime::now();
     let scrape = super::scrape_all(&collector, &config, time_for_all(&config)).await;

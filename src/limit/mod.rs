@@ -188,6 +188,15 @@ impl RateLimiter {
             .filter(|breaker| !breaker.reason.needs_mending());
     }
 
+    /// Whether nothing is lost with it: it keeps no call back, and has counted none today.
+    #[must_use]
+    pub fn is_as_new(&self, now: Moment) -> bool {
+        let state = self.lock();
+        state.used_today(now) == 0
+            && state.open_breaker(now).is_none()
+            && state.next_fetch.is_none_or(|next| next <= now.monotonic)
+    }
+
     /// The reason for which the breaker keeps calls back now.
     #[must_use]
     pub fn open_breaker(&self, now: Moment) -> Option<Reason> {
@@ -357,6 +366,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn limiter_is_as_new_when_interval_hold_and_day_are_over() {
+        let limiter = RateLimiter::new();
+        let now = noon();
+        assert!(limiter.is_as_new(now));
+        limiter.try_acquire(BUDGET, now).unwrap();
+        assert!(!limiter.is_as_new(now));
+        assert!(limiter.is_as_new(now.after(MINUTE)));
+        limiter.spend(BUDGET, now).unwrap();
+        assert!(!limiter.is_as_new(now.after(MINUTE)));
+        let midnight = now.after(12 * 60 * MINUTE);
+        assert!(limiter.is_as_new(midnight));
+        limiter.failed(Reason::Rate, Some(45011), BUDGET, midnight);
+        assert!(!limiter.is_as_new(midnight));
     }
 
     #[test]

@@ -109,6 +109,29 @@ async fn quota_of_the_day_that_is_used_up_ends_the_calls_even_over_a_reload() {
 }
 
 #[tokio::test]
+async fn app_that_a_reload_takes_out_and_another_brings_back_goes_on_within_its_budget() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let both = scratch.two_apps(&wechat.url(), "");
+    let with_both = std::fs::read_to_string(&both).unwrap();
+    let (first, _) = with_both
+        .split_once(&format!("- appid: {OTHER_APPID}"))
+        .unwrap();
+    let exporter = Exporter::from_file(&both, &["--web.enable-lifecycle"]);
+    exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await.1, 2);
+    // Over two reloads, as limiters are passed on from each configuration to the next.
+    for settings in [first, first, &with_both] {
+        scratch.write("exporter.yml", settings);
+        let reload = exporter.request(reqwest::Method::POST, "/-/reload");
+        assert_eq!(Answer::of(reload).await.status, 200);
+    }
+    let page = exporter.scrape().await;
+    assert_eq!(wechat.token_and_list_calls().await.1, 2);
+    let remaining = format!("daily_calls_remaining{{appid=\"{OTHER_APPID}\"}}");
+    assert_eq!(page.value(&remaining), Some(1998.0));
+}
+
+#[tokio::test]
 async fn fifty_restarts_with_a_state_directory_spend_no_more_than_one_start() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let state = state_dir(&scratch);
