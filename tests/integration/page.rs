@@ -204,6 +204,31 @@ async fn remarks_are_labels_only_where_asked_for() {
 }
 
 #[tokio::test]
+async fn remarks_that_a_reload_switches_off_are_on_no_page_any_more() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    let account = serde_json::json!({
+        "biz_id": "1", "delivery_id": "STO", "status_code": 2,
+        "remark_wrong_msg": "张三 13800000000", "remark_content": "张三 13900000000",
+    });
+    let list = serde_json::json!({"count": 1, "list": [account]});
+    wechat.lists(json(list)).await;
+    let on = "defaults: { remark_wrong_msg: true, remark_content: true }\n";
+    let settings = scratch.two_apps(&wechat.url(), on);
+    let exporter = Exporter::from_file(&settings, &["--web.enable-lifecycle"]);
+    let page = exporter.scrape().await;
+    assert!(page.0.contains("13800000000") && page.0.contains("13900000000"));
+    assert!(exporter.get("/").await.body.contains("13800000000"));
+    scratch.two_apps(&wechat.url(), "");
+    let reload = exporter.request(reqwest::Method::POST, "/-/reload");
+    assert_eq!(Answer::of(reload).await.status, 200);
+    for page in [exporter.scrape().await.0, exporter.get("/").await.body] {
+        assert!(page.contains("STO"), "{page}");
+        assert!(!page.contains("张三"), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn documentation_and_dashboards_name_only_exported_metrics() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);

@@ -45,6 +45,8 @@ pub(super) struct AppFacts {
     pub(super) days_left: Vec<Option<f64>>,
     /// How long falls of balances have been looked for.
     pub(super) burn_observed_for: Duration,
+    /// Whether the operator asks for `remark_wrong_msg` now; a reading from before a reload may hold it all the same.
+    pub(super) shows_remarks: bool,
 }
 
 impl AppFacts {
@@ -66,6 +68,7 @@ impl AppFacts {
                 .map(|account| app.days_left(account, now))
                 .collect(),
             burn_observed_for: app.burn_observed_for(now),
+            shows_remarks: app.config.remark_wrong_msg,
             snapshot,
         }
     }
@@ -107,6 +110,8 @@ pub(super) struct Row<'a> {
     pub(super) network: Network,
     pub(super) days_left: Option<f64>,
     pub(super) standing: Standing,
+    /// `remark_wrong_msg`; empty unless the configuration asks for it, as it can hold personal data.
+    pub(super) remark: &'a str,
 }
 
 impl<'a> Overview<'a> {
@@ -190,7 +195,13 @@ impl<'a> AppRows<'a> {
             .chain(std::iter::repeat(None));
         let mut rows: Vec<_> = accounts
             .zip(days_left)
-            .map(|(account, days_left)| Row::new(account, days_left, names, now))
+            .map(|(account, days_left)| Row {
+                remark: match facts.shows_remarks {
+                    true => &account.remark_wrong_msg,
+                    false => "",
+                },
+                ..Row::new(account, days_left, names, now)
+            })
             .collect();
         let mut levels = [0; 4];
         for row in &rows {
@@ -236,6 +247,7 @@ impl<'a> Row<'a> {
             network,
             days_left,
             standing: Standing::of(account, network, days_left, now.wall),
+            remark: "",
         }
     }
 

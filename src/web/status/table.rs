@@ -1,6 +1,5 @@
 //! The table of one app's accounts.
 
-use crate::wechat::Account;
 use crate::wechat::courier::Network;
 
 use super::Language;
@@ -96,7 +95,7 @@ impl Writer<'_> {
         self.label(self.texts.column_days_left);
         self.days_left(row);
         self.html.raw("</td><td>");
-        self.binding(account);
+        self.binding(row);
         self.html.raw("</td><td>");
         self.label(self.texts.column_balance_age);
         match account.quota_update_time {
@@ -155,9 +154,9 @@ impl Writer<'_> {
         }
     }
 
-    fn binding(&mut self, account: &Account) {
+    fn binding(&mut self, row: &Row<'_>) {
         let texts = self.texts;
-        match account.status_code {
+        match row.account.status_code {
             Some(0) => self.html.text(texts.status_bound),
             Some(1) => self.html.text(texts.status_under_review),
             Some(2) => self.html.text(texts.status_failed),
@@ -165,12 +164,11 @@ impl Writer<'_> {
             Some(code) => self.html.phrase(texts.status_unknown, &[("code", &code)]),
             None => self.html.text(texts.status_not_sent),
         };
-        // Empty unless the configuration asks for it: it can hold personal data.
-        if !account.remark_wrong_msg.is_empty() {
+        if !row.remark.is_empty() {
             self.html
                 .raw(" <small>")
                 .text(texts.remark)
-                .isolated(&account.remark_wrong_msg)
+                .isolated(row.remark)
                 .raw("</small>");
         }
     }
@@ -186,6 +184,7 @@ mod tests {
     use super::super::made_up;
     use super::super::reading::{Names, Overview};
     use super::*;
+    use crate::wechat::Account;
 
     fn page(accounts: Vec<Account>) -> String {
         let names = Names::new();
