@@ -12,15 +12,13 @@ use super::encode::Encoder;
 use super::family::Family;
 use super::format::{Coding, Format};
 
-/// Bytes that are encoded before they are handed on to be compressed, and the size of a plain part's pieces. With
-/// [`SLACK`] a buffer of 64 KiB: glibc's allocator maps from 128 KiB on, and keeps more of what is freed the larger the
-/// mappings are that it has seen go.
-const HAND_ON: usize = 63 << 10;
+/// Bytes that are encoded before they are handed on to be compressed, and the size of a plain part's pieces: so large that
+/// the allocator maps each piece, and gives it back when the page goes. Smaller ones would stay in the heap of the thread
+/// that made the page, once for each thread that ever made one. A buffer grows to 256 KiB, of which the last is for the
+/// series that goes beyond.
+const HAND_ON: usize = 255 << 10;
 
-/// What a series may write beyond that before it is noticed, without the buffer growing.
-const SLACK: usize = 1 << 10;
-
-/// For the few series that change with each scrape. Unit: bytes.
+/// What a buffer begins with; most parts are small. Unit: bytes.
 const FEW: usize = 8 << 10;
 
 /// Series as the sample lines of some format.
@@ -41,7 +39,7 @@ impl<'n> Series<'n> {
         names: &'n [String],
     ) -> Self {
         Self {
-            encoder: Encoder::new(format, HAND_ON + SLACK),
+            encoder: Encoder::new(format, FEW),
             compressor: Some(Compressor::new(coding, effort)),
             names,
         }
