@@ -11,7 +11,7 @@ use wechat_logistics_exporter::config::Args;
 const WORKERS_MAX: usize = 4;
 
 fn main() -> ExitCode {
-    glibc_malloc::return_large_blocks();
+    glibc_malloc::keep_little();
     let args = Args::from_command_line();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
