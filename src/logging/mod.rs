@@ -3,6 +3,8 @@
 //! Only events of our own crate are logged, at any level: the HTTP libraries log whole URLs at `trace`, and the
 //! access token travels in the query string.
 
+mod logfmt;
+
 use std::panic::PanicHookInfo;
 
 use tracing::Level;
@@ -12,6 +14,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
 use crate::config::{LogFormat, LogLevel};
+use logfmt::Logfmt;
 
 /// Begins the target of every event of ours.
 const OWN_TARGETS: &str = "wechat_logistics_exporter";
@@ -48,11 +51,8 @@ where
     match format {
         LogFormat::Logfmt => Box::new(
             Registry::default().with(
-                tracing_logfmt::builder()
-                    .with_target(false)
-                    .with_span_name(false)
-                    .with_span_path(false)
-                    .layer()
+                tracing_subscriber::fmt::layer()
+                    .event_format(Logfmt)
                     .with_writer(writer)
                     .log_internal_errors(report_failures)
                     .with_filter(ours),
@@ -123,7 +123,7 @@ mod tests {
             tracing::error!(target: "hyper", "canary");
             tracing::trace!("ours");
         });
-        assert!(log.ends_with("level=trace message=ours\n"), "{log}");
+        assert!(log.ends_with("level=trace msg=ours\n"), "{log}");
         assert_eq!(log.lines().count(), 1);
     }
 
@@ -146,6 +146,21 @@ mod tests {
             assert_eq!(log.lines().count(), 2, "{log}");
             assert!(!log.contains('\u{1b}'), "{log}");
         }
+    }
+
+    #[test]
+    fn fields_follow_the_text_in_their_order() {
+        let log = logged(LogLevel::Info, LogFormat::Logfmt, || {
+            let (refused, none) = (std::io::Error::other("can't"), None::<&str>);
+            tracing::info!(apps = 2, %refused, error = ?refused, none, ok = true, "it was said");
+        });
+        let (time, rest) = log.strip_prefix("ts=").unwrap().split_once(' ').unwrap();
+        assert_eq!(time.len(), "2026-11-24T18:44:18.123Z".len(), "{log}");
+        let error = r#""Custom { kind: Other, error: \"can't\" }""#;
+        assert_eq!(
+            rest,
+            format!("level=info msg=\"it was said\" apps=2 refused=can't error={error} ok=true\n")
+        );
     }
 
     #[test]
