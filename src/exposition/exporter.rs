@@ -71,14 +71,15 @@ impl Handler {
         }
     }
 
-    /// The codes that a series exists for from the start; others get theirs with their first answer.
+    /// The codes that a series exists for from the start: all that are answered without a web configuration. Others
+    /// get theirs with their first answer.
     const fn expected(self) -> &'static [u16] {
         match self {
-            Self::Metrics => &[200, 500, 503],
-            Self::Probe => &[200, 400, 500, 503],
-            Self::Sd | Self::Status | Self::Healthy | Self::Ready => &[200],
-            Self::Reload => &[200, 405, 500],
-            Self::Other => &[404],
+            Self::Metrics | Self::Probe => &[200, 400, 405, 500, 503],
+            Self::Sd | Self::Status => &[200, 405, 500, 503],
+            Self::Healthy | Self::Ready => &[200, 405],
+            Self::Reload => &[200, 403, 405, 500],
+            Self::Other => &[400, 404, 431],
         }
     }
 }

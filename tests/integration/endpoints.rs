@@ -318,3 +318,37 @@ async fn requests_are_counted_by_handler_and_code() {
     assert_eq!(counted("probe", "400"), Some(1.0));
     assert_eq!(counted("healthy", "200"), Some(1.0));
 }
+
+#[tokio::test]
+async fn counters_of_all_answers_that_need_no_web_configuration_start_at_0() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let series = |page: &Page| -> Vec<String> {
+        let lines = page.series("exporter_http_requests_total");
+        let names = lines.iter().filter_map(|line| line.rsplit_once(' '));
+        names.map(|(series, _)| series.to_owned()).collect()
+    };
+    let before = series(&exporter.scrape().await);
+    let mut answered = std::collections::BTreeSet::new();
+    let large = "x".repeat(100_000);
+    for path in [
+        "/metrics",
+        "/metrics?appid=x",
+        "/probe",
+        "/sd",
+        "/",
+        "/-/healthy",
+        "/-/ready",
+        "/-/reload",
+        "/x",
+    ] {
+        for method in ["GET", "POST", "DELETE"] {
+            let method = method.parse().unwrap();
+            answered.insert(Answer::of(exporter.request(method, path)).await.status);
+        }
+    }
+    let get = exporter.request(reqwest::Method::GET, "/");
+    answered.insert(Answer::of(get.header("x-large", large)).await.status);
+    assert_eq!(Vec::from_iter(answered), [200, 400, 403, 404, 405, 431]);
+    assert_eq!(series(&exporter.scrape().await), before);
+}
