@@ -18,6 +18,13 @@ const DAILY_LIMIT: u64 = 20_000;
 /// # Errors
 /// When it can't start.
 pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
+    // No error: they may be environment variables of a container that serves otherwise.
+    for flag in args.flags_of_real_apps() {
+        tracing::warn!(
+            flag,
+            "not used: the demo simulates Mini Programs of its own; leave the word demo out to serve yours"
+        );
+    }
     let simulation = Simulation::start(options)
         .await
         .map_err(Error::Simulation)?;

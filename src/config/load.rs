@@ -121,9 +121,10 @@ impl Args {
         })
     }
 
-    fn name_no_app_beside(&self, file: &Path) -> Result<(), ConfigError> {
+    /// The flags for a single app that were given.
+    fn single_app_flags(&self) -> impl Iterator<Item = &'static str> {
         let source = &self.source;
-        let given = [
+        let flags = [
             ("--wechat.appid", source.appid.is_some()),
             ("--wechat.app-name", source.name.is_some()),
             ("--wechat.secret-file", source.secret_file.is_some()),
@@ -133,14 +134,30 @@ impl Args {
             ),
             ("--wechat.token-file", source.token_file.is_some()),
         ];
-        match given.iter().find(|(_, given)| *given) {
+        flags
+            .into_iter()
+            .filter_map(|(flag, given)| given.then_some(flag))
+    }
+
+    fn name_no_app_beside(&self, file: &Path) -> Result<(), ConfigError> {
+        match self.single_app_flags().next() {
             None => Ok(()),
-            Some((flag, _)) => Err(ConfigError(format!(
+            Some(flag) => Err(ConfigError(format!(
                 "{flag} can't be used together with --config.file ({}); write the app into the file or leave one of \
                  the two out",
                 file.display()
             ))),
         }
+    }
+
+    /// The flags that say which apps there are and where they are called, which simulated ones go without.
+    pub fn flags_of_real_apps(&self) -> Vec<&'static str> {
+        let file = self.source.config_file.as_ref().map(|_| "--config.file");
+        let url = self.wechat.api_urls.first().map(|_| "--wechat.api-url");
+        file.into_iter()
+            .chain(self.single_app_flags())
+            .chain(url)
+            .collect()
     }
 
     fn single_app(&self, flags: Tuning) -> Result<AppConfig, ConfigError> {
@@ -401,6 +418,29 @@ mod tests {
         assert_eq!(config.apps[0].min_interval, Duration::from_secs(2));
         assert_eq!(config.apps[0].daily_limit, Some(5));
         assert!(config.apps[0].remark_content);
+    }
+
+    #[test]
+    fn flags_that_a_simulation_goes_without_are_known() {
+        let line = [
+            "wechat-logistics-exporter",
+            "demo",
+            "--config.file=apps.yml",
+            "--wechat.appid=wx1",
+            "--wechat.api-url=https://api.weixin.qq.com",
+            "--wechat.min-interval=7s",
+        ];
+        let ignored = Args::read(line).unwrap().flags_of_real_apps();
+        assert_eq!(
+            ignored,
+            ["--config.file", "--wechat.appid", "--wechat.api-url"]
+        );
+        assert!(
+            Args::read(&line[..2])
+                .unwrap()
+                .flags_of_real_apps()
+                .is_empty()
+        );
     }
 
     #[test]
