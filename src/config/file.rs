@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::credential::{self, CREDENTIAL_KINDS};
 use super::tuning::{Tuning, api_url, check_appid};
 use super::yaml::{self, Item, Mapping};
-use super::{AppConfig, ConfigError, SharedStateConfig};
+use super::{AppConfig, ConfigError, SharedStateConfig, stream};
 use crate::wechat::CloudFunction;
 
 /// Ten thousand apps, each with everything that can be said, fit in half of it. Unit: bytes.
 const MAX_BYTES: u64 = 16 << 20;
+/// How long it may take to come out of a pipe; a program that decrypts it needs a while.
+const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 /// Begins the keys in the shared state, unless the operator says otherwise.
 const KEY_PREFIX: &str = "wechat_logistics:";
 
@@ -42,46 +46,70 @@ pub(super) struct FileConfig {
 /// # Errors
 /// The first thing that is wrong.
 pub(super) fn load(path: &Path, flags: &Tuning) -> Result<FileConfig, ConfigError> {
-    let text = read(path)?;
-    interpret(&text, path, flags)
+    let (text, kind) = read(path)?;
+    let base = match kind {
+        Kind::File => path.parent().unwrap_or(Path::new("")),
+        // Nobody means /dev by a file's name without a folder.
+        Kind::Stream => Path::new(""),
+    };
+    interpret(&text, path, base, flags)
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// What a configuration is read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    /// A pipe or a terminal, which gives its text once.
+    Stream,
+}
+
+fn read(path: &Path) -> Result<(String, Kind), ConfigError> {
     let wrong = |what: String| ConfigError(format!("the file {} {what}", path.display()));
-    let unreadable = |error: std::io::Error| wrong(format!("can't be read: {error}"));
-    // Only regular files: a pipe would hold up each reload until somebody writes into it.
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if metadata.is_dir() {
+    let unreadable = |error: io::Error| wrong(format!("can't be read: {error}"));
+    let found = std::fs::metadata(path).map_err(unreadable)?.file_type();
+    let (bytes, kind) = if found.is_file() {
+        let mut bytes = Vec::new();
+        let mut file = File::open(path).map_err(unreadable)?.take(MAX_BYTES + 1);
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        (bytes, Kind::File)
+    } else if found.is_fifo() || found.is_char_device() {
+        let bytes = stream::read(path, MAX_BYTES, STREAM_PATIENCE).map_err(unreadable)?;
+        if bytes.is_empty() {
+            return Err(wrong(
+                "gave no text; a pipe can be read only once, so a reload needs a file".to_owned(),
+            ));
+        }
+        (bytes, Kind::Stream)
+    } else if found.is_dir() {
         return Err(wrong("is a directory; name the file in it".to_owned()));
-    }
-    if !metadata.is_file() {
+    } else {
         return Err(wrong("is no regular file; copy it into one".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    };
     if bytes.len() as u64 > MAX_BYTES {
         return Err(wrong(format!(
             "is larger than {} MiB; is it the right file?",
             MAX_BYTES >> 20
         )));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         ConfigError(format!(
             "{}, line {line}: this is no UTF-8; save the file as UTF-8",
             path.display()
         ))
-    })
+    })?;
+    Ok((text, kind))
 }
 
-fn interpret(text: &str, path: &Path, flags: &Tuning) -> Result<FileConfig, ConfigError> {
+fn interpret(
+    text: &str,
+    path: &Path,
+    base: &Path,
+    flags: &Tuning,
+) -> Result<FileConfig, ConfigError> {
     let node = yaml::parse(text, path)?;
     let document = node.document(path).mapping(&DOCUMENT_KEYS)?;
-    let base = path.parent().unwrap_or(Path::new(""));
     let defaults = match document.get("defaults") {
         Some(item) => tuning(&item.mapping(&TUNING_KEYS)?)?,
         None => Tuning::default(),
@@ -195,7 +223,6 @@ fn shared_state(item: &Item<'_>, base: &Path) -> Result<SharedStateConfig, Confi
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use proptest::prelude::*;
 
@@ -205,7 +232,7 @@ mod tests {
     const FILE: &str = "apps.yml";
 
     fn interpreted(text: &str) -> Result<FileConfig, ConfigError> {
-        interpret(text, Path::new(FILE), &Tuning::default())
+        interpret(text, Path::new(FILE), Path::new(""), &Tuning::default())
     }
 
     fn apps(text: &str) -> Vec<AppConfig> {
@@ -300,7 +327,9 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
         let defaults = "\ndefaults: { min_interval: 3s, daily_limit: 7, api_url: 'http://h/' }";
         let read = |line| {
             let text = with_line(line) + defaults;
-            interpret(&text, Path::new(FILE), &flags).unwrap().apps
+            interpret(&text, Path::new(FILE), Path::new(""), &flags)
+                .unwrap()
+                .apps
         };
         assert_eq!(
             read("min_interval: 1s")[0].min_interval,

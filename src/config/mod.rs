@@ -8,6 +8,7 @@ mod listen;
 mod load;
 mod preset;
 mod secret;
+mod stream;
 mod tuning;
 mod yaml;
 

@@ -245,6 +245,27 @@ fn usage_errors_exit_2_with_one_clear_sentence() {
     }
 }
 
+#[tokio::test]
+async fn configuration_may_come_out_of_a_pipe_which_a_reload_can_not_read_again() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    scratch.two_apps(&wechat.url(), "");
+    let inner = program();
+    let mut command = std::process::Command::new("bash");
+    // A file's name without a folder is one of the working directory.
+    command.current_dir(scratch.dir.path()).args([
+        "-c",
+        "exec \"$0\" --config.file=<(cat exporter.yml) --web.enable-lifecycle --web.listen-address=127.0.0.1:0",
+    ]);
+    command.arg(inner.get_program());
+    let exporter = Exporter::spawn(command);
+    assert_eq!(exporter.scrape().await.up(OTHER_APPID), Some(1.0));
+    let reload = exporter.request(reqwest::Method::POST, "/-/reload");
+    let answer = Answer::of(reload).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.body.contains("only once"), "{}", answer.body);
+    assert_eq!(exporter.scrape().await.up(OTHER_APPID), Some(1.0));
+}
+
 #[test]
 fn configuration_faults_name_the_file_the_line_and_the_key() {
     let head =
