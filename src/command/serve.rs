@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Error;
 use crate::causes::with_causes;
 use crate::collector::Collector;
-use crate::config::{Args, Config, ConfigError, ListenAddress, SharedStateConfig};
+use crate::config::{Args, Config, ConfigError, SharedStateConfig};
 use crate::exposition::Exposition;
 use crate::version;
 use crate::web::{Reload, Server, Site};
@@ -50,7 +50,9 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     let exposition = Arc::new(Exposition::new(Arc::clone(&collector)));
     exposition.exporter().reload_succeeded(SystemTime::now());
     let server = Server::bind(&config.web).await?;
-    log_addresses(&server, &config);
+    for address in server.addresses() {
+        tracing::info!(%address, "Listening on");
+    }
 
     let reloader = Reloader(Arc::new(Reloading {
         read,
@@ -103,19 +105,6 @@ async fn reload_at_each(mut hangup: Signal, reloader: Reloader) {
     while hangup.recv().await.is_some() {
         // The reloader logs how it went.
         let _ = reloader.reload().await;
-    }
-}
-
-fn log_addresses(server: &Server, config: &Config) {
-    for address in server.local_addresses() {
-        tracing::info!(%address, "Listening on");
-    }
-    for address in &config.web.listen_addresses {
-        if let ListenAddress::Unix(_) = address
-            && !config.web.systemd_socket
-        {
-            tracing::info!(%address, "Listening on");
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Listening sockets: TCP, Unix, and those that systemd opened.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -52,6 +53,26 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix { .. } => None,
+        }
+    }
+}
+
+/// As on the command line, but with the address that was found.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("a TCP socket"),
+            },
+            Self::Unix { listener, .. } => {
+                let address = listener.local_addr().ok();
+                match address.as_ref().and_then(|address| address.as_pathname()) {
+                    Some(path) => write!(f, "unix:{}", path.display()),
+                    // One of Linux's names without a file, which only systemd passes.
+                    None => f.write_str("a Unix socket without a path"),
+                }
+            }
         }
     }
 }
@@ -294,6 +315,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let listeners = open_one(address.clone()).await.unwrap();
+        assert_eq!(listeners[0].to_string(), address.to_string());
         UnixStream::connect(&path).await.unwrap();
 
         assert!(

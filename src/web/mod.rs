@@ -125,7 +125,12 @@ impl Server {
         }
     }
 
-    /// Where it listens; the real port where 0 was asked for.
+    /// Where it listens; the real port where 0 was asked for, and `unix:` before a path.
+    pub fn addresses(&self) -> impl Iterator<Item = impl fmt::Display> {
+        self.listeners.iter()
+    }
+
+    /// The TCP addresses of them.
     #[must_use]
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.listeners

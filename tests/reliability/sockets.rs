@@ -39,6 +39,10 @@ fn reach<S>(mut connect: impl FnMut() -> std::io::Result<S>) -> S {
 }
 
 fn demo(wrapper: &[&str], listens: &str) -> Ends {
+    demo_with_log(wrapper, listens, Stdio::null())
+}
+
+fn demo_with_log(wrapper: &[&str], listens: &str, log: Stdio) -> Ends {
     let inner = program();
     let mut words: Vec<_> = wrapper.iter().map(Into::into).collect();
     words.push(inner.get_program().to_owned());
@@ -47,7 +51,7 @@ fn demo(wrapper: &[&str], listens: &str) -> Ends {
         .args(["demo", listens])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap_or_else(|error| panic!("{wrapper:?}: {error}"));
     Ends(child)
@@ -100,7 +104,7 @@ async fn ipv6_is_served_and_shown_in_service_discovery() {
 }
 
 #[test]
-fn sockets_of_systemd_are_served() {
+fn sockets_of_systemd_are_served_and_named_in_the_log() {
     let scratch = Scratch::new();
     // Bound and let go again: the next program that asks for a free port is unlikely to get this one.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -109,7 +113,9 @@ fn sockets_of_systemd_are_served() {
     let path = scratch.path("activated.sock");
     for listens in [address.to_string(), path.display().to_string()] {
         let wrapper = ["systemd-socket-activate", "-E", "PATH", "-l", &listens];
-        let _exporter = demo(&wrapper, "--web.systemd-socket");
+        let log = scratch.path("log");
+        let written = std::fs::File::create(&log).unwrap();
+        let _exporter = demo_with_log(&wrapper, "--web.systemd-socket", written.into());
         let answer = if listens.starts_with('/') {
             ask(reach(|| UnixStream::connect(&path)))
         } else {
@@ -117,6 +123,14 @@ fn sockets_of_systemd_are_served() {
         };
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{listens}: {answer}");
         assert!(answer.contains("wechat_logistics_up"), "{listens}");
+        let log = std::fs::read_to_string(log).unwrap();
+        let unix = if listens.starts_with('/') {
+            "unix:"
+        } else {
+            ""
+        };
+        let line = format!("msg=\"Listening on\" address={unix}{listens}\n");
+        assert!(log.contains(&line), "{log}");
     }
 }
 
