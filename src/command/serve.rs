@@ -58,7 +58,8 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
         read,
         collector: Arc::clone(&collector),
         exposition: Arc::clone(&exposition),
-        shared_state: Mutex::new(config.shared_state.clone()),
+        shared_state: config.shared_state.clone(),
+        turn: Mutex::default(),
     }));
     let site = Arc::new(Site {
         collector: Arc::clone(&collector),
@@ -130,8 +131,10 @@ struct Reloading {
     read: ReadConfig,
     collector: Arc<Collector>,
     exposition: Arc<Exposition>,
-    /// As it was at the start: only a restart changes it. Its lock is the queue of reloads.
-    shared_state: Mutex<Option<SharedStateConfig>>,
+    /// As it was at the start: only a restart changes it.
+    shared_state: Option<SharedStateConfig>,
+    /// The queue of reloads.
+    turn: Mutex<()>,
 }
 
 impl fmt::Debug for Reloading {
@@ -154,15 +157,16 @@ impl Reload for Reloader {
 
 impl Reloading {
     async fn reload(self: Arc<Self>) -> Result<(), String> {
-        let shared_state = self.shared_state.lock().await;
-        let reading = Arc::clone(&self);
-        // Files and secrets may lie on slow disks.
-        let read = tokio::task::spawn_blocking(move || (reading.read)()).await;
-        let result = match read {
-            Ok(Ok(config)) => self.put_in_force(&config, shared_state.as_ref()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the configuration's reader was broken off".to_owned()),
-        };
+        let _turn = self.turn.lock().await;
+        let reloading = Arc::clone(&self);
+        // The configuration, secrets, certificates and the state of new apps may lie on slow disks.
+        let done = tokio::task::spawn_blocking(move || {
+            let config = (reloading.read)().map_err(|error| error.to_string())?;
+            reloading.put_in_force(&config)
+        });
+        let result = done
+            .await
+            .unwrap_or_else(|_| Err("the reload was broken off".to_owned()));
         let exporter = self.exposition.exporter();
         match &result {
             Ok(()) => exporter.reload_succeeded(SystemTime::now()),
@@ -174,15 +178,11 @@ impl Reloading {
         result
     }
 
-    fn put_in_force(
-        &self,
-        config: &Config,
-        shared_state: Option<&SharedStateConfig>,
-    ) -> Result<(), String> {
+    fn put_in_force(&self, config: &Config) -> Result<(), String> {
         self.collector
             .reconfigure(config)
             .map_err(|error| with_causes(&error))?;
-        if config.shared_state.as_ref() != shared_state {
+        if config.shared_state != self.shared_state {
             tracing::warn!("shared_state has changed; restart the exporter to put that in force");
         }
         warn_of_pitfalls(config);
