@@ -28,6 +28,7 @@ mod limits;
 mod page;
 mod prometheus;
 mod readme;
+mod real_prometheus;
 mod replicas;
 mod replies;
 mod scrape;

@@ -1,96 +1,9 @@
 //! A real Prometheus (Debian's package) scrapes `demo` and answers PromQL for every metric of the contract.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use serde_json::Value;
-
 use wechat_logistics_exporter::exposition::family;
 
+use crate::real_prometheus::{Prometheus, scraping};
 use crate::support::*;
-
-/// Ended when dropped.
-struct Prometheus {
-    child: Child,
-    url: String,
-    _scratch: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn start(config: &str, more: &[&str]) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("prometheus.yml");
-        std::fs::write(&file, config).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                scratch.path().join("data").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus is installed (Debian package prometheus)");
-        Self {
-            child,
-            url: format!("http://127.0.0.1:{port}"),
-            _scratch: scratch,
-        }
-    }
-
-    async fn query(&self, query: &str) -> Vec<Value> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("query", query)
-            .finish();
-        let request = client().get(format!("{}/api/v1/query?{query}", self.url));
-        let Ok(response) = request.send().await else {
-            return Vec::new();
-        };
-        let Ok(answer) = response.text().await else {
-            return Vec::new();
-        };
-        let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
-        answer["data"]["result"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// The result of a query as soon as it has one.
-    async fn answer(&self, query: &str) -> Vec<Value> {
-        for _ in 0..300 {
-            let result = self.query(query).await;
-            if !result.is_empty() {
-                return result;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("no answer to {query}");
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn scrape_config(exporter: &Exporter, path: &str, more: &str) -> String {
-    format!(
-        "scrape_configs:\n  - job_name: wechat\n    scrape_interval: 1s\n    scrape_timeout: 1s\n    metrics_path: {path}\n\
-         {more}    static_configs:\n      - targets: ['{}']\n",
-        exporter.address
-    )
-}
 
 fn demo() -> Exporter {
     let mut command = program();
@@ -101,7 +14,7 @@ fn demo() -> Exporter {
 #[tokio::test(flavor = "multi_thread")]
 async fn real_prometheus_answers_promql_for_every_metric() {
     let exporter = demo();
-    let prometheus = Prometheus::start(&scrape_config(&exporter, "/metrics", ""), &[]);
+    let prometheus = Prometheus::start(&scraping(&exporter.address.to_string(), ""), &[]);
     prometheus.answer("up == 1").await;
     prometheus.answer("wechat_logistics_accounts > 0").await;
     // Absent unless the operator switches their source on.
@@ -128,7 +41,7 @@ async fn real_prometheus_answers_promql_for_every_metric() {
 async fn real_prometheus_scrapes_openmetrics_and_protobuf() {
     let exporter = demo();
     for features in [&[][..], &["--enable-feature=native-histograms"][..]] {
-        let prometheus = Prometheus::start(&scrape_config(&exporter, "/metrics", ""), features);
+        let prometheus = Prometheus::start(&scraping(&exporter.address.to_string(), ""), features);
         prometheus.answer("up == 1").await;
         let quota = prometheus.answer("wechat_logistics_account_quota").await;
         assert!(quota.len() >= 3, "{features:?}: {quota:?}");

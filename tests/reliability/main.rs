@@ -28,6 +28,9 @@
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod support;
 
+#[path = "../integration/real_prometheus.rs"]
+mod real_prometheus;
+
 mod api;
 mod certificates;
 mod clients;

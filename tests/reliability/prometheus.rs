@@ -1,79 +1,16 @@
 //! A real Prometheus (Debian's package) scrapes once a second while certificates are rotated and files are broken and
 //! mended: every scrape succeeds, but for those that the web configuration promises to turn away while it is broken.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::certificates::Authority;
+use crate::real_prometheus::{Prometheus, scraping};
 use crate::support::*;
 
-/// Ended when dropped.
-struct Prometheus {
-    child: Child,
-    url: String,
-    _scratch: tempfile::TempDir,
-}
-
 impl Prometheus {
-    /// Scrapes once a second. `more`: lines of the scrape configuration.
+    /// Scrapes once a second. `more`: lines of the job.
     fn scraping(address: &str, more: &str) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let file = scratch.path().join("prometheus.yml");
-        let config = format!(
-            "scrape_configs:\n- job_name: wechat\n  scrape_interval: 1s\n  scrape_timeout: 1s\n{more}  static_configs:\n  - targets: ['{address}']\n"
-        );
-        std::fs::write(&file, config).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                scratch.path().join("data").display()
-            ))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus is installed (Debian package prometheus)");
-        Self {
-            child,
-            url: format!("http://127.0.0.1:{port}"),
-            _scratch: scratch,
-        }
-    }
-
-    async fn query(&self, query: &str) -> Vec<Value> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("query", query)
-            .finish();
-        let request = client().get(format!("{}/api/v1/query?{query}", self.url));
-        let Ok(response) = request.send().await else {
-            return Vec::new();
-        };
-        let text = response.text().await.unwrap_or_default();
-        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-        answer["data"]["result"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// Waits until the query has a result.
-    async fn answers(&self, query: &str) {
-        for _ in 0..300 {
-            if !self.query(query).await.is_empty() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("no answer to {query}");
+        Self::start(&scraping(address, more), &[])
     }
 
     /// Every sample of `up` so far: the time of the scrape and whether it succeeded.
@@ -84,13 +21,6 @@ impl Prometheus {
             .iter()
             .map(|sample| (sample[0].as_f64().unwrap(), sample[1] == "1"))
             .collect()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -139,8 +69,8 @@ async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configur
         ),
     );
     let began = Instant::now();
-    right.answers("up == 1").await;
-    right.answers("wechat_logistics_account_quota").await;
+    right.answer("up == 1").await;
+    right.answer("wechat_logistics_account_quota").await;
 
     // Fresh certificates in place, a part at a time, twice.
     for _ in 0..2 {
@@ -148,7 +78,7 @@ async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configur
         seconds(3).await;
         // New connections meet the new certificate: whoever scrapes from now on shakes hands anew.
         let newcomer = Prometheus::scraping(&address, &login("correct horse"));
-        newcomer.answers("up == 1").await;
+        newcomer.answer("up == 1").await;
     }
     seconds(2).await;
     let quiet = right.scrapes().await;
@@ -159,11 +89,11 @@ async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configur
     // Nobody is let in while the web configuration is broken, as with every official exporter.
     let broken_at = unix_time();
     authority.write("web.yml", "tls_server_config: [\n");
-    right.answers("up == 0").await;
+    right.answer("up == 0").await;
     seconds(2).await;
     authority.write("web.yml", &web_config);
     let mended_at = unix_time();
-    right.answers("up == 1").await;
+    right.answer("up == 1").await;
     seconds(4).await;
     for (at, up) in right.scrapes().await.into_iter().skip(first) {
         // A scrape near the change may have met either.
@@ -209,7 +139,7 @@ async fn configuration_broken_and_mended_makes_no_gap_and_spends_no_call() {
     );
     let prometheus = Prometheus::scraping(&exporter.address.to_string(), "");
     let began = Instant::now();
-    prometheus.answers("up == 1").await;
+    prometheus.answer("up == 1").await;
     let successful = "wechat_logistics_exporter_config_last_reload_successful";
     for bad in [
         "apps: [\n",
@@ -221,14 +151,14 @@ async fn configuration_broken_and_mended_makes_no_gap_and_spends_no_call() {
         signal(exporter.process(), "HUP");
         let answer = Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
         assert_eq!(answer.status, 500, "{bad:?}");
-        prometheus.answers(&format!("{successful} == 0")).await;
+        prometheus.answer(&format!("{successful} == 0")).await;
         // The file away for a moment, as with an editor that writes it anew; then good again.
         std::fs::remove_file(&file).unwrap();
         signal(exporter.process(), "HUP");
         seconds(1).await;
         scratch.write("exporter.yml", &good);
         signal(exporter.process(), "HUP");
-        prometheus.answers(&format!("{successful} == 1")).await;
+        prometheus.answer(&format!("{successful} == 1")).await;
     }
     // The secret away and back: read again only when a token is needed.
     std::fs::remove_file(scratch.path("secret")).unwrap();

@@ -1,0 +1,90 @@
+//! A real Prometheus: Debian's package, as a child process.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::client;
+
+/// Ended when dropped.
+pub struct Prometheus {
+    child: Child,
+    url: String,
+    _scratch: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// One with that configuration. `more`: flags.
+    pub fn start(config: &str, more: &[&str]) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("prometheus.yml");
+        std::fs::write(&file, config).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                scratch.path().join("data").display()
+            ))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(more)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prometheus is installed (Debian package prometheus)");
+        Self {
+            child,
+            url: format!("http://127.0.0.1:{port}"),
+            _scratch: scratch,
+        }
+    }
+
+    /// The result of a query now; empty where there is none, or no answer.
+    pub async fn query(&self, query: &str) -> Vec<Value> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", query)
+            .finish();
+        let request = client().get(format!("{}/api/v1/query?{query}", self.url));
+        let Ok(response) = request.send().await else {
+            return Vec::new();
+        };
+        let text = response.text().await.unwrap_or_default();
+        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
+        answer["data"]["result"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The result of a query as soon as it has one.
+    pub async fn answer(&self, query: &str) -> Vec<Value> {
+        for _ in 0..300 {
+            let result = self.query(query).await;
+            if !result.is_empty() {
+                return result;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no answer to {query}");
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Scrapes that address once a second. `more`: lines of the job.
+pub fn scraping(address: &str, more: &str) -> String {
+    format!(
+        "scrape_configs:\n- job_name: wechat\n  scrape_interval: 1s\n  scrape_timeout: 1s\n{more}  static_configs:\n  - targets: ['{address}']\n"
+    )
+}
