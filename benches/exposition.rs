@@ -5,7 +5,6 @@
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, main as run};
@@ -15,9 +14,7 @@ use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use prometheus_client::metrics::{family::Family, gauge::Gauge};
 use wechat_logistics_exporter::app::Source;
 use wechat_logistics_exporter::collector::{AppReading, Collector, Scrape};
-use wechat_logistics_exporter::config::{
-    AppConfig, Config, Credential, ListenAddress, ScrapeConfig, WebConfig, WechatConfig,
-};
+use wechat_logistics_exporter::config::{AppConfig, Config, Credential};
 use wechat_logistics_exporter::exposition::{Exposition, Form, Scope};
 use wechat_logistics_exporter::moment::Moment;
 use wechat_logistics_exporter::snapshot::Snapshot;
@@ -47,30 +44,7 @@ fn config(apps: usize) -> Config {
             Credential::None { from_appid: None },
         )
     };
-    Config {
-        apps: (0..apps).map(app).collect(),
-        scrape: ScrapeConfig {
-            timeout: Duration::from_secs(10),
-            timeout_offset: Duration::from_millis(500),
-            max_stale: Duration::from_secs(900),
-        },
-        wechat: WechatConfig {
-            timeout: Duration::from_secs(5),
-            max_concurrency: 1,
-            list_limits: ListLimits::default(),
-            proxy_from_env: false,
-        },
-        state_dir: None,
-        shared_state: None,
-        web: WebConfig {
-            listen_addresses: vec![ListenAddress::AnyAddress(0)],
-            systemd_socket: false,
-            telemetry_path: "/metrics".to_owned(),
-            config_file: None,
-            enable_lifecycle: false,
-            max_requests: None,
-        },
-    }
+    Config::new((0..apps).map(app).collect())
 }
 
 fn snapshot(accounts: usize) -> Arc<Snapshot> {

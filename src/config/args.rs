@@ -1,7 +1,9 @@
 //! The command line, as it was typed.
 //!
 //! A setting without a default here has one elsewhere ([`super::load`]): the configuration file may stand between the
-//! two. Each flag's id is its name, so that the demo's options can't clash with one. No flag holds a secret. An environment variable that is empty counts as not set.
+//! two. Other defaults are those of the settings ([`super::Config::new`]); durations are written out as people write
+//! them, and a test compares the two. Each flag's id is its name, so that the demo's options can't clash with one. No
+//! flag holds a secret. An environment variable that is empty counts as not set.
 
 #![expect(
     clippy::doc_markdown,
@@ -15,7 +17,8 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use super::{ListenAddress, duration};
+use super::{ListenAddress, WebConfig, WechatConfig, duration};
+use crate::wechat::ListLimits;
 use crate::{demo, version};
 
 /// Prometheus exporter for the electronic-waybill balances (电子面单余额) that WeChat Mini Programs see in 物流助手.
@@ -183,7 +186,7 @@ pub(super) struct WechatArgs {
         long = "wechat.max-concurrency",
         env = "WECHAT_LOGISTICS_WECHAT_MAX_CONCURRENCY",
         value_name = "APPS",
-        default_value_t = 64,
+        default_value_t = WechatConfig::default().max_concurrency,
         global = true
     )]
     pub(super) max_concurrency: usize,
@@ -193,7 +196,7 @@ pub(super) struct WechatArgs {
         long = "wechat.max-accounts",
         env = "WECHAT_LOGISTICS_WECHAT_MAX_ACCOUNTS",
         value_name = "ACCOUNTS",
-        default_value_t = 100_000,
+        default_value_t = ListLimits::default().accounts,
         global = true
     )]
     pub(super) max_accounts: usize,
@@ -203,7 +206,7 @@ pub(super) struct WechatArgs {
         long = "wechat.max-label-length",
         env = "WECHAT_LOGISTICS_WECHAT_MAX_LABEL_LENGTH",
         value_name = "BYTES",
-        default_value_t = 1024,
+        default_value_t = ListLimits::default().label_bytes,
         global = true
     )]
     pub(super) max_label_length: usize,
@@ -334,7 +337,7 @@ pub(super) struct WebArgs {
         env = "WECHAT_LOGISTICS_WEB_LISTEN_ADDRESS",
         value_name = "ADDRESS",
         value_delimiter = ',',
-        default_value = ":10086",
+        default_values_t = WebConfig::default().listen_addresses,
         global = true
     )]
     pub(super) listen_addresses: Vec<ListenAddress>,
@@ -360,7 +363,7 @@ pub(super) struct WebArgs {
         long = "web.telemetry-path",
         env = "WECHAT_LOGISTICS_WEB_TELEMETRY_PATH",
         value_name = "PATH",
-        default_value = "/metrics",
+        default_value_t = WebConfig::default().telemetry_path,
         global = true
     )]
     pub(super) telemetry_path: String,
@@ -395,7 +398,7 @@ pub(super) struct WebArgs {
         long = "web.max-requests",
         env = "WECHAT_LOGISTICS_WEB_MAX_REQUESTS",
         value_name = "REQUESTS",
-        default_value_t = 40,
+        default_value_t = WebConfig::default().max_requests.unwrap_or(0),
         global = true
     )]
     pub(super) max_requests: usize,

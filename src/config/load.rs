@@ -302,6 +302,24 @@ mod tests {
     }
 
     #[test]
+    fn settings_without_a_flag_are_as_their_own_defaults_say() {
+        let config = load(&APP).unwrap();
+        let Config {
+            scrape,
+            wechat,
+            state_dir,
+            shared_state,
+            web,
+            ..
+        } = Config::new(Vec::new());
+        assert_eq!(config.scrape, scrape);
+        assert_eq!(config.wechat, wechat);
+        assert_eq!(config.state_dir, state_dir);
+        assert_eq!(config.shared_state, shared_state);
+        assert_eq!(config.web, web);
+    }
+
+    #[test]
     fn defaults_are_those_of_the_contract() {
         let config = load(&APP).unwrap();
         assert_eq!(config.scrape.timeout, Duration::from_secs(10));

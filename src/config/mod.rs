@@ -40,6 +40,21 @@ pub struct Config {
     pub web: WebConfig,
 }
 
+impl Config {
+    /// These apps, and all else as it is without a flag.
+    #[must_use]
+    pub fn new(apps: Vec<AppConfig>) -> Self {
+        Self {
+            apps,
+            scrape: ScrapeConfig::default(),
+            wechat: WechatConfig::default(),
+            state_dir: None,
+            shared_state: None,
+            web: WebConfig::default(),
+        }
+    }
+}
+
 /// One Mini Program with its credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
@@ -214,7 +229,7 @@ pub struct RedisTokenConfig {
 }
 
 /// How a scrape is answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScrapeConfig {
     /// The longest a scrape may take, whatever the scraper allows.
     pub timeout: Duration,
@@ -224,8 +239,18 @@ pub struct ScrapeConfig {
     pub max_stale: Duration,
 }
 
+impl Default for ScrapeConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            timeout_offset: Duration::from_millis(500),
+            max_stale: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
 /// How WeChat is called, for all apps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WechatConfig {
     /// The longest one call may take.
     pub timeout: Duration,
@@ -235,6 +260,17 @@ pub struct WechatConfig {
     pub list_limits: ListLimits,
     /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count; not for the simulated API.
     pub proxy_from_env: bool,
+}
+
+impl Default for WechatConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            max_concurrency: 64,
+            list_limits: ListLimits::default(),
+            proxy_from_env: true,
+        }
+    }
 }
 
 /// Replicas that share one budget.
@@ -249,7 +285,7 @@ pub struct SharedStateConfig {
 }
 
 /// The HTTP server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebConfig {
     /// Addresses to listen on.
     pub listen_addresses: Vec<ListenAddress>,
@@ -263,6 +299,19 @@ pub struct WebConfig {
     pub enable_lifecycle: bool,
     /// Requests answered at one time; more get 503. `None`: no limit.
     pub max_requests: Option<usize>,
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            listen_addresses: vec![ListenAddress::AnyAddress(10086)],
+            systemd_socket: false,
+            telemetry_path: "/metrics".to_owned(),
+            config_file: None,
+            enable_lifecycle: false,
+            max_requests: Some(40),
+        }
+    }
 }
 
 /// One address to listen on.

@@ -8,10 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::app::Source;
 use crate::collector::{AppReading, Collector, scrape};
-use crate::config::{
-    AppConfig, Config, ListenAddress, SIMULATED_SECRET, ScrapeConfig, SecretUrl, WebConfig,
-    WechatConfig,
-};
+use crate::config::{AppConfig, Config, SIMULATED_SECRET, SecretUrl, WechatConfig};
 use crate::demo::{Options, Simulation};
 use crate::redis_server::Server;
 use crate::store::Store;
@@ -54,28 +51,13 @@ impl World {
 
     fn config(&self) -> Config {
         Config {
-            apps: vec![self.app.clone()],
-            scrape: ScrapeConfig {
-                timeout: FAR,
-                timeout_offset: Duration::ZERO,
-                max_stale: HOUR,
-            },
             wechat: WechatConfig {
                 timeout: Duration::from_secs(30),
-                max_concurrency: 8,
-                list_limits: ListLimits::default(),
                 proxy_from_env: false,
+                ..WechatConfig::default()
             },
-            state_dir: None,
             shared_state: Some(self.shared_state()),
-            web: WebConfig {
-                listen_addresses: vec![ListenAddress::AnyAddress(0)],
-                systemd_socket: false,
-                telemetry_path: "/metrics".to_owned(),
-                config_file: None,
-                enable_lifecycle: false,
-                max_requests: None,
-            },
+            ..Config::new(vec![self.app.clone()])
         }
     }
 

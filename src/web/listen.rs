@@ -264,11 +264,7 @@ mod tests {
     async fn open_one(address: ListenAddress) -> Result<Vec<Listener>, ServerError> {
         open(&WebConfig {
             listen_addresses: vec![address],
-            systemd_socket: false,
-            telemetry_path: "/metrics".to_owned(),
-            config_file: None,
-            enable_lifecycle: false,
-            max_requests: None,
+            ..WebConfig::default()
         })
         .await
     }

@@ -57,7 +57,7 @@ pub struct AccountList {
 }
 
 /// How much of an account list is taken in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListLimits {
     /// Accounts per app; further rows are counted in `beyond_limit`.
     pub accounts: usize,

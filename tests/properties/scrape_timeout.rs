@@ -25,7 +25,7 @@ pub fn check(input: &[u8]) {
         let scrape = ScrapeConfig {
             timeout: Duration::from_millis(timeout),
             timeout_offset: Duration::from_millis(offset),
-            max_stale: Duration::from_secs(900),
+            ..ScrapeConfig::default()
         };
         let allowed = time_allowed(&headers, scrape);
         assert!(!allowed.is_zero(), "no time at all");

@@ -14,9 +14,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use super::*;
 use crate::app::Source;
 use crate::collector::{AppReading, Collector, Scrape};
-use crate::config::{
-    AppConfig, Config, Credential, ListenAddress, ScrapeConfig, WebConfig, WechatConfig,
-};
+use crate::config::{AppConfig, Config, Credential};
 use crate::moment::Moment;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -34,37 +32,10 @@ pub(super) fn app(appid: &str, name: &str) -> AppConfig {
     }
 }
 
-fn config(apps: Vec<AppConfig>) -> Config {
-    Config {
-        apps,
-        scrape: ScrapeConfig {
-            timeout: Duration::from_secs(10),
-            timeout_offset: Duration::from_millis(500),
-            max_stale: Duration::from_secs(900),
-        },
-        wechat: WechatConfig {
-            timeout: Duration::from_secs(5),
-            max_concurrency: 1,
-            list_limits: ListLimits::default(),
-            proxy_from_env: false,
-        },
-        state_dir: None,
-        shared_state: None,
-        web: WebConfig {
-            listen_addresses: vec![ListenAddress::AnyAddress(0)],
-            systemd_socket: false,
-            telemetry_path: "/metrics".to_owned(),
-            config_file: None,
-            enable_lifecycle: false,
-            max_requests: None,
-        },
-    }
-}
-
 /// A collector that is never asked to fetch.
 pub(super) fn collector(apps: Vec<AppConfig>) -> Arc<Collector> {
     let store = Store::open(None, ListLimits::default()).unwrap();
-    Arc::new(Collector::new(&config(apps), store).unwrap())
+    Arc::new(Collector::new(&Config::new(apps), store).unwrap())
 }
 
 /// 2026-11-24 04:00 UTC.

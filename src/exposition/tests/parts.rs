@@ -122,7 +122,7 @@ fn reload_puts_new_names_on_the_page() {
     let before = text(&setup.page(&snapshots, Form::TEXT));
     assert!(before.contains("name=\"shop\"}"));
     let apps = APPS.iter().map(|appid| app(appid, "renamed")).collect();
-    setup.collector.reconfigure(&config(apps)).unwrap();
+    setup.collector.reconfigure(&Config::new(apps)).unwrap();
     let after = text(&setup.page(&snapshots, Form::TEXT));
     assert!(after.contains("name=\"renamed\"}") && !after.contains("name=\"shop\"}"));
 }

@@ -71,7 +71,7 @@ struct Setup {
     web: WebConfig,
     limits: Limits,
     reloading: Arc<Reloading>,
-    scrape_timeout: Duration,
+    scrape: ScrapeConfig,
     apps: Vec<AppConfig>,
 }
 
@@ -80,18 +80,15 @@ impl Setup {
         Self {
             web: WebConfig {
                 listen_addresses: vec![ListenAddress::Socket(([127, 0, 0, 1], 0).into())],
-                systemd_socket: false,
-                telemetry_path: "/metrics".to_owned(),
-                config_file: None,
                 enable_lifecycle: true,
-                max_requests: Some(40),
+                ..WebConfig::default()
             },
             limits: Limits {
                 tick: Duration::from_millis(10),
                 ..Limits::default()
             },
             reloading: Arc::default(),
-            scrape_timeout: Duration::from_secs(10),
+            scrape: ScrapeConfig::default(),
             apps: Vec::new(),
         }
     }
@@ -104,21 +101,13 @@ impl Setup {
 
     async fn start(self) -> Running {
         let config = Config {
-            apps: self.apps,
-            scrape: ScrapeConfig {
-                timeout: self.scrape_timeout,
-                timeout_offset: Duration::from_millis(500),
-                max_stale: Duration::from_secs(900),
-            },
+            scrape: self.scrape,
             wechat: WechatConfig {
-                timeout: Duration::from_secs(5),
-                max_concurrency: 4,
-                list_limits: ListLimits::default(),
                 proxy_from_env: false,
+                ..WechatConfig::default()
             },
-            state_dir: None,
-            shared_state: None,
             web: self.web.clone(),
+            ..Config::new(self.apps)
         };
         let store = Store::open(None, ListLimits::default()).unwrap();
         let collector = Arc::new(Collector::new(&config, store).unwrap());

@@ -46,7 +46,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
 #[tokio::test]
 async fn request_that_does_not_end_is_cut() {
     let mut setup = waiting_reload();
-    setup.scrape_timeout = Duration::ZERO;
+    setup.scrape.timeout = Duration::ZERO;
     let mut server = setup.start().await;
     let mut stream = server.connect().await;
     stream
