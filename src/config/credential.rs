@@ -6,8 +6,8 @@ use super::preset::{PRESETS, Preset};
 use super::secret::read_secret_file;
 use super::yaml::{Item, Mapping};
 use super::{
-    ConfigError, Credential, HttpTokenConfig, HttpTokenMethod, RedisTokenConfig, SecretSource,
-    SecretUrl, TokenPointers,
+    CommandLine, ConfigError, Credential, HttpTokenConfig, HttpTokenMethod, RedisTokenConfig,
+    SecretSource, SecretUrl, TokenPointers,
 };
 
 /// Where WeChat Cloud Run mounts its token.
@@ -122,12 +122,14 @@ fn command(item: &Item<'_>) -> Result<Credential, ConfigError> {
         (item.clone(), TokenPointers::default())
     };
     let words = argv.list(ARGV)?;
-    if words.is_empty() {
+    let Some((program, arguments)) = words.split_first() else {
         return Err(argv.error("is empty; name a program"));
-    }
-    let words = words.iter().map(|word| word.text().map(str::to_owned));
+    };
+    let program = program.text()?;
+    let arguments = arguments.iter().map(|word| word.text().map(str::to_owned));
+    let arguments: Vec<_> = arguments.collect::<Result<_, _>>()?;
     Ok(Credential::Command {
-        argv: words.collect::<Result<_, _>>()?,
+        argv: CommandLine::new(program, arguments),
         pointers,
     })
 }
@@ -303,14 +305,14 @@ mod tests {
             (
                 "command: [/usr/bin/token, --fresh]",
                 Credential::Command {
-                    argv: vec!["/usr/bin/token".into(), "--fresh".into()],
+                    argv: CommandLine::new("/usr/bin/token", ["--fresh".into()]),
                     pointers: pointers(None),
                 },
             ),
             (
                 "command: { argv: [token], token_pointer: /t }",
                 Credential::Command {
-                    argv: vec!["token".into()],
+                    argv: CommandLine::new("token", []),
                     pointers: pointers(Some("/t")),
                 },
             ),

@@ -109,8 +109,8 @@ pub enum Credential {
     Http(HttpTokenConfig),
     /// The standard output of a command.
     Command {
-        /// Program and arguments; run without a shell.
-        argv: Vec<String>,
+        /// What is run.
+        argv: CommandLine,
         /// Where in a JSON document the token stands.
         pointers: TokenPointers,
     },
@@ -173,6 +173,43 @@ impl fmt::Display for SecretUrl {
 impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretUrl({self})")
+    }
+}
+
+/// A program and its arguments, run without a shell. Arguments can hold a password or a key: `Debug` only counts them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CommandLine {
+    program: String,
+    arguments: Vec<String>,
+}
+
+impl CommandLine {
+    /// A program by its name or path, and each of its arguments.
+    #[must_use]
+    pub fn new(program: impl Into<String>, arguments: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.into_iter().collect(),
+        }
+    }
+
+    /// The program alone, as sentences name it.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Its arguments, for the one place that runs it.
+    #[must_use]
+    pub fn expose_arguments(&self) -> &[String] {
+        &self.arguments
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (program, arguments) = (&self.program, self.arguments.len());
+        write!(f, "CommandLine({program:?} with {arguments} arguments)")
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use super::error::{Error, Place, Unusable};
 use super::form::{self, TEXT_MAX};
 use super::kept::Obtained;
-use crate::config::TokenPointers;
+use crate::config::{CommandLine, TokenPointers};
 
 /// The exporter's own settings, secrets among them.
 const OWN_VARIABLES: &str = "WECHAT_LOGISTICS_";
@@ -25,14 +25,14 @@ pub(super) type SecretVariables = Arc<RwLock<BTreeSet<String>>>;
 /// A command, run without a shell each time the kept token is old.
 #[derive(Debug)]
 pub(super) struct CommandSource {
-    argv: Vec<String>,
+    argv: CommandLine,
     pointers: TokenPointers,
     secrets: SecretVariables,
 }
 
 impl CommandSource {
     pub(super) fn new(
-        argv: Vec<String>,
+        argv: CommandLine,
         pointers: TokenPointers,
         secrets: SecretVariables,
     ) -> Self {
@@ -44,7 +44,7 @@ impl CommandSource {
     }
 
     pub(super) fn place(&self) -> Place {
-        Place::Command(self.argv.first().cloned().unwrap_or_default())
+        Place::Command(self.argv.program().to_owned())
     }
 
     pub(super) async fn read(&self, limit: Duration) -> Result<Obtained, Error> {
@@ -63,7 +63,7 @@ impl CommandSource {
     }
 
     async fn output(&self) -> Result<Vec<u8>, Error> {
-        let spawned = self.command()?.spawn();
+        let spawned = self.command().spawn();
         let mut running = Running(spawned.map_err(|error| Error::Settings {
             place: self.place(),
             what: "it can't be started".into(),
@@ -90,17 +90,10 @@ impl CommandSource {
         }
     }
 
-    fn command(&self) -> Result<Command, Error> {
-        let Some((program, arguments)) = self.argv.split_first() else {
-            return Err(Error::Settings {
-                place: self.place(),
-                what: "it names no program".into(),
-                source: None,
-            });
-        };
-        let mut command = Command::new(program);
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.argv.program());
         command
-            .args(arguments)
+            .args(self.argv.expose_arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // Tools print requests and answers there when something fails: no place in a log.
@@ -110,7 +103,7 @@ impl CommandSource {
         for name in self.not_inherited() {
             command.env_remove(name);
         }
-        Ok(command)
+        command
     }
 
     fn not_inherited(&self) -> Vec<OsString> {
@@ -154,7 +147,8 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn source(argv: &[&str]) -> CommandSource {
-        let argv = argv.iter().map(ToString::to_string).collect();
+        let (program, arguments) = argv.split_first().unwrap();
+        let argv = CommandLine::new(*program, arguments.iter().map(ToString::to_string));
         CommandSource::new(argv, TokenPointers::default(), SecretVariables::default())
     }
 
@@ -191,15 +185,13 @@ mod tests {
             error.to_string(),
             "token command sh gives no token: it ended with exit status: 3; run it by hand to see what it says"
         );
-        assert!(!format!("{error:?}").contains("canary"));
+        assert!(!format!("{error:?} {failing:?}").contains("canary"));
     }
 
     #[tokio::test]
     async fn command_that_does_not_exist_is_for_the_operator_to_mend() {
-        for argv in [&["/nonexistent/command"][..], &[]] {
-            let error = read(&source(argv)).await.unwrap_err();
-            assert_eq!(error.reason(), Reason::Config);
-        }
+        let error = read(&source(&["/nonexistent/command"])).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
     }
 
     #[tokio::test]
