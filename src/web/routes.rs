@@ -1,6 +1,5 @@
 //! The routes. Their table is in the documentation of [`super`].
 
-use std::any::Any;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -65,7 +64,7 @@ impl Routes {
     pub(super) async fn answer(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
         let handler = self.handler(head.uri.path());
         let made = AssertUnwindSafe(self.admitted(handler, head, local)).catch_unwind();
-        let mut reply = made.await.unwrap_or_else(|panic| after(panic.as_ref()));
+        let mut reply = made.await.unwrap_or_else(|_| after_a_panic());
         if head.method == Method::HEAD {
             reply = without_body(reply);
         }
@@ -329,16 +328,8 @@ fn refused(refusal: Refusal) -> Reply {
     }
 }
 
-/// The answer after a fault of ours: one request is lost, and the connection stays.
-fn after(panic: &(dyn Any + Send)) -> Reply {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
-    tracing::error!(
-        panic = text,
-        "a request met a fault of the exporter's; please report it"
-    );
+/// The answer after a fault of ours: one request is lost, and the connection stays. The log has the fault from where it
+/// began ([`crate::logging`]), and nobody has its message, which can hold anything that was in memory.
+fn after_a_panic() -> Reply {
     line(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
 }

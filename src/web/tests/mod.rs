@@ -1,6 +1,7 @@
 //! The server as a whole, on sockets: what belongs where.
 //!
 //! - `routing`: paths, methods, headers
+//! - `panics`: what a fault of the exporter costs, and that it tells no secret
 //! - `limits`: clients that are slow, greedy or broken
 //! - `stop`: how it ends
 //! - `auth`: the web configuration's users, headers and rate limit
@@ -10,6 +11,7 @@
 mod auth;
 mod conformance;
 mod limits;
+mod panics;
 mod routing;
 mod stop;
 mod tls;
@@ -46,13 +48,16 @@ struct Reloading {
     end: Notify,
     waits: bool,
     fails: bool,
-    panics: bool,
+    /// With this message.
+    panics: Option<String>,
 }
 
 impl Reload for Reloading {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async {
-            assert!(!self.panics, "a fault in a handler");
+            if let Some(message) = &self.panics {
+                panic!("{message}");
+            }
             self.begun.notify_one();
             if self.waits {
                 self.end.notified().await;

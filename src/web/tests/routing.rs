@@ -112,7 +112,7 @@ async fn reload_is_off_without_lifecycle() {
 async fn fault_in_a_handler_costs_one_request_alone() {
     let mut setup = Setup::new();
     setup.reloading = Arc::new(Reloading {
-        panics: true,
+        panics: Some("a fault in a handler".to_owned()),
         ..Reloading::default()
     });
     let server = setup.start().await;
