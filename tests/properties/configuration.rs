@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use wechat_logistics_exporter::collector::Collector;
 use wechat_logistics_exporter::config::{AppConfig, Args, Config, ConfigError};
@@ -55,7 +55,7 @@ pub fn check(input: &[u8]) {
         if let Ok(text) = std::str::from_utf8(input)
             && !text.contains(CANARY)
         {
-            let document = sentence::one_of(&with_secrets(text), input);
+            let document = with_secret(text, sentence::one_of(SECRET_PLACES, input));
             match place.load(document.as_bytes()) {
                 Ok(config) => sentence::keeps_the_secret(&format!("{config:?}"), &document),
                 Err(ConfigError(text)) => sentence::keeps_the_secret(&text, &document),
@@ -98,40 +98,47 @@ fn app_is_sound(app: &AppConfig) {
     }
 }
 
-/// Documents with a secret where secrets belong, or where somebody in a hurry writes one, around any other text.
-fn with_secrets(text: &str) -> Vec<String> {
-    let before = format!("{text}{CANARY}");
-    let after = format!("{CANARY}{text}");
-    let path_and_query = format!("https://token.internal/{text}{CANARY}?key={CANARY}{text}");
-    let user = format!("https://{CANARY}:{CANARY}@token.internal/{text}");
-    let scheme = format!("{text}://:{CANARY}@token.internal/");
-    let password = format!("redis://:{after}@redis.internal/0");
-    let app = |access_token: serde_json::Value| json!({"apps": [{"appid": "wx1", "access_token": access_token}]});
-    let url = |url: &str| app(json!({"http": {"url": url, "refresh_url": url}}));
-    let redis = |url: &str| app(json!({"redis": {"url": url, "key": "k"}}));
-    let mut documents: Vec<String> = [
-        url(&path_and_query),
-        url(&user),
-        url(&scheme),
-        redis(&scheme),
-        redis(&password),
-        json!({"apps": [{"appid": "wx1", "access_token": {"none": {}}}], "shared_state": {"redis": password}}),
-        json!({"apps": [{"appid": "wx1", "access_token": {"none": {}}, "api_url": user}]}),
-        json!({"apps": [{"appid": "wx1", "access_token": {"none": {}}}], "shared_state": after}),
-        app(json!({"stable_token": {"secret": after}})),
-        app(json!({"stable_token": {"secret": [before]}})),
-        app(json!({"stable_token": {"appsecret": before}})),
-        app(json!({"stable_token": after})),
-        app(json!({"token": [after, before]})),
-        app(json!({"redis": {"url": "redis://h", "key": "k", "password": before}})),
-        app(json!(before)),
-    ]
-    .iter()
-    .map(serde_json::Value::to_string)
-    .collect();
-    // A fault in the line after a secret.
-    documents.push(format!(
-        "apps:\n- appid: wx1\n  access_token: {{http: {{url: 'https://u:{CANARY}@h/'}}}}\n{text}\n"
-    ));
-    documents
+/// Ways to write a secret into a document.
+const SECRET_PLACES: usize = 16;
+
+/// A document with a secret where secrets belong, or where somebody in a hurry writes one, around any other text.
+fn with_secret(text: &str, place: usize) -> String {
+    let before = || format!("{text}{CANARY}");
+    let after = || format!("{CANARY}{text}");
+    let path_and_query = || format!("https://token.internal/{text}{CANARY}?key={CANARY}{text}");
+    let user = || format!("https://{CANARY}:{CANARY}@token.internal/{text}");
+    let scheme = || format!("{text}://:{CANARY}@token.internal/");
+    let password = || format!("redis://:{CANARY}{text}@redis.internal/0");
+    let app =
+        |access_token: Value| json!({"apps": [{"appid": "wx1", "access_token": access_token}]});
+    let url = |url: String| app(json!({"http": {"url": url, "refresh_url": url}}));
+    let redis = |url: String| app(json!({"redis": {"url": url, "key": "k"}}));
+    let document = match place {
+        0 => url(path_and_query()),
+        1 => url(user()),
+        2 => url(scheme()),
+        3 => redis(scheme()),
+        4 => redis(password()),
+        5 => {
+            json!({"apps": [{"appid": "wx1", "access_token": {"none": {}}}], "shared_state": {"redis": password()}})
+        }
+        6 => json!({"apps": [{"appid": "wx1", "access_token": {"none": {}}, "api_url": user()}]}),
+        7 => {
+            json!({"apps": [{"appid": "wx1", "access_token": {"none": {}}}], "shared_state": after()})
+        }
+        8 => app(json!({"stable_token": {"secret": after()}})),
+        9 => app(json!({"stable_token": {"secret": [before()]}})),
+        10 => app(json!({"stable_token": {"appsecret": before()}})),
+        11 => app(json!({"stable_token": after()})),
+        12 => app(json!({"token": [after(), before()]})),
+        13 => app(json!({"redis": {"url": "redis://h", "key": "k", "password": before()}})),
+        14 => app(json!(before())),
+        // A fault in the line after a secret.
+        _ => {
+            return format!(
+                "apps:\n- appid: wx1\n  access_token: {{http: {{url: 'https://u:{CANARY}@h/'}}}}\n{text}\n"
+            );
+        }
+    };
+    document.to_string()
 }

@@ -53,8 +53,8 @@ pub fn keeps_the_secret(text: &str, document: &str) {
     );
 }
 
-/// One of the documents, which the input itself picks: all of them would make each run slow.
-pub fn one_of(documents: &[String], input: &[u8]) -> String {
+/// One of so many kinds, which the input itself picks: all of them would make each run slow.
+pub fn one_of(kinds: usize, input: &[u8]) -> usize {
     let sum: usize = input.iter().map(|byte| usize::from(*byte)).sum();
-    documents[sum % documents.len()].clone()
+    sum % kinds
 }

@@ -1,7 +1,7 @@
 //! The files of `--state.dir`.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -38,10 +38,45 @@ const BUDGETS: [Budget; 3] = [
 ];
 
 thread_local! {
-    static PLACE: (TempDir, Runtime) = (
-        scratch::folder(),
-        Builder::new_current_thread().enable_time().build().unwrap(),
-    );
+    static PLACE: Place = Place::new();
+}
+
+/// A store has no memory of its files, so that one does for all inputs.
+struct Place {
+    store: Store,
+    files: [PathBuf; 2],
+    asides: [PathBuf; 2],
+    runtime: Runtime,
+    _folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = scratch::folder();
+        let files =
+            ["limiter", "snapshot"].map(|kind| folder.path().join(format!("{APPID}.{kind}.json")));
+        Self {
+            store: Store::open(Some(folder.path().to_owned()), LIMITS).unwrap(),
+            asides: files
+                .each_ref()
+                .map(|file| file.with_extension("json.unreadable")),
+            files,
+            runtime: Builder::new_current_thread().enable_time().build().unwrap(),
+            _folder: folder,
+        }
+    }
+
+    /// Nothing is lost: each file is still there, or beside. Tells which is beside.
+    fn set_aside(&self, input: &[u8]) -> [bool; 2] {
+        [0, 1].map(|kind| {
+            let (there, is_aside) = match fs::read(&self.files[kind]) {
+                Ok(there) => (there, false),
+                Err(_) => (fs::read(&self.asides[kind]).unwrap(), true),
+            };
+            assert!(there == input, "{} was changed", self.files[kind].display());
+            is_aside
+        })
+    }
 }
 
 /// 2026-11-24 12:00 in China.
@@ -54,21 +89,15 @@ fn noon() -> Moment {
 
 /// Whatever a crash, a full disk or another program left in the place of both files.
 pub fn check(input: &[u8]) {
-    PLACE.with(|(folder, runtime)| {
+    PLACE.with(|place| {
         let now = noon();
-        let files =
-            ["limiter", "snapshot"].map(|kind| folder.path().join(format!("{APPID}.{kind}.json")));
-        for file in &files {
-            let _ = fs::remove_file(aside(file));
+        for (file, aside) in place.files.iter().zip(&place.asides) {
+            let _ = fs::remove_file(aside);
             fs::write(file, input).unwrap();
         }
-        let store = Store::open(Some(folder.path().to_owned()), LIMITS).unwrap();
-        let saved = store.load(APPID, now);
+        let saved = place.store.load(APPID, now);
 
-        let is_set_aside = files
-            .each_ref()
-            .map(|file| is_kept_or_set_aside(file, input));
-        let [no_limiter, no_snapshot] = is_set_aside;
+        let [no_limiter, no_snapshot] = place.set_aside(input);
         assert_eq!(saved.snapshot.is_none(), no_snapshot);
         if no_limiter {
             assert_eq!(saved.limiter, SavedLimiter::default());
@@ -78,25 +107,10 @@ pub fn check(input: &[u8]) {
             keeps_to_the_rules(&saved.limiter, budget, now);
         }
         if !(no_limiter && no_snapshot) {
-            runtime.block_on(is_written_as_it_was_read(&store, saved, now));
+            let again = is_written_as_it_was_read(&place.store, saved, now);
+            place.runtime.block_on(again);
         }
     });
-}
-
-fn aside(file: &Path) -> std::path::PathBuf {
-    file.with_extension("json.unreadable")
-}
-
-/// Nothing is lost: the file is still there, or beside. Tells which.
-fn is_kept_or_set_aside(file: &Path, input: &[u8]) -> bool {
-    let set_aside = aside(file).exists();
-    let there = if set_aside {
-        aside(file)
-    } else {
-        file.to_owned()
-    };
-    assert_eq!(fs::read(there).unwrap(), input);
-    set_aside
 }
 
 /// What was saved binds, but no more than the rules could have asked for.
