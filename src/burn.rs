@@ -15,8 +15,6 @@ use crate::wechat::Account;
 
 /// After this time a fall counts half. Two days: long against the rhythm of day and night, short against a season.
 const HALF_LIFE: Duration = Duration::from_secs(2 * 24 * 3600);
-/// No rate is given from less than this.
-pub const SHORTEST_OBSERVATION: Duration = Duration::from_secs(3600);
 
 const SECONDS_PER_DAY: f64 = 24.0 * 3600.0;
 
@@ -26,6 +24,8 @@ const SECONDS_PER_DAY: f64 = 24.0 * 3600.0;
 #[derive(Debug)]
 pub struct Burn {
     started: Instant,
+    /// No rate is given from less than this.
+    shortest: Duration,
     /// When `accounts` was brought up to date; decayed sums are as of then.
     observed: Instant,
     /// By a keyed hash of (`biz_id`, `delivery_id`). 64 bits: two of 100,000 accounts meet once in billions of runs.
@@ -56,11 +56,12 @@ struct LastFall {
 }
 
 impl Burn {
-    /// Nothing seen yet.
+    /// Nothing seen yet. `shortest`: no rate is given from falls counted for less than this.
     #[must_use]
-    pub fn new(now: Moment) -> Self {
+    pub fn new(shortest: Duration, now: Moment) -> Self {
         Self {
             started: now.monotonic,
+            shortest,
             observed: now.monotonic,
             accounts: HashMap::new(),
             hasher: RandomState::new(),
@@ -96,15 +97,14 @@ impl Burn {
 
     /// How long the account's balance lasts if it goes on falling as it fell. Unit: days, from now, never negative.
     ///
-    /// `None`: the account has no balance, no second fall was seen yet, or falls were counted for less than
-    /// [`SHORTEST_OBSERVATION`].
+    /// `None`: the account has no balance, no second fall was seen yet, or falls were counted for too short a time.
     #[must_use]
     pub fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         let balance = account.quota_num.filter(|balance| balance.is_finite())?;
         let per_day = self
             .accounts
             .get(&self.key(account))?
-            .per_day(self.observed)?;
+            .per_day(self.shortest, self.observed)?;
         // The balance is as old as the reading; what was used since then is gone.
         let since_reading = now.monotonic.saturating_duration_since(self.observed);
         let days = balance / per_day - since_reading.as_secs_f64() / SECONDS_PER_DAY;
@@ -168,9 +168,9 @@ impl Falls {
     }
 
     /// Waybills per day, above 0.
-    fn per_day(&self, now: Instant) -> Option<f64> {
+    fn per_day(&self, shortest: Duration, now: Instant) -> Option<f64> {
         let counted_for = now.saturating_duration_since(self.since?);
-        if counted_for < SHORTEST_OBSERVATION {
+        if counted_for < shortest {
             return None;
         }
         // Time fades like the falls: the integral of the fading over the time counted.
@@ -215,7 +215,7 @@ mod tests {
     /// A burn that saw these balances, one an hour, and the time of the last one.
     fn seen(balances: &[f64]) -> (Burn, Moment) {
         let start = Moment::now();
-        let mut burn = Burn::new(start);
+        let mut burn = Burn::new(HOUR, start);
         let mut now = start;
         for (hour, balance) in balances.iter().enumerate() {
             now = start.after(HOUR * u32::try_from(hour).unwrap());
@@ -309,7 +309,7 @@ mod tests {
     fn wall_clock_set_wrong_changes_nothing() {
         let right = days_left(&[100.0, 90.0, 80.0]);
         let start = Moment::now();
-        let mut burn = Burn::new(start);
+        let mut burn = Burn::new(HOUR, start);
         for (hour, balance) in [(0_u32, 100.0), (1, 90.0), (2, 80.0)] {
             let mut now = start.after(HOUR * hour);
             now.wall = start.wall - HOUR * (1000 * hour);
@@ -348,7 +348,7 @@ mod tests {
             minutes in prop::collection::vec(0_u64..10_000, 40),
         ) {
             let mut now = Moment::now();
-            let mut burn = Burn::new(now);
+            let mut burn = Burn::new(HOUR, now);
             for (balance, minutes) in balances.iter().zip(minutes) {
                 now = now.after(Duration::from_secs(60 * minutes));
                 burn.observe(&reading(vec![account(Some(*balance))], now), now);
@@ -400,7 +400,7 @@ mod tests {
             }
             let per_day = |balances: &[f64]| {
                 let (burn, now) = seen(balances);
-                burn.accounts.values().next().unwrap().per_day(now.monotonic).unwrap()
+                burn.accounts.values().next().unwrap().per_day(HOUR, now.monotonic).unwrap()
             };
             let (plain, topped_up) = (per_day(&plain), per_day(&topped_up));
             prop_assert!((plain - topped_up).abs() <= 1e-9 * plain, "{plain} {topped_up}");

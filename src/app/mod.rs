@@ -128,7 +128,7 @@ impl App {
                 last_fetch: saved.last_fetch,
                 ..Reading::default()
             }),
-            burn: Mutex::new(Burn::new(now)),
+            burn: Mutex::new(Burn::new(config.days_left_after, now)),
             followed: Mutex::default(),
             reserved: AtomicU64::new(0),
             revision: AtomicU64::new(0),

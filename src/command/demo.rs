@@ -13,6 +13,10 @@ const MIN_INTERVAL: Duration = Duration::from_secs(5);
 /// Enough for a call each [`MIN_INTERVAL`] all day: nobody's quota is spent, and there is a budget to look at.
 const DAILY_LIMIT: u64 = 20_000;
 
+/// How long balances are watched at least before it is said how long they last: they are refreshed once a minute, and two
+/// falls are no rate.
+const DAYS_LEFT_AFTER: Duration = Duration::from_secs(180);
+
 /// Starts the simulation and serves its apps until told to stop.
 ///
 /// # Errors
@@ -32,6 +36,7 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
     for app in &mut apps {
         app.min_interval = MIN_INTERVAL;
         app.daily_limit = Some(DAILY_LIMIT);
+        app.days_left_after = days_left_after(app.days_left_after, options.speed);
         // So that dashboards have something to show.
         app.api_quota = true;
         app.refresh_couriers = true;
@@ -56,4 +61,24 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
         config.web.telemetry_path,
     );
     serve::with_config(Box::new(move || Config::for_simulated(&args, apps.clone()))).await
+}
+
+/// As long in the shops' time as real balances are watched, for few look on for an hour, but not too short for a rate.
+fn days_left_after(real: Duration, speed: u32) -> Duration {
+    (real / speed.max(1)).max(DAYS_LEFT_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_left_come_as_late_as_in_real_shops_by_the_shops_own_time() {
+        let hour = Duration::from_secs(3600);
+        assert_eq!(days_left_after(hour, 1), hour);
+        assert_eq!(days_left_after(hour, 10), hour / 10);
+        for speed in [60, u32::MAX] {
+            assert_eq!(days_left_after(hour, speed), DAYS_LEFT_AFTER);
+        }
+    }
 }

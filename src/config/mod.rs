@@ -83,6 +83,9 @@ pub struct AppConfig {
     pub api_quota: bool,
     /// Courier names are refreshed from `getAllDelivery` once a day.
     pub refresh_couriers: bool,
+    /// How long a balance is watched fall before it is said how long it lasts. Nobody sets it; simulated apps, whose hours
+    /// are minutes, come with less.
+    pub days_left_after: Duration,
 }
 
 /// Where an app's token comes from. Compared to find apps that share a source.

@@ -9,6 +9,8 @@ use super::{AppConfig, ConfigError, Credential};
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 /// Calls per China day, unless the operator says otherwise.
 const DAILY_LIMIT: u64 = 2000;
+/// Courier and WeChat refresh a balance in steps; what fell within less than an hour is no rate.
+const DAYS_LEFT_AFTER: Duration = Duration::from_secs(3600);
 /// WeChat's hosts, the nearest first, then those for disaster recovery.
 ///
 /// Source: <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html>, 2026-11.
@@ -43,6 +45,7 @@ impl AppConfig {
             live_quota: None,
             api_quota: false,
             refresh_couriers: false,
+            days_left_after: DAYS_LEFT_AFTER,
         }
     }
 }

@@ -67,23 +67,11 @@ impl Place {
     }
 
     fn source(&self, pointers: TokenPointers) -> Arc<TokenSource> {
-        let app = AppConfig {
-            appid: "wx1".to_owned(),
-            name: "shop".to_owned(),
-            credential: Credential::File {
-                path: self.file.clone(),
-                pointers,
-            },
-            api_urls: vec!["http://127.0.0.1:9".to_owned()],
-            min_interval: Duration::from_secs(60),
-            daily_limit: None,
-            cloud_function: None,
-            remark_wrong_msg: false,
-            remark_content: false,
-            live_quota: None,
-            api_quota: false,
-            refresh_couriers: false,
+        let credential = Credential::File {
+            path: self.file.clone(),
+            pointers,
         };
+        let app = AppConfig::new("wx1", credential);
         TokenSources::default().for_apps(&[app]).remove(0)
     }
 }

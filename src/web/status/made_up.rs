@@ -47,6 +47,7 @@ fn app_read(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -> A
         calls_left: Some(786),
         days_left,
         burn_observed_for: Duration::from_secs(31 * 3600),
+        days_left_after: Duration::from_secs(3600),
         shows_remarks: true,
         ..AppFacts::default()
     }

@@ -45,6 +45,8 @@ pub(super) struct AppFacts {
     pub(super) days_left: Vec<Option<f64>>,
     /// How long falls of balances have been looked for.
     pub(super) burn_observed_for: Duration,
+    /// How long they are before they tell how long a balance lasts.
+    pub(super) days_left_after: Duration,
     /// Whether the operator asks for `remark_wrong_msg` now; a reading from before a reload may hold it all the same.
     pub(super) shows_remarks: bool,
 }
@@ -68,6 +70,7 @@ impl AppFacts {
                 .map(|account| app.days_left(account, now))
                 .collect(),
             burn_observed_for: app.burn_observed_for(now),
+            days_left_after: app.config.days_left_after,
             shows_remarks: app.config.remark_wrong_msg,
             snapshot,
         }

@@ -1,8 +1,10 @@
 //! The page above and below the apps: the verdict, the table of apps, what the states mean.
 
+use std::time::Duration;
+
 use super::document::{Writer, calls, class, whole};
 use super::figures::{ChinaTime, Span};
-use super::reading::AppRows;
+use super::reading::{AppFacts, AppRows};
 use super::standing::{AppStanding, Level, Standing};
 
 impl Writer<'_> {
@@ -197,17 +199,18 @@ impl Writer<'_> {
             }
         }
         self.html.raw("</dl><p class=\"quiet\">");
-        let observed = self
-            .overview
-            .apps
-            .iter()
-            .map(|app| app.facts.burn_observed_for);
-        let span = Span {
-            seconds: observed.max().unwrap_or_default().as_secs(),
-            texts,
+        let longest = |of: fn(&AppFacts) -> Duration| {
+            let longest = self.overview.apps.iter().map(|app| of(app.facts)).max();
+            let seconds = longest.unwrap_or_default().as_secs();
+            Span { seconds, texts }
         };
+        let span = longest(|facts| facts.burn_observed_for);
+        let shortest = longest(|facts| facts.days_left_after);
         self.html
-            .phrase(texts.days_left_known, &[("span", &span)])
+            .phrase(
+                texts.days_left_known,
+                &[("span", &span), ("shortest", &shortest)],
+            )
             .raw("</p></section>");
     }
 }

@@ -168,8 +168,8 @@ texts! {
     monthly_means: "The courier runs its own outlets and is paid by the month: there is no stock of waybills to run out.",
         "直营快递按月结算，没有会用完的面单库存。";
     key: "What the states mean", "状态说明";
-    days_left_known: "“Lasts” is an estimate from the falls of each balance seen since the exporter's start, {span} ago. Top-ups don't count. A figure appears with the second fall, an hour after the first at the earliest.",
-        "“预计可用”根据导出器启动（{span}前）以来观察到的余额下降估算，充值不计入；出现第二次下降且距第一次满一小时后才有数值。";
+    days_left_known: "“Lasts” is an estimate from the falls of each balance seen since the exporter's start, {span} ago. Top-ups don't count. A figure appears with the second fall, {shortest} after the first at the earliest.",
+        "“预计可用”根据导出器启动（{span}前）以来观察到的余额下降估算，充值不计入；出现第二次下降且距第一次满 {shortest}后才有数值。";
 
     // The foot.
     links: "Links", "链接";
