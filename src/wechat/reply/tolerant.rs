@@ -179,22 +179,24 @@ pub(super) struct Kept {
     pub(super) cut: bool,
 }
 
+impl Text {
+    fn kept(self, text: &str) -> Kept {
+        let kept = &text[..text.floor_char_boundary(self.bytes)];
+        Kept {
+            text: kept.into(),
+            cut: kept.len() < text.len(),
+        }
+    }
+}
+
 impl Shape<'_> for Text {
     type Value = Kept;
 
     fn scalar(self, scalar: Scalar<'_>) -> Kept {
         match scalar {
-            Scalar::Text(text) => {
-                let kept = &text[..text.floor_char_boundary(self.bytes)];
-                Kept {
-                    text: kept.into(),
-                    cut: kept.len() < text.len(),
-                }
-            }
-            Scalar::Integer(value) => Kept {
-                text: value.to_string().into(),
-                cut: false,
-            },
+            Scalar::Text(text) => self.kept(text),
+            // Cut as any text: what is stored is a string, and is read again as it was.
+            Scalar::Integer(value) => self.kept(&value.to_string()),
             Scalar::Nothing | Scalar::Bool(_) | Scalar::Float(_) => Kept::default(),
         }
     }
@@ -314,6 +316,10 @@ mod tests {
         assert_eq!(&*read(r#""圆通""#, 5).text, "圆");
         assert!(read(r#""圆通""#, 5).cut);
         assert_eq!(&*read("123456789", 64).text, "123456789");
+        for nine in ["123456789", r#""123456789""#] {
+            assert_eq!(&*read(nine, 8).text, "12345678");
+            assert!(read(nine, 8).cut, "{nine}");
+        }
         assert_eq!(&*read("null", 64).text, "");
         assert_eq!(&*read(r#"["a"]"#, 64).text, "");
     }
