@@ -223,7 +223,6 @@ fn shared_state(item: &Item<'_>, base: &Path) -> Result<SharedStateConfig, Confi
 
 #[cfg(test)]
 mod tests {
-
     use proptest::prelude::*;
 
     use super::super::Credential;
