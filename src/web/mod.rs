@@ -32,7 +32,6 @@ mod streams;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,15 +127,6 @@ impl Server {
     /// Where it listens; the real port where 0 was asked for, and `unix:` before a path.
     pub fn addresses(&self) -> impl Iterator<Item = impl fmt::Display> {
         self.listeners.iter()
-    }
-
-    /// The TCP addresses of them.
-    #[must_use]
-    pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.listeners
-            .iter()
-            .filter_map(Listener::local_address)
-            .collect()
     }
 
     /// Whether connections speak TLS, as the web configuration says.

@@ -4,25 +4,14 @@ use std::process::Output;
 
 use crate::support::*;
 
-fn flags<'a>(secret: &'a str, url: &'a str) -> Vec<&'a str> {
-    vec![
-        "--wechat.appid",
-        APPID,
-        "--wechat.secret-file",
-        secret,
-        "--wechat.api-url",
-        url,
-    ]
-}
-
 /// Runs a command for one app on that API, off the runtime that the API needs.
 async fn run_command(command: &str, scratch: &Scratch, url: String, more: &[&str]) -> Output {
-    let secret = scratch.path("secret").display().to_string();
+    let flags = one_app(scratch, &url);
     let more: Vec<String> = more.iter().map(ToString::to_string).collect();
     let command = command.to_owned();
     tokio::task::spawn_blocking(move || {
         let mut arguments = vec![command.as_str()];
-        arguments.extend(flags(&secret, &url));
+        arguments.extend(flags.iter().map(String::as_str));
         arguments.extend(more.iter().map(String::as_str));
         run(&arguments)
     })
@@ -343,8 +332,8 @@ fn address_in_use_exits_1_and_names_it() {
     let scratch = Scratch::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let secret = scratch.path("secret").display().to_string();
-    let mut arguments = flags(&secret, "http://127.0.0.1:9");
+    let flags = one_app(&scratch, "http://127.0.0.1:9");
+    let mut arguments: Vec<&str> = flags.iter().map(String::as_str).collect();
     let listen = format!("--web.listen-address={address}");
     arguments.push(&listen);
     let output = run(&arguments);

@@ -237,38 +237,12 @@ fn serve(
     }
 }
 
-/// The snapshot that the exporter has before.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Before {
-    Nothing,
-    Fresh,
-    Stale,
-}
-
 async fn page_after(case: &Case, before: Before) {
     let context = format!("{} with {before:?}", case.name);
     let scratch = Scratch::new();
     let api = RawApi::start(case.behaviour.clone());
-    let (secret, url) = (scratch.path("secret").display().to_string(), api.url());
-    let exporter = Exporter::start(&[
-        "--wechat.appid",
-        APPID,
-        "--wechat.secret-file",
-        &secret,
-        "--wechat.api-url",
-        &url,
-        "--wechat.min-interval=50ms",
-        "--wechat.timeout=800ms",
-        if before == Before::Stale {
-            "--scrape.max-stale=100ms"
-        } else {
-            "--scrape.max-stale=15m"
-        },
-    ]);
-    if before != Before::Nothing {
-        assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{context}");
-        tokio::time::sleep(Duration::from_millis(150)).await;
-    }
+    let more = ["--wechat.timeout=800ms"];
+    let exporter = before.exporter(&scratch, &api.url(), &more, &context).await;
     api.bad.store(1, Ordering::Relaxed);
     let log_before = exporter.log().lines().count();
 
@@ -331,9 +305,9 @@ async fn page_after(case: &Case, before: Before) {
 async fn every_fault_gives_the_promised_page_in_time_with_a_counted_reason() {
     use futures_util::StreamExt as _;
     let cases = cases();
-    let runs = cases.iter().flat_map(|case| {
-        [Before::Nothing, Before::Fresh, Before::Stale].map(|before| (case, before))
-    });
+    let runs = cases
+        .iter()
+        .flat_map(|case| Before::ALL.map(|before| (case, before)));
     futures_util::stream::iter(runs)
         .for_each_concurrent(8, |(case, before)| page_after(case, before))
         .await;

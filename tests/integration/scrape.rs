@@ -263,15 +263,7 @@ async fn unreachable_wechat_is_a_page_with_a_reason() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let secret = scratch.path("secret").display().to_string();
-    let exporter = Exporter::start(&[
-        "--wechat.appid",
-        APPID,
-        "--wechat.secret-file",
-        &secret,
-        "--wechat.api-url",
-        &url,
-    ]);
+    let exporter = Exporter::for_one_app_at(&scratch, &url, &[]);
     let page = exporter.scrape().await;
     assert_eq!(page.up(APPID), Some(0.0));
     assert_eq!(page.failures("stable_token", "network"), 1.0);

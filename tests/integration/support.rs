@@ -225,20 +225,64 @@ pub struct Answer {
     pub body: String,
 }
 
+/// The flags for one app on the API at that URL.
+pub fn one_app(scratch: &Scratch, url: &str) -> [String; 3] {
+    let secret = scratch.path("secret");
+    [
+        format!("--wechat.appid={APPID}"),
+        format!("--wechat.secret-file={}", secret.display()),
+        format!("--wechat.api-url={url}"),
+    ]
+}
+
+/// The snapshot that an exporter has before its API goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Before {
+    Nothing,
+    Fresh,
+    Stale,
+}
+
+impl Before {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Fresh, Self::Stale];
+
+    /// An exporter that has it, of one app on the API at that URL.
+    pub async fn exporter(
+        self,
+        scratch: &Scratch,
+        url: &str,
+        more: &[&str],
+        context: &str,
+    ) -> Exporter {
+        let max_stale = match self {
+            Self::Stale => "--scrape.max-stale=100ms",
+            Self::Nothing | Self::Fresh => "--scrape.max-stale=15m",
+        };
+        let flags = [&["--wechat.min-interval=50ms", max_stale], more].concat();
+        let exporter = Exporter::for_one_app_at(scratch, url, &flags);
+        if self != Self::Nothing {
+            assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{context}");
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        exporter
+    }
+}
+
 impl Exporter {
     /// `serve` for one app on that API.
     pub fn for_one_app(scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Self {
-        let secret = scratch.path("secret").display().to_string();
-        let url = wechat.url();
-        let mut arguments = vec![
-            "--wechat.appid",
-            APPID,
-            "--wechat.secret-file",
-            &secret,
-            "--wechat.api-url",
-            &url,
-        ];
-        arguments.extend(more);
+        Self::for_one_app_at(scratch, &wechat.url(), more)
+    }
+
+    /// The same on the API at that URL.
+    pub fn for_one_app_at(scratch: &Scratch, url: &str, more: &[&str]) -> Self {
+        let flags = one_app(scratch, url);
+        let arguments: Vec<&str> = flags
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
         Self::start(&arguments)
     }
 

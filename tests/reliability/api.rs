@@ -145,39 +145,11 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The snapshot that the exporter has before.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Before {
-    Nothing,
-    Fresh,
-    Stale,
-}
-
 async fn meets(case: &Case, before: Before) {
     let context = format!("{} with {before:?}", case.name);
     let scratch = Scratch::new();
     let api = RawApi::start(case.reply.clone()).await;
-    let secret = scratch.path("secret").display().to_string();
-    let max_stale = if before == Before::Stale {
-        "100ms"
-    } else {
-        "15m"
-    };
-    let exporter = Exporter::start(&[
-        "--wechat.appid",
-        APPID,
-        "--wechat.secret-file",
-        &secret,
-        "--wechat.api-url",
-        &api.url(),
-        "--wechat.min-interval=50ms",
-        "--scrape.max-stale",
-        max_stale,
-    ]);
-    if before != Before::Nothing {
-        assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{context}");
-        tokio::time::sleep(Duration::from_millis(150)).await;
-    }
+    let exporter = before.exporter(&scratch, &api.url(), &[], &context).await;
     api.turns_bad(true);
     let lines_before = exporter.log().lines().count();
     let asked = std::time::Instant::now();
@@ -236,7 +208,7 @@ async fn meets(case: &Case, before: Before) {
 async fn replies_that_could_cost_memory_give_the_promised_page_within_a_bound() {
     // One at a time: the machine that builds has little memory too.
     for case in cases() {
-        for before in [Before::Nothing, Before::Fresh, Before::Stale] {
+        for before in Before::ALL {
             meets(&case, before).await;
         }
     }

@@ -58,6 +58,13 @@ impl Setup {
         assert!(open < DESCRIPTORS, "{open} descriptors");
     }
 
+    /// After its clients have gone nothing of them stays behind.
+    async fn lets_go_of(&self, held: Vec<TcpStream>) {
+        drop(held);
+        descriptors_fall_to(self.exporter.process(), 60).await;
+        self.is_well().await;
+    }
+
     async fn is_well(&self) {
         assert_eq!(self.exporter.get("/-/healthy").await.status, 200);
         let log = self.exporter.log();
@@ -102,9 +109,7 @@ async fn thousands_of_idle_connections_keep_nobody_out() {
     }
     setup.assert_bounded();
     scraping.all_were_answered().await;
-    drop(held);
-    descriptors_fall_to(setup.exporter.process(), 60).await;
-    setup.is_well().await;
+    setup.lets_go_of(held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,9 +157,7 @@ async fn requests_without_end_and_answers_that_nobody_takes_are_bounded() {
     }
     setup.assert_bounded();
     scraping.all_were_answered().await;
-    drop(held);
-    descriptors_fall_to(setup.exporter.process(), 60).await;
-    setup.is_well().await;
+    setup.lets_go_of(held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -360,9 +363,7 @@ async fn aborted_reads_leave_nothing_behind() {
     }
     setup.assert_bounded();
     scraping.all_were_answered().await;
-    drop(held);
-    descriptors_fall_to(setup.exporter.process(), 60).await;
-    setup.is_well().await;
+    setup.lets_go_of(held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,11 +38,7 @@ impl Clock {
     fn exporter(&self, scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Exporter {
         let mut command: Command = program();
         command
-            .args(["--wechat.appid", APPID, "--wechat.api-url", &wechat.url()])
-            .args([
-                "--wechat.secret-file",
-                &scratch.path("secret").display().to_string(),
-            ])
+            .args(one_app(scratch, &wechat.url()))
             .arg("--web.listen-address=127.0.0.1:0")
             .args(more)
             .env("LD_PRELOAD", &self.preloaded)

@@ -20,17 +20,11 @@ fn command(wrapper: &[&str], scratch: &Scratch, wechat: &Wechat) -> Command {
             command.env_remove(name);
         }
     }
-    command
-        .args(["--wechat.appid", APPID, "--wechat.api-url", &wechat.url()])
-        .args([
-            "--wechat.secret-file",
-            &scratch.path("secret").display().to_string(),
-        ])
-        .args([
-            "--web.listen-address=127.0.0.1:0",
-            "--wechat.min-interval=50ms",
-            &state(scratch),
-        ]);
+    command.args(one_app(scratch, &wechat.url())).args([
+        "--web.listen-address=127.0.0.1:0",
+        "--wechat.min-interval=50ms",
+        &state(scratch),
+    ]);
     command
 }
 

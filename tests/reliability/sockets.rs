@@ -142,11 +142,7 @@ async fn exporter_without_descriptors_recovers_and_reads_on() {
     command
         .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
         .arg(inner.get_program())
-        .args(["--wechat.appid", APPID, "--wechat.api-url", &wechat.url()])
-        .args([
-            "--wechat.secret-file",
-            &scratch.path("secret").display().to_string(),
-        ])
+        .args(one_app(&scratch, &wechat.url()))
         .args([
             "--web.listen-address=127.0.0.1:0",
             "--wechat.min-interval=20ms",

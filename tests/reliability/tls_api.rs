@@ -24,11 +24,7 @@ async fn page_of(authority: &Authority, api_url: &str) -> (Page, String) {
     let scratch = Scratch::new();
     let mut command = program();
     command
-        .args(["--wechat.appid", APPID, "--wechat.api-url", api_url])
-        .args([
-            "--wechat.secret-file",
-            &scratch.path("secret").display().to_string(),
-        ])
+        .args(one_app(&scratch, api_url))
         .args([
             "--web.listen-address=127.0.0.1:0",
             "--log.level=trace",

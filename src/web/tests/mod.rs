@@ -124,7 +124,11 @@ impl Setup {
         });
         let mut server = Server::bind(&site.config).await.unwrap();
         server.limits = self.limits;
-        let addresses = server.local_addresses();
+        // Those of TCP; a Unix socket's is a path.
+        let addresses = server.addresses();
+        let addresses = addresses
+            .filter_map(|address| address.to_string().parse().ok())
+            .collect();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(site, async {
             let _ = stopped.await;
