@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::process::rounds;
 use crate::support::*;
 
+/// Between two fetches.
+const INTERVAL: Duration = Duration::from_millis(50);
+
 fn state(scratch: &Scratch) -> String {
     format!("--state.dir={}", scratch.path("state").display())
 }
@@ -22,7 +25,7 @@ fn command(wrapper: &[&str], scratch: &Scratch, wechat: &Wechat) -> Command {
     }
     command.args(one_app(scratch, &wechat.url())).args([
         "--web.listen-address=127.0.0.1:0",
-        "--wechat.min-interval=50ms",
+        &format!("--wechat.min-interval={}ms", INTERVAL.as_millis()),
         &state(scratch),
     ]);
     command
@@ -138,6 +141,8 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
     wechat
         .answers_token_call(wiremock::ResponseTemplate::new(503))
         .await;
+    // The interval of the first exporter's fetch holds over the restart, and a fast machine restarts within it.
+    tokio::time::sleep(2 * INTERVAL).await;
     let exporter = Exporter::spawn(command(wrapper, &scratch, &wechat));
     let page = exporter.scrape().await;
     assert_eq!(page.up(APPID), Some(0.0));
