@@ -1,8 +1,10 @@
 //! The real program as a child process, and a fake WeChat API that counts every call.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{ErrorKind, Read as _};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -210,11 +212,42 @@ pub fn signal(process: u32, name: &str) {
     );
 }
 
+/// What a child has written to standard error. Whoever looks takes in first what is under way, so that a line that was
+/// written before an answer is there once the answer is.
+struct Log {
+    stream: UnixStream,
+    bytes: Vec<u8>,
+}
+
+impl Log {
+    /// An empty one and the standard error that fills it.
+    fn new() -> (Self, Stdio) {
+        let (stream, stderr) = UnixStream::pair().expect("a pair of sockets");
+        stream.set_nonblocking(true).expect("a socket");
+        let log = Self {
+            stream,
+            bytes: Vec::new(),
+        };
+        (log, Stdio::from(OwnedFd::from(stderr)))
+    }
+
+    /// Takes in what is there; `false` at its end.
+    fn take(&mut self) -> bool {
+        let taken = self.stream.read_to_end(&mut self.bytes);
+        taken.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    fn text(&mut self) -> String {
+        self.take();
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
 /// A running exporter; ended when dropped.
 pub struct Exporter {
     child: Child,
     pub address: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Log>>,
     client: reqwest::Client,
 }
 
@@ -305,29 +338,36 @@ impl Exporter {
 
     /// Starts a prepared command line and waits until it says that it listens.
     pub fn spawn(mut command: Command) -> Self {
+        let (log, stderr) = Log::new();
+        let log = Arc::new(Mutex::new(log));
         let mut child = command
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (sender, listening) = std::sync::mpsc::channel();
-        let lines = Arc::clone(&log);
+        // Else this end would stay open after the child's.
+        drop(command);
+        let taken = Arc::clone(&log);
         std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = listening_address(&line) {
-                    let _ = sender.send(address);
-                }
-                lines.lock().expect("the log").push(line);
+            // So that the program never waits for a test to look.
+            while taken.lock().expect("the log").take() {
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
-        let Ok(address) = listening.recv_timeout(PATIENCE) else {
-            let _ = child.kill();
-            panic!(
-                "the exporter does not listen: {:#?}",
-                log.lock().expect("the log")
-            );
+        let began = Instant::now();
+        let address = loop {
+            let text = log.lock().expect("the log").text();
+            let mut whole_lines = text
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            if let Some(address) = whole_lines.find_map(listening_address) {
+                break address;
+            }
+            if began.elapsed() > PATIENCE || child.try_wait().expect("a child process").is_some() {
+                let _ = child.kill();
+                panic!("the exporter does not listen: {text}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
         };
         Self {
             child,
@@ -368,8 +408,9 @@ impl Exporter {
         self.child.id()
     }
 
+    /// Every line that it has written by now.
     pub fn log(&self) -> String {
-        self.log.lock().expect("the log").join("\n")
+        self.log.lock().expect("the log").text()
     }
 
     /// Waits for its end after a signal.
@@ -484,5 +525,5 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     }
     let at = line.find("address")?;
     let rest = line[at + "address".len()..].trim_start_matches(['=', '"', ':', ' ']);
-    rest.split(['"', ' ', ',', '}']).next()?.parse().ok()
+    rest.split(['"', ' ', ',', '}', '\n']).next()?.parse().ok()
 }
