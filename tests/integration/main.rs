@@ -29,6 +29,7 @@ mod page;
 mod prometheus;
 mod readme;
 mod real_prometheus;
+mod real_redis;
 mod replicas;
 mod replies;
 mod scrape;

@@ -1,65 +1,9 @@
 //! Four exporter processes that share one Redis cost what one does.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::real_redis::Redis;
 use crate::support::*;
-
-/// Debian's redis-server on a free port; ended when dropped.
-struct Redis {
-    child: Child,
-    port: u16,
-    _scratch: tempfile::TempDir,
-}
-
-impl Redis {
-    async fn start() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let child = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .arg("--dir")
-            .arg(scratch.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed (Debian package redis-server)");
-        for _ in 0..200 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", port))
-                .await
-                .is_ok()
-            {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Self {
-            child,
-            port,
-            _scratch: scratch,
-        }
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_cost_what_one_does_and_show_the_same() {

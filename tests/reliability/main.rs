@@ -6,6 +6,7 @@
 //! | `http2` | floods of HTTP/2 frames over TLS |
 //! | `api` | an API that lies, floods or breaks off, with bounds on memory |
 //! | `tls_api` | an API whose certificate is wrong |
+//! | `tls_redis` | a Redis over TLS, and one whose certificate is wrong |
 //! | `secrets` | every kind of credential, every way that it fails, and nothing of it in anything written |
 //! | `kills` | SIGKILL at any moment |
 //! | `disk` | full, read-only, corrupt, truncated and foreign state |
@@ -31,6 +32,10 @@ mod support;
 #[path = "../integration/real_prometheus.rs"]
 mod real_prometheus;
 
+#[path = "../integration/real_redis.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
+mod real_redis;
+
 mod api;
 mod certificates;
 mod clients;
@@ -44,3 +49,4 @@ mod raw_api;
 mod secrets;
 mod sockets;
 mod tls_api;
+mod tls_redis;
