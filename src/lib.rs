@@ -29,15 +29,13 @@
 //! - [`snapshot`]: one reading of an app's accounts
 //! - [`limit`]: the exporter's own budget of calls
 //! - [`logging`]: the log on standard error
-//! - [`demo`]: a simulated WeChat
 //! - [`config`]: flags, environment and file become one checked value
+//! - [`demo`]: a simulated WeChat
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
 //! - [`moment`]: both clocks, and China's calendar
 //! - [`version`]: what this program was made from
 //! - `aside`: reading files that may hang
 //! - `causes`: errors as people read them
-//!
-//! One arrow runs back: the command line that [`config`] reads has the flags of [`demo`], which says what they mean.
 
 pub mod app;
 mod aside;

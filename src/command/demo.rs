@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, serve};
-use crate::config::{Args, Config};
+use crate::config::{AppConfig, Args, Config};
 use crate::demo::{Options, Simulation};
 
 /// At most one account-list call in this time, unless `--wechat.min-interval` says otherwise: short enough to watch
@@ -32,7 +32,7 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
     let simulation = Simulation::start(options)
         .await
         .map_err(Error::Simulation)?;
-    let mut apps = simulation.apps();
+    let mut apps: Vec<AppConfig> = simulation.apps().into_iter().map(Into::into).collect();
     for app in &mut apps {
         app.min_interval = MIN_INTERVAL;
         app.daily_limit = Some(DAILY_LIMIT);

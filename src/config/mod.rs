@@ -13,7 +13,6 @@ mod tuning;
 mod yaml;
 
 pub use args::{Args, CheckArgs, Command, LogFormat, LogLevel};
-pub use secret::SIMULATED_SECRET;
 pub(crate) use secret::{read_regular, read_secret_file};
 
 use std::fmt;

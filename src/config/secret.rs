@@ -11,9 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{ConfigError, SecretSource};
-
-/// The AppSecret of the simulated API.
-pub const SIMULATED_SECRET: &str = "simulated-appsecret";
+use crate::demo;
 
 /// The variable in which systemd names the directory of a unit's credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -39,7 +37,7 @@ impl SecretSource {
                 ))),
             },
             Self::Credential(name) => read_line(&credential_path(name, |name| env::var_os(name))?),
-            Self::Simulated => Ok(SIMULATED_SECRET.into()),
+            Self::Simulated => Ok(demo::APPSECRET.into()),
         }
     }
 }
@@ -252,7 +250,7 @@ mod tests {
     #[test]
     fn simulated_secret_is_the_one_that_the_simulated_api_takes() {
         let secret = SecretSource::Simulated.read().unwrap();
-        assert_eq!(secret.expose_secret(), SIMULATED_SECRET);
+        assert_eq!(secret.expose_secret(), demo::APPSECRET);
     }
 
     #[derive(Clone, Default)]

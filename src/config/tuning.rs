@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::{AppConfig, ConfigError, Credential};
+use super::{AppConfig, ConfigError, Credential, SecretSource};
+use crate::demo::SimulatedApp;
 
 /// At most one account-list call in this time, unless the operator says otherwise.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,6 +47,20 @@ impl AppConfig {
             api_quota: false,
             refresh_couriers: false,
             days_left_after: DAYS_LEFT_AFTER,
+        }
+    }
+}
+
+impl From<SimulatedApp> for AppConfig {
+    fn from(app: SimulatedApp) -> Self {
+        let credential = Credential::StableToken {
+            secret: SecretSource::Simulated,
+        };
+        Self {
+            name: app.name,
+            api_urls: vec![app.api_url],
+            cloud_function: app.cloud_function,
+            ..Self::new(app.appid, credential)
         }
     }
 }

@@ -16,8 +16,7 @@ use super::listing::Listing;
 use super::question::{Caller, Question, Received, Struck};
 use super::tokens::{Given, Tokens};
 use super::world::{Case, World};
-use super::{CLOUD_ENV, CLOUD_FUNCTION, Options};
-use crate::config::SIMULATED_SECRET;
+use super::{APPSECRET, CLOUD_ENV, CLOUD_FUNCTION, Options};
 use crate::moment::{Moment, unix_seconds};
 use crate::wechat::Endpoint;
 
@@ -301,7 +300,7 @@ impl Api {
         let appid = text("appid").ok_or(41002)?;
         let secret = text("secret").ok_or(41004)?;
         let app = self.app(appid).ok_or(40013)?;
-        if secret != SIMULATED_SECRET {
+        if secret != APPSECRET {
             // One that could be another app's is a wrong credential, one that can be nobody's a wrong secret.
             let well_formed = secret.len() == 32 && secret.bytes().all(|b| b.is_ascii_hexdigit());
             return Err(if well_formed { 40001 } else { 40125 });
@@ -500,7 +499,7 @@ mod tests {
     }
 
     fn token(api: &Api, appid: &str) -> String {
-        let request = token_request(appid, SIMULATED_SECRET, false);
+        let request = token_request(appid, APPSECRET, false);
         let reply = post(api, STABLE_TOKEN, &[], &request);
         reply["access_token"].as_str().unwrap().to_owned()
     }
@@ -516,7 +515,7 @@ mod tests {
             &api,
             STABLE_TOKEN,
             &[],
-            &token_request(FIRST, SIMULATED_SECRET, false),
+            &token_request(FIRST, APPSECRET, false),
         );
         assert_eq!(reply["expires_in"], 7200);
         assert!(reply.get("errcode").is_none());
@@ -530,9 +529,9 @@ mod tests {
         let api = api(&[], noon());
         let hex = "0123456789abcdef0123456789abcdef";
         for (appid, secret, errcode) in [
-            ("", SIMULATED_SECRET, 41002),
+            ("", APPSECRET, 41002),
             (FIRST, "", 41004),
-            ("wx0000000000000004", SIMULATED_SECRET, 40013),
+            ("wx0000000000000004", APPSECRET, 40013),
             (FIRST, hex, 40001),
             (FIRST, "secret", 40125),
         ] {
@@ -555,7 +554,7 @@ mod tests {
         let query = [
             ("grant_type", "client_credential"),
             ("appid", FIRST),
-            ("secret", SIMULATED_SECRET),
+            ("secret", APPSECRET),
         ];
         let first = get(&api, "/cgi-bin/token", &query);
         let second = get(&api, "/cgi-bin/token", &query);
@@ -792,7 +791,7 @@ mod tests {
         assert_eq!(accounts(&api, &token)["count"], 12);
         api.clock.advance(Duration::from_secs(1));
         assert_eq!(accounts(&api, &token)["errcode"], 42001);
-        let request = token_request(FIRST, SIMULATED_SECRET, false);
+        let request = token_request(FIRST, APPSECRET, false);
         assert_eq!(post(&api, STABLE_TOKEN, &[], &request)["errcode"], 40125);
     }
 

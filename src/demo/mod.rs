@@ -84,10 +84,12 @@ pub use calls::Call;
 pub use clock::Clock;
 pub use fault::{Fault, FaultError, FaultKind};
 
-use crate::config::{AppConfig, Credential, SecretSource};
 use crate::wechat::{CloudFunction, Endpoint};
 use api::Api;
 use world::World;
+
+/// The AppSecret of every simulated Mini Program.
+pub const APPSECRET: &str = "simulated-appsecret";
 
 /// The cloud environment of the simulated Mini Programs.
 const CLOUD_ENV: &str = "demo-prod";
@@ -200,6 +202,19 @@ impl Default for Options {
     }
 }
 
+/// A simulated Mini Program, as its owner knows it; its secret is [`APPSECRET`].
+#[derive(Clone, Debug)]
+pub struct SimulatedApp {
+    /// Its appid.
+    pub appid: String,
+    /// The shop's name.
+    pub name: String,
+    /// Where the simulated API listens.
+    pub api_url: String,
+    /// The cloud function to read it through; `None`: over HTTPS.
+    pub cloud_function: Option<CloudFunction>,
+}
+
 /// A simulated WeChat API, listening on loopback until it is dropped.
 pub struct Simulation {
     address: SocketAddr,
@@ -238,28 +253,23 @@ impl Simulation {
         self.address
     }
 
-    /// The simulated Mini Programs, as the exporter is to read them.
-    ///
-    /// With the defaults of the flags, and without anything that costs further calls.
+    /// The simulated Mini Programs; every third one is read through a cloud function.
     #[must_use]
-    pub fn apps(&self) -> Vec<AppConfig> {
+    pub fn apps(&self) -> Vec<SimulatedApp> {
         (0..self.api.apps()).map(|app| self.app(app)).collect()
     }
 
-    fn app(&self, app: usize) -> AppConfig {
+    fn app(&self, app: usize) -> SimulatedApp {
         let cloud_function = (app % 3 == 1).then(|| CloudFunction {
             env: CLOUD_ENV.to_owned(),
             name: CLOUD_FUNCTION.to_owned(),
             pointer: None,
         });
-        let credential = Credential::StableToken {
-            secret: SecretSource::Simulated,
-        };
-        AppConfig {
+        SimulatedApp {
+            appid: World::appid(app),
             name: self.api.world().shop(app),
-            api_urls: vec![format!("http://{}", self.address)],
+            api_url: format!("http://{}", self.address),
             cloud_function,
-            ..AppConfig::new(World::appid(app), credential)
         }
     }
 
@@ -465,9 +475,6 @@ mod tests {
         assert!(apps.iter().all(|app| !app.name.is_ascii()));
         assert!(apps[0].cloud_function.is_none());
         assert!(apps[1].cloud_function.is_some());
-        assert_eq!(
-            apps[0].api_urls,
-            [format!("http://{}", simulation.address())]
-        );
+        assert_eq!(apps[0].api_url, format!("http://{}", simulation.address()));
     }
 }

@@ -383,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn account_list_is_read_over_a_socket() {
         let simulation = simulation("").await;
-        let secret = crate::config::SIMULATED_SECRET;
+        let secret = crate::demo::APPSECRET;
         let reply = get(&simulation, &format!("{TOKEN}&secret={secret}"))
             .await
             .unwrap();

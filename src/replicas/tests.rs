@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::app::Source;
 use crate::collector::{AppReading, Collector, scrape};
-use crate::config::{AppConfig, Config, SIMULATED_SECRET, SecretUrl, WechatConfig};
-use crate::demo::{Options, Simulation};
+use crate::config::{AppConfig, Config, SecretUrl, WechatConfig};
+use crate::demo::{APPSECRET, Options, Simulation};
 use crate::redis_server::Server;
 use crate::store::Store;
 use crate::wechat::{Endpoint, Reason};
@@ -40,7 +40,7 @@ impl World {
             ..Options::default()
         };
         let wechat = Simulation::start(&options).await.unwrap();
-        let mut app = wechat.apps().remove(0);
+        let mut app = AppConfig::from(wechat.apps().remove(0));
         app.min_interval = HOUR;
         Self {
             redis: Server::start(&[]),
@@ -454,7 +454,7 @@ async fn nothing_secret_is_stored_and_nothing_for_ever() {
             _ => world.ask(&["GET", key]).await,
         };
         assert!(!dump.is_empty());
-        for secret in [token.as_bytes(), SIMULATED_SECRET.as_bytes()] {
+        for secret in [token.as_bytes(), APPSECRET.as_bytes()] {
             assert!(
                 !dump.windows(secret.len()).any(|bytes| bytes == secret),
                 "{key}"

@@ -37,7 +37,7 @@ impl Pair {
     /// `timeout`: of each call.
     pub(crate) async fn with_timeout(timeout: Duration) -> Self {
         let simulation = Simulation::start(&Options::default()).await.unwrap();
-        let apps = simulation.apps();
+        let apps: Vec<_> = simulation.apps().into_iter().map(AppConfig::from).collect();
         let options = ClientOptions {
             api_urls: apps[0].api_urls.clone(),
             timeout,
