@@ -1,6 +1,6 @@
 //! Which of WeChat's hosts is asked first.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,11 @@ pub(super) struct Hosts {
     current: AtomicUsize,
     /// When the preferred host may be tried again; `None` while it is in use.
     preferred_due: Mutex<Option<Instant>>,
+    /// No host answered the last call: the next ones try one host each, so that an outage costs as many calls as
+    /// health does.
+    out_of_reach: AtomicBool,
+    /// Counts the calls that try one host.
+    lone_tries: AtomicUsize,
 }
 
 impl Host {
@@ -80,6 +85,8 @@ impl Hosts {
             list,
             current: AtomicUsize::new(0),
             preferred_due: Mutex::new(None),
+            out_of_reach: AtomicBool::new(false),
+            lone_tries: AtomicUsize::new(0),
         })
     }
 
@@ -87,17 +94,17 @@ impl Hosts {
         self.list.iter().any(|host| host.url.scheme() == "https")
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
     pub(super) fn current(&self) -> &Host {
         // Only indexes of the list are ever stored.
         &self.list[self.current.load(Ordering::Relaxed)]
     }
 
-    /// The order in which one call tries the hosts, each once.
+    /// The order in which one call tries the hosts, each once; the next one alone while none answers.
     pub(super) fn order(&self, now: Instant) -> Vec<usize> {
+        if self.out_of_reach.load(Ordering::Relaxed) {
+            let tries = self.lone_tries.fetch_add(1, Ordering::Relaxed);
+            return vec![tries % self.list.len()];
+        }
         let current = self.current.load(Ordering::Relaxed);
         let mut order = Vec::with_capacity(self.list.len());
         if current != 0 && self.claim_preferred(now) {
@@ -117,10 +124,16 @@ impl Hosts {
 
     /// This one answered: the next calls go there.
     pub(super) fn answered(&self, index: usize, now: Instant) {
+        self.out_of_reach.store(false, Ordering::Relaxed);
         if self.current.swap(index, Ordering::Relaxed) != index {
             let due = (index != 0).then(|| now + PREFERRED_RETRY);
             *self.lock() = due;
         }
+    }
+
+    /// Every host that a call tried failed.
+    pub(super) fn none_answered(&self) {
+        self.out_of_reach.store(true, Ordering::Relaxed);
     }
 
     /// Whether this call is the one that tries the preferred host again; others at the same time stay where they are.
@@ -175,6 +188,17 @@ mod tests {
         assert_eq!(hosts.order(later + PREFERRED_RETRY), [0, 1, 2]);
         hosts.answered(0, later + PREFERRED_RETRY);
         assert_eq!(hosts.order(later + PREFERRED_RETRY), [0, 1, 2]);
+    }
+
+    #[test]
+    fn hosts_are_tried_one_at_a_time_while_none_answers() {
+        let hosts = three();
+        let now = Instant::now();
+        hosts.none_answered();
+        let tried: Vec<_> = (0..4).map(|_| hosts.order(now)).collect();
+        assert_eq!(tried, [[0], [1], [2], [0]]);
+        hosts.answered(2, now);
+        assert_eq!(hosts.order(now), [2, 1, 0]);
     }
 
     #[test]

@@ -318,16 +318,17 @@ impl Client {
     /// Another host is tried only where this one could not be reached, was silent, or failed by itself: what WeChat
     /// answers, it answers everywhere. While there are more hosts, each try has half of the time that is left, so that
     /// a silent host leaves time for the next and the whole call still ends in time. One that takes no connection is
-    /// left sooner, see `transport`.
+    /// left sooner, see `transport`. While none answers, a call tries one.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
         let mut first_failure = None;
-        for (tried, index) in self.hosts.order(started).into_iter().enumerate() {
+        let order = self.hosts.order(started);
+        for (tried, index) in order.iter().copied().enumerate() {
             let left = self.options.timeout.saturating_sub(started.elapsed());
             if left.is_zero() && first_failure.is_some() {
                 break;
             }
-            let is_last = tried + 1 == self.hosts.len();
+            let is_last = tried + 1 == order.len();
             let time = if is_last { left } else { left / 2 };
             if let Err(reached) = meter.sending(call.endpoint) {
                 // What was tried says more than what was not.
@@ -351,6 +352,7 @@ impl Client {
                 }
             }
         }
+        self.hosts.none_answered();
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
     }
 

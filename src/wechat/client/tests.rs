@@ -682,6 +682,23 @@ async fn failure_of_every_host_is_told_as_the_first_ones() {
 }
 
 #[tokio::test]
+async fn outage_costs_one_try_a_call_until_a_host_answers() {
+    let (down, broken) = (nobody().await, wechat(ResponseTemplate::new(503)).await);
+    let client = client(&[&down, &broken.uri()]);
+    let meter = CountingMeter::new();
+    for sent in [2, 3, 4, 5] {
+        list_with(&client, &meter).await.unwrap_err();
+        assert_eq!(meter.sent(), sent);
+    }
+    broken.reset().await;
+    let mended = Mock::given(any()).respond_with(ok(one_account()));
+    mended.mount(&broken).await;
+    list_with(&client, &meter).await.unwrap();
+    assert_eq!(meter.sent(), 6);
+    assert_eq!(client.current_host(), broken.address().to_string());
+}
+
+#[tokio::test]
 async fn call_that_the_meter_refuses_is_not_sent() {
     let server = wechat(ok(one_account())).await;
     let meter = CountingMeter::allowing(0);
