@@ -44,6 +44,9 @@ impl ChinaDay {
     const OFFSET_SECONDS: i64 = 8 * 3600;
     const SECONDS: i64 = 24 * 3600;
 
+    /// From midnight to midnight; China has no daylight saving time.
+    pub const LENGTH: Duration = Duration::from_secs(Self::SECONDS.unsigned_abs());
+
     /// The day in China at that time.
     #[must_use]
     pub fn at(wall: SystemTime) -> Self {

@@ -15,6 +15,9 @@ const ZERO_INTERVAL_BACKOFF: Duration = Duration::from_secs(1);
 const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
 /// How long 45009 keeps calls back where its message speaks of a minute and not of the day.
 const QUOTA_MINUTE_HOLD: Duration = Duration::from_secs(600);
+/// How long after midnight a used-up quota can still be yesterday's: WeChat says "midnight" and no second, and our clock
+/// can be ahead of its. A hold for the whole new day would cost the shop that day.
+const QUOTA_RESET_LAG: Duration = Duration::from_secs(300);
 /// `errcode` for a used-up quota, of the day or of the minute.
 const ERRCODE_QUOTA: i64 = 45009;
 
@@ -47,6 +50,7 @@ impl Breaker {
         let until = |wait| Hold::Until(now.monotonic + wait);
         let mut next_backoff = budget.min_interval;
         let hold = match reason {
+            Reason::DailyQuota if has_just_begun(today, now) => until(QUOTA_MINUTE_HOLD),
             Reason::DailyQuota => Hold::Day(today),
             Reason::Rate if errcode == Some(ERRCODE_QUOTA) => until(QUOTA_MINUTE_HOLD),
             Reason::Rate => until(MINUTE_RATE_HOLD),
@@ -109,6 +113,13 @@ impl Breaker {
             next_backoff: saved.next_backoff.clamp(budget.first_backoff(), longest),
         })
     }
+}
+
+fn has_just_begun(today: ChinaDay, now: Moment) -> bool {
+    let left = today
+        .end()
+        .and_then(|end| end.duration_since(now.wall).ok());
+    left.is_some_and(|left| left > ChinaDay::LENGTH - QUOTA_RESET_LAG)
 }
 
 impl Budget {
@@ -216,6 +227,23 @@ mod tests {
             limiter
                 .try_acquire(UNLIMITED, now.after(12 * 60 * MINUTE))
                 .is_ok()
+        );
+    }
+
+    #[test]
+    fn quota_that_is_still_used_up_just_after_midnight_costs_minutes_and_not_the_day() {
+        let limiter = RateLimiter::new();
+        let midnight = noon().after(12 * 60 * MINUTE);
+        limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, midnight);
+        let before = midnight.after(9 * MINUTE);
+        assert_eq!(limiter.try_acquire(UNLIMITED, before), Err(Cause::Breaker));
+        let later = midnight.after(10 * MINUTE);
+        assert!(limiter.try_acquire(UNLIMITED, later).is_ok());
+        // What WeChat says then, it says of the new day.
+        limiter.failed(Reason::DailyQuota, Some(45009), UNLIMITED, later);
+        assert_eq!(
+            limiter.open_until(later),
+            Some(midnight.wall + 24 * 60 * MINUTE)
         );
     }
 
