@@ -24,6 +24,8 @@ pub(super) enum Failure {
     KeptBack(DailyLimitReached),
     #[error("was refused with errcode {errcode}{}", in_brackets(.errmsg))]
     Refused { errcode: i64, errmsg: Box<str> },
+    #[error("ran the cloud function, which was refused with errcode {errcode}{}", in_brackets(.errmsg))]
+    FunctionRefused { errcode: i64, errmsg: Box<str> },
     #[error(
         "got an encrypted reply: API encryption (API 安全) is on for this Mini Program and the exporter can't read it; \
          switch it off at mp.weixin.qq.com under 开发管理 → 开发设置 → API安全"
@@ -78,6 +80,11 @@ impl Error {
                 let errmsg = remote_text::clean(&errmsg, secrets).into();
                 (reason, Failure::Refused { errcode, errmsg })
             }
+            Fault::FunctionRefused { errcode, errmsg } => {
+                let reason = errcode::reason(errcode, &errmsg, endpoint);
+                let errmsg = remote_text::clean(&errmsg, secrets).into();
+                (reason, Failure::FunctionRefused { errcode, errmsg })
+            }
             Fault::Encrypted => (Reason::Config, Failure::Encrypted),
             Fault::Malformed(what) => (Reason::Decode, Failure::Malformed(what.into())),
         };
@@ -100,7 +107,9 @@ impl Error {
     #[must_use]
     pub fn errcode(&self) -> Option<i64> {
         match self.failure {
-            Failure::Refused { errcode, .. } => Some(errcode),
+            Failure::Refused { errcode, .. } | Failure::FunctionRefused { errcode, .. } => {
+                Some(errcode)
+            }
             _ => None,
         }
     }
@@ -111,11 +120,14 @@ impl Error {
         self.endpoint
     }
 
-    /// Whether another token might help: 40001, 40014 or 42001 of anything but a token endpoint.
+    /// Whether another token might help: 40001, 40014 or 42001 of anything but a token endpoint. A cloud function that
+    /// ran was called with a good token; what it is refused with is not ours.
     #[must_use]
     pub fn token_rejected(&self) -> bool {
-        self.errcode()
-            .is_some_and(|errcode| errcode::rejects_token(errcode, self.endpoint))
+        match self.failure {
+            Failure::Refused { errcode, .. } => errcode::rejects_token(errcode, self.endpoint),
+            _ => false,
+        }
     }
 
     /// Whether the exporter's own daily limit kept the call back, so that nothing was sent.
@@ -176,6 +188,14 @@ mod tests {
             assert_eq!(error.reason(), Reason::Token);
             assert!(!refused(Endpoint::StableToken, errcode, "").token_rejected());
         }
+        let errmsg = Box::default();
+        let fault = Fault::FunctionRefused {
+            errcode: 40001,
+            errmsg,
+        };
+        let of_function = Error::from_fault(Endpoint::InvokeCloudFunction, fault, &[]);
+        assert_eq!(of_function.errcode(), Some(40001));
+        assert!(!of_function.token_rejected());
         let wrong_secret = refused(Endpoint::StableToken, 40001, "invalid credential");
         assert_eq!(wrong_secret.reason(), Reason::Config);
         assert!(!refused(Endpoint::AccountGetall, -1, "").token_rejected());

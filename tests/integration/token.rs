@@ -48,6 +48,33 @@ async fn same_token_again_is_not_tried_again() {
 }
 
 #[tokio::test]
+async fn token_that_the_cloud_function_lacks_spends_none_of_ours() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    let invoke = "/tcb/invokecloudfunction";
+    let result = serde_json::json!({"errCode": 40001, "errMsg": STALE}).to_string();
+    wiremock::Mock::given(wiremock::matchers::path(invoke))
+        .respond_with(json(serde_json::json!({"errcode": 0, "resp_data": result})))
+        .mount(&wechat.server)
+        .await;
+    let file = scratch.write(
+        "exporter.yml",
+        &format!(
+            "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token: {{ stable_token: {{ secret_file: secret }} }}\n    cloud_function: {{ env: prod-1, name: getAllAccount }}\n",
+            wechat.url()
+        ),
+    );
+    let exporter = Exporter::from_file(&file, &[]);
+    let page = exporter.scrape().await;
+    assert_eq!(page.up(APPID), Some(0.0));
+    assert_eq!(page.failures("invoke_cloud_function", "token"), 1.0);
+    let calls = wechat.calls().await;
+    assert_eq!((calls[STABLE_TOKEN_PATH], calls[invoke]), (1, 1));
+    let log = exporter.log();
+    assert!(log.contains("ran the cloud function"), "{log}");
+}
+
+#[tokio::test]
 async fn new_token_that_is_rejected_too_ends_the_fetch() {
     let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
     for token in [TOKEN, NEXT_TOKEN, "canary-token-third"] {

@@ -26,6 +26,12 @@ pub(super) enum Fault {
         /// As sent: it can hold whatever a remote side likes to echo.
         errmsg: Box<str>,
     },
+    /// WeChat said no to the cloud function, which ran.
+    FunctionRefused {
+        errcode: i64,
+        /// As the function returned it.
+        errmsg: Box<str>,
+    },
     /// An encrypted reply: the Mini Program's API encryption (API 安全) is on.
     Encrypted,
     /// It can't be read; our own words, which quote nothing of it.

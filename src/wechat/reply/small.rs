@@ -124,11 +124,12 @@ pub(in crate::wechat) fn read_function_result(
     };
     let Some(list) = result.pointer(pointer) else {
         let fault = Head::of(&result).fault();
-        return Err(fault.unwrap_or_else(|| {
-            Fault::Malformed(format!(
+        return Err(match fault {
+            Some(fault) => of_function(fault, &result),
+            None => Fault::Malformed(format!(
                 "the cloud function's result has nothing at the configured pointer {pointer:?}"
-            ))
-        }));
+            )),
+        });
     };
     match list {
         Value::String(text) => read_list(text.as_bytes(), limits),
@@ -146,8 +147,10 @@ fn list_of(value: &Value, limits: ListLimits) -> Result<AccountList, Fault> {
 
 /// Says what most likely happened in the function.
 fn of_function(fault: Fault, result: &Value) -> Fault {
-    let Fault::Malformed(what) = fault else {
-        return fault;
+    let what = match fault {
+        Fault::Malformed(what) => what,
+        Fault::Refused { errcode, errmsg } => return Fault::FunctionRefused { errcode, errmsg },
+        fault => return fault,
     };
     let parsed = result
         .as_str()

@@ -37,6 +37,11 @@ fn refused(errcode: i64, errmsg: &str) -> Fault {
     Fault::Refused { errcode, errmsg }
 }
 
+fn function_refused(errcode: i64, errmsg: &str) -> Fault {
+    let errmsg = errmsg.into();
+    Fault::FunctionRefused { errcode, errmsg }
+}
+
 fn malformed<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
     match result {
         Err(Fault::Malformed(what)) => what,
@@ -469,7 +474,7 @@ fn pointer_finds_the_list_in_the_functions_result() {
     let error = json!(r#"{"errCode":-604101,"errMsg":"no permission"}"#);
     assert_eq!(
         function_result(&error, Some("/data")),
-        Err(refused(-604_101, "no permission"))
+        Err(function_refused(-604_101, "no permission"))
     );
 }
 
@@ -478,9 +483,12 @@ fn errors_that_a_function_returns_are_told_apart() {
     let error = r#"{"errCode":-604101,"errMsg":"openapi.logistics.getAllAccount:fail"}"#;
     assert_eq!(
         returned(error),
-        Err(refused(-604_101, "openapi.logistics.getAllAccount:fail"))
+        Err(function_refused(
+            -604_101,
+            "openapi.logistics.getAllAccount:fail"
+        ))
     );
-    assert_eq!(returned(r#"{"errCode":-1}"#), Err(refused(-1, "")));
+    assert_eq!(returned(r#"{"errCode":-1}"#), Err(function_refused(-1, "")));
     assert!(malformed(returned("{}")).contains("errCode"));
     let text = r#"{"result":"<html>","errMsg":"openapi.logistics.getAllAccount:ok","errCode":0}"#;
     assert!(malformed(returned(text)).contains("no JSON"));
