@@ -306,8 +306,11 @@ fn publish(
             record.counters.set_errcode(0);
             record.burn().observe(&snapshot, now);
             let mut reading = record.lock();
-            reading.snapshot = Some(Arc::clone(&snapshot));
+            let before = reading.snapshot.replace(Arc::clone(&snapshot));
             reading.last_fetch = Some(LastFetch::succeeded_at(now.wall));
+            drop(reading);
+            // Of many accounts this takes a while, and every scrape needs the lock.
+            drop(before);
             Some(snapshot)
         }
         Err(error) if error.kept_back() => {

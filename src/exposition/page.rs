@@ -31,6 +31,8 @@ const OPENMETRICS_END: &[u8] = b"# EOF\n";
 const LONG: usize = 200;
 /// What an app's own series cost, in accounts.
 const APP: usize = 10;
+/// Apps whose counters, which change with each scrape, take about a millisecond to write and compress.
+const MANY_APPS: usize = 100;
 
 /// For small ready parts, what joins them, and what changes with each scrape. Unit: bytes.
 const ROOM: usize = 12 << 10;
@@ -87,10 +89,14 @@ impl Exposition {
         if cost < LONG {
             return false;
         }
+        // A page of some families leaves nothing on the shelf, so it must not make room there.
+        if !names.is_empty() || scrape.readings.len() >= MANY_APPS {
+            return true;
+        }
         let courier_names = self.collector.couriers().names();
         let form = (form.format(), form.coding());
         let slots = self.shelf.slots(scrape, &courier_names, form);
-        !names.is_empty() || slots.iter().any(|slot| slot.get().is_none())
+        slots.iter().any(|slot| slot.get().is_none())
     }
 
     /// The page of one scrape. `names`: only these metrics (`?name[]=`), each by the name that its `# HELP` line in text
@@ -204,4 +210,29 @@ fn end(mut body: Joined, format: Format) -> Vec<bytes::Bytes> {
         body.add_written(|out| out.extend_from_slice(OPENMETRICS_END));
     }
     body.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{app, collector, scrape, snapshot};
+    use super::*;
+    use crate::wechat::Account;
+
+    #[test]
+    fn page_of_some_families_takes_no_room_on_the_shelf() {
+        let account = |number: usize| Account {
+            biz_id: number.to_string().into(),
+            ..Account::default()
+        };
+        let many = snapshot((0..LONG).map(account).collect());
+        let collector = collector(vec![app("wx1", "shop")]);
+        let exposition = Exposition::new(Arc::clone(&collector));
+        let names = ["wechat_logistics_up".to_owned()];
+        let scrape = scrape(&collector, &[Some(many)]);
+        assert!(exposition.takes_long(&scrape, &names, Form::TEXT));
+        let _ = exposition.page(&scrape, Scope::Everything, &names, Form::TEXT);
+        assert!(exposition.shelf.is_empty());
+        let _ = exposition.page(&scrape, Scope::Everything, &[], Form::TEXT);
+        assert!(!exposition.shelf.is_empty());
+    }
 }

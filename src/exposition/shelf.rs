@@ -127,6 +127,11 @@ impl Shelf {
         while rows.cost > self.kept_max && rows.drop_least_used(slot) {}
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().by_apps.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Rows> {
         // Rows are complete after each change, so a panic elsewhere leaves nothing half done.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)

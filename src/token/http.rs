@@ -19,6 +19,10 @@ use crate::causes::with_causes;
 use crate::config::{ConfigError, HttpTokenConfig, HttpTokenMethod, SecretUrl, read_secret_file};
 use crate::wechat::AccessToken;
 
+/// For a connection. Well below the time for the whole reading, so that a server that was never reached is told from one
+/// that is slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A token server, asked each time the kept token is old.
 #[derive(Debug)]
 pub(super) struct HttpSource {
@@ -217,6 +221,7 @@ fn client() -> Result<Client, String> {
     Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!(
             env!("CARGO_PKG_NAME"),
             "/",

@@ -49,6 +49,15 @@ pub(super) struct Routes {
     requests: Option<Arc<Semaphore>>,
 }
 
+/// A request.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    head: &'a request::Parts,
+    /// Our address of the connection.
+    local: Option<SocketAddr>,
+    at: Instant,
+}
+
 impl Routes {
     pub(super) fn new(site: Arc<Site>, gate: Gate) -> Self {
         let limit = site.config.max_requests;
@@ -63,7 +72,13 @@ impl Routes {
     /// Answers one request. `local`: our address of the connection.
     pub(super) async fn answer(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
         let handler = self.handler(head.uri.path());
-        let made = AssertUnwindSafe(self.admitted(handler, head, local)).catch_unwind();
+        let asked = Asked {
+            head,
+            local,
+            // The scraper's time runs from here, while its password waits to be checked too.
+            at: Instant::now(),
+        };
+        let made = AssertUnwindSafe(self.admitted(handler, asked)).catch_unwind();
         let mut reply = made.await.unwrap_or_else(|_| after_a_panic());
         if head.method == Method::HEAD {
             reply = without_body(reply);
@@ -99,15 +114,10 @@ impl Routes {
         }
     }
 
-    async fn admitted(
-        &self,
-        handler: Handler,
-        head: &request::Parts,
-        local: Option<SocketAddr>,
-    ) -> Reply {
-        let (rules, admitted) = self.gate.admit(&head.headers).await;
+    async fn admitted(&self, handler: Handler, asked: Asked<'_>) -> Reply {
+        let (rules, admitted) = self.gate.admit(&asked.head.headers).await;
         let mut reply = match admitted {
-            Ok(()) => self.routed(handler, head, local).await,
+            Ok(()) => self.routed(handler, asked).await,
             Err(refusal) => refused(refusal),
         };
         if let Some(rules) = rules {
@@ -119,13 +129,8 @@ impl Routes {
         reply
     }
 
-    async fn routed(
-        &self,
-        handler: Handler,
-        head: &request::Parts,
-        local: Option<SocketAddr>,
-    ) -> Reply {
-        let method = &head.method;
+    async fn routed(&self, handler: Handler, asked: Asked<'_>) -> Reply {
+        let method = &asked.head.method;
         match handler {
             Handler::Other => return line(StatusCode::NOT_FOUND, "there is nothing here\n"),
             Handler::Reload if method != Method::POST && method != Method::PUT => {
@@ -144,10 +149,10 @@ impl Routes {
             return busy("too many requests at one time; see --web.max-requests\n");
         };
         let mut reply = match handler {
-            Handler::Metrics => self.metrics(head).await,
-            Handler::Probe => self.probe(head).await,
-            Handler::Sd => self.sd(head, local),
-            _ => self.status(head),
+            Handler::Metrics => self.metrics(asked).await,
+            Handler::Probe => self.probe(asked).await,
+            Handler::Sd => self.sd(asked),
+            _ => self.status(asked.head).await,
         };
         reply.body_mut().permit = permit;
         reply
@@ -161,12 +166,12 @@ impl Routes {
             .transpose()
     }
 
-    async fn metrics(&self, head: &request::Parts) -> Reply {
-        let query = Query::read(head.uri.query());
+    async fn metrics(&self, asked: Asked<'_>) -> Reply {
+        let query = Query::read(asked.head.uri.query());
         let apps = self.site.collector.apps();
         if query.appids.is_empty() {
             return self
-                .scrape(head, &apps, apps.list(), Scope::Everything, query.names)
+                .scrape(asked, &apps, apps.list(), Scope::Everything, query.names)
                 .await;
         }
         for appid in &query.appids {
@@ -175,18 +180,18 @@ impl Routes {
             }
         }
         let appids: HashSet<&str> = query.appids.iter().map(AsRef::as_ref).collect();
-        let asked: Vec<Arc<App>> = apps
+        let some: Vec<Arc<App>> = apps
             .list()
             .iter()
             .filter(|app| appids.contains(app.config.appid.as_str()))
             .cloned()
             .collect();
-        self.scrape(head, &apps, &asked, Scope::Everything, query.names)
+        self.scrape(asked, &apps, &some, Scope::Everything, query.names)
             .await
     }
 
-    async fn probe(&self, head: &request::Parts) -> Reply {
-        let query = Query::read(head.uri.query());
+    async fn probe(&self, asked: Asked<'_>) -> Reply {
+        let query = Query::read(asked.head.uri.query());
         let apps = self.site.collector.apps();
         let [target] = query.targets.as_slice() else {
             let problem = if query.targets.is_empty() {
@@ -199,7 +204,7 @@ impl Routes {
         match apps.find(target) {
             Some(app) => {
                 let app = std::slice::from_ref(app);
-                self.scrape(head, &apps, app, Scope::AppsOnly, query.names)
+                self.scrape(asked, &apps, app, Scope::AppsOnly, query.names)
                     .await
             }
             None if target.is_empty() => line(
@@ -212,15 +217,16 @@ impl Routes {
 
     async fn scrape(
         &self,
-        head: &request::Parts,
+        asked: Asked<'_>,
         configured: &Apps,
         apps: &[Arc<App>],
         scope: Scope,
         names: Vec<String>,
     ) -> Reply {
         let config = configured.scrape_config();
-        let deadline = Instant::now() + deadline::time_allowed(&head.headers, config);
-        let form = self.site.exposition.form(&head.headers);
+        let headers = &asked.head.headers;
+        let deadline = asked.at + deadline::time_allowed(headers, config);
+        let form = self.site.exposition.form(headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
         let page = self.page(scrape, scope, names, form).await;
         let mut reply = reply(StatusCode::OK, page.content_type, page.body);
@@ -239,36 +245,32 @@ impl Routes {
             return exposition.page(&scrape, scope, &names, form);
         }
         let exposition = Arc::clone(exposition);
-        let made = move || exposition.page(&scrape, scope, &names, form);
-        match tokio::task::spawn_blocking(made).await {
-            Ok(page) => page,
-            // Nobody cancels it, so that it is a panic, which `answer` answers.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        on_its_own_thread(move || exposition.page(&scrape, scope, &names, form)).await
     }
 
-    fn sd(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
+    fn sd(&self, asked: Asked<'_>) -> Reply {
         let document = sd::document(
             &self.site.collector.apps(),
-            &sd::address(head, local),
+            &sd::address(asked.head, asked.local),
             self.gate.serves_tls(),
         );
         let json = HeaderValue::from_static("application/json");
         reply(StatusCode::OK, json, bytes::Bytes::from(document))
     }
 
-    fn status(&self, head: &request::Parts) -> Reply {
+    async fn status(&self, head: &request::Parts) -> Reply {
         let language = head.headers.get(ACCEPT_LANGUAGE);
         let language = Language::choose(
             head.uri.query(),
             language.and_then(|value| value.to_str().ok()),
         );
-        let page = status::page(
-            &self.site.collector,
-            &self.site.config.telemetry_path,
-            language,
-            Moment::now(),
-        );
+        let site = Arc::clone(&self.site);
+        // Few people look at it, and that of thousands of accounts takes long.
+        let page = on_its_own_thread(move || {
+            let telemetry_path = &site.config.telemetry_path;
+            status::page(&site.collector, telemetry_path, language, Moment::now())
+        })
+        .await;
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         let mut reply = reply(StatusCode::OK, html, bytes::Bytes::from(page));
         let headers = reply.headers_mut();
@@ -290,6 +292,15 @@ impl Routes {
                 format!("the old configuration stays, the new one can't be used: {reason}\n"),
             ),
         }
+    }
+}
+
+/// Makes what takes long where those that wait for others' requests don't miss the thread.
+async fn on_its_own_thread<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(make).await {
+        Ok(made) => made,
+        // Nobody cancels it, so that it is a panic, which `answer` answers.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
