@@ -304,7 +304,8 @@ pub(super) struct ScrapeArgs {
         global = true
     )]
     pub(super) timeout_offset: Duration,
-    /// How old a reading may be and still be served after failures
+    /// How old a reading may be and still be served, whatever kept a newer one back; keep it above
+    /// --wechat.min-interval
     #[arg(
         id = "scrape.max-stale",
         long = "scrape.max-stale",
