@@ -46,6 +46,9 @@ fn each_flag_of_the_readme_exists() {
         "README.zh-CN.md",
         "docs/cloud-run.md",
         "docs/runbook.md",
+        "examples/kubernetes.yaml",
+        "examples/systemd/wechat-logistics-exporter.service",
+        "examples/web-config.yml",
     ] {
         let text =
             std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
