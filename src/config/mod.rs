@@ -274,7 +274,7 @@ pub struct ScrapeConfig {
     pub timeout: Duration,
     /// Taken off the scraper's own timeout, so that the answer is there before it gives up.
     pub timeout_offset: Duration,
-    /// How old a snapshot may be and still be served after failures.
+    /// How old a snapshot may be and still be served.
     pub max_stale: Duration,
 }
 
