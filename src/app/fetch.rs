@@ -190,7 +190,10 @@ async fn run(mut ending: Ending, progress: &Progress) {
         progress,
     };
     let started = Instant::now();
-    let result = account_list(&app, &meter).await;
+    let (result, token) = match account_list(&app, &meter).await {
+        Ok((list, token)) => (Ok(list), Some(token)),
+        Err(error) => (Err(error), None),
+    };
     let tried = !result.as_ref().is_err_and(FetchError::kept_back);
     if tried {
         app.record
@@ -218,34 +221,39 @@ async fn run(mut ending: Ending, progress: &Progress) {
     }
     drop(reserved);
     app.save_progress().await;
-    if let Some(snapshot) = snapshot {
-        super::extras::run(&app, &snapshot, shared.as_deref(), &meter).await;
+    if let (Some(snapshot), Some(token)) = (snapshot, token) {
+        super::extras::run(&app, &snapshot, &token, shared.as_deref(), &meter).await;
     }
 }
 
-async fn account_list(app: &App, meter: &FetchMeter<'_>) -> Result<AccountList, FetchError> {
+/// The list, and the token that it was read with.
+async fn account_list(
+    app: &App,
+    meter: &FetchMeter<'_>,
+) -> Result<(AccountList, Held), FetchError> {
     let token = app
         .tokens
         .token(&app.client, meter)
         .await
         .map_err(FetchError::Token)?;
-    match list_with(app, &token, meter).await {
-        Err(rejected) if rejected.token_rejected() => {
-            let again = match app.tokens.renew(&token, &app.client, meter).await {
-                Ok(Some(token)) => list_with(app, &token, meter)
-                    .await
-                    .map_err(FetchError::List),
-                // The same token again would be rejected again.
-                Ok(None) => return Err(FetchError::List(rejected)),
-                Err(error) => Err(FetchError::Token(error)),
-            };
-            match again {
-                // What was tried failed; that no call is left for another try is not the news.
-                Err(error) if error.kept_back() => Err(FetchError::List(rejected)),
-                again => again,
-            }
-        }
-        result => result.map_err(FetchError::List),
+    let rejected = match list_with(app, &token, meter).await {
+        Ok(list) => return Ok((list, token)),
+        Err(error) if error.token_rejected() => error,
+        Err(error) => return Err(FetchError::List(error)),
+    };
+    let again = match app.tokens.renew(&token, &app.client, meter).await {
+        Ok(Some(token)) => list_with(app, &token, meter)
+            .await
+            .map(|list| (list, token))
+            .map_err(FetchError::List),
+        // The same token again would be rejected again.
+        Ok(None) => return Err(FetchError::List(rejected)),
+        Err(error) => Err(FetchError::Token(error)),
+    };
+    match again {
+        // What was tried failed; that no call is left for another try is not the news.
+        Err(error) if error.kept_back() => Err(FetchError::List(rejected)),
+        again => again,
     }
 }
 

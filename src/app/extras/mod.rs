@@ -5,6 +5,8 @@
 //! and nothing else, and without scrapes they cost nothing.
 
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +17,7 @@ use arc_swap::ArcSwap;
 use crate::causes::with_causes;
 use crate::moment::{Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
+use crate::token::Held;
 use crate::wechat::courier::{self, Network};
 use crate::wechat::{Delivery, Endpoint};
 
@@ -83,10 +86,13 @@ impl Extras {
     }
 }
 
-/// Runs what is due, where no other replica has asked for it. `shared`: the fetch as replicas know it.
+/// Runs what is due, where no other replica has asked for it. `token`: what the list was read with; the source is not
+/// asked again, so that nothing stands between a turn that is taken and its calls. `shared`: the fetch as replicas
+/// know it.
 pub(super) async fn run(
     app: &Arc<App>,
     snapshot: &Arc<Snapshot>,
+    token: &Held,
     shared: Option<&str>,
     meter: &FetchMeter<'_>,
 ) {
@@ -107,17 +113,6 @@ pub(super) async fn run(
     if planned == 0 {
         return;
     }
-    // The list's fetch has just used this token: it is cached, or the source is one that is read each time.
-    let Ok(token) = app.tokens.token(&app.client, meter).await else {
-        // Their turn was taken and not used.
-        if couriers {
-            postpone(&app.couriers.due);
-        }
-        if api_quota {
-            postpone(&app.record.extras.api_quota_due);
-        }
-        return;
-    };
     let calls = planned * app.config.api_urls.len() as u64;
     let reserved = app.reserve(calls);
     app.save_progress().await;
