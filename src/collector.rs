@@ -133,10 +133,16 @@ impl Collector {
         self.shared.replicas.as_deref()
     }
 
-    /// Waits until no fetch is at work, so that no fresh token is thrown away and all state is kept, but not beyond
-    /// the deadline.
-    pub async fn drain(&self, deadline: Instant) {
+    /// Waits until no fetch is at work, but not beyond the deadline.
+    pub async fn settled_by(&self, deadline: Instant) {
         self.shared.tasks.ended_by(deadline).await;
+    }
+
+    /// Before the process ends: lets the fetches at work finish, so that no fresh token is thrown away and all state is
+    /// kept, but not beyond the deadline. No more extras are asked for.
+    pub async fn drain(&self, deadline: Instant) {
+        self.shared.tasks.make_haste();
+        self.settled_by(deadline).await;
     }
 }
 

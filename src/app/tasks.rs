@@ -1,6 +1,7 @@
 //! How many fetches are at work, until the last of them has kept its state.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub struct Tasks {
     at_work: watch::Sender<usize>,
+    in_haste: AtomicBool,
 }
 
 /// One of them; it ends with the value.
@@ -26,6 +28,16 @@ impl Tasks {
         Task {
             tasks: Arc::clone(self),
         }
+    }
+
+    /// The process is to end: what can be left out is left out from now on.
+    pub fn make_haste(&self) {
+        self.in_haste.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what can be left out is to be left out.
+    pub(super) fn in_haste(&self) -> bool {
+        self.in_haste.load(Ordering::Relaxed)
     }
 
     /// Waits until none is at work, but not beyond the deadline.

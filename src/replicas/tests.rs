@@ -134,7 +134,7 @@ impl Replica {
     /// Scrapes, and waits until what was found is on the server.
     async fn settle(&self) -> AppReading {
         let reading = self.scrape().await;
-        self.0.drain(Instant::now() + FAR).await;
+        self.0.settled_by(Instant::now() + FAR).await;
         reading
     }
 

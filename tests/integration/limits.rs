@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::support::*;
 
+const QUOTA_PATH: &str = "/cgi-bin/express/business/quota/get";
+
 fn state_dir(scratch: &Scratch) -> String {
     format!("--state.dir={}", scratch.path("state").display())
 }
@@ -157,6 +159,38 @@ async fn fifty_restarts_with_a_state_directory_spend_no_more_than_one_start() {
         exporter.ended();
     }
     assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
+async fn restart_amid_the_live_balances_costs_no_call_that_was_not_sent() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    let account = |number: u32| serde_json::json!({"biz_id": format!("K{number}"), "delivery_id": "STO", "status_code": 0, "quota_num": 5});
+    let list: Vec<_> = (0..200).map(account).collect();
+    wechat
+        .lists(json(serde_json::json!({"count": list.len(), "list": list})))
+        .await;
+    let live = json(serde_json::json!({"quota_num": 4})).set_delay(Duration::from_millis(100));
+    wiremock::Mock::given(wiremock::matchers::path(QUOTA_PATH))
+        .respond_with(live)
+        .mount(&wechat.server)
+        .await;
+    let state = state_dir(&scratch);
+    let mut exporter =
+        Exporter::for_one_app(&scratch, &wechat, &[&state, "--wechat.live-quota=6h"]);
+    exporter.scrape().await;
+    while !wechat.calls().await.contains_key(QUOTA_PATH) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    signal(exporter.process(), "TERM");
+    assert_eq!(exporter.ended().code(), Some(0), "{}", exporter.log());
+
+    let sent: usize = wechat.calls().await.values().sum();
+    let page = Exporter::for_one_app(&scratch, &wechat, &[&state])
+        .scrape()
+        .await;
+    let left = format!("daily_calls_remaining{{appid=\"{APPID}\"}}");
+    assert_eq!(page.value(&left), Some((2000 - sent) as f64));
 }
 
 #[tokio::test]

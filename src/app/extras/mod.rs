@@ -19,17 +19,21 @@ use crate::moment::{Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::token::Held;
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{Delivery, Endpoint};
+use crate::wechat::{self, Authorization, Delivery, Endpoint};
 
 pub(super) use shared::follow;
 
-use super::App;
 use super::meter::FetchMeter;
+use super::{App, Reserved};
 
 const COURIER_NAMES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const API_QUOTA_INTERVAL: Duration = Duration::from_secs(3600);
 /// After a failure of any of them.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Live balances whose calls are set aside together. Each time costs a write of the state and a word with the other
+/// replicas; a crash counts all of them as sent.
+const SET_ASIDE_TOGETHER: usize = 10;
 
 /// The couriers' names: the built-in table, with what `getAllDelivery` added. Shared by all apps.
 #[derive(Debug, Default)]
@@ -96,6 +100,9 @@ pub(super) async fn run(
     shared: Option<&str>,
     meter: &FetchMeter<'_>,
 ) {
+    if app.tasks.in_haste() {
+        return;
+    }
     let live = match app.config.live_quota {
         None => Vec::new(),
         Some(interval) => {
@@ -109,67 +116,88 @@ pub(super) async fn run(
     let api_quota = app.config.api_quota
         && claim(&app.record.extras.api_quota_due, API_QUOTA_INTERVAL)
         && app.asks_for_api_quota(true).await;
-    let planned = live.len() as u64 + u64::from(couriers) + u64::from(api_quota);
-    if planned == 0 {
+    let others = u64::from(couriers) + u64::from(api_quota);
+    if live.is_empty() && others == 0 {
         return;
     }
-    let calls = planned * app.config.api_urls.len() as u64;
-    let reserved = app.reserve(calls);
-    app.save_progress().await;
-    app.hold_calls(calls).await;
     let authorization = token.authorization();
-    let appid = app.config.appid.as_str();
-    let failed = |endpoint: Endpoint, error: &crate::wechat::Error| {
-        let error_text = with_causes(error);
-        tracing::warn!(
-            appid,
-            endpoint = endpoint.as_str(),
-            reason = error.reason().as_str(),
-            error = error_text,
-            "call failed"
-        );
-    };
-    if couriers {
-        match app.client.delivery_getall(authorization, meter).await {
-            Ok(deliveries) => {
-                app.couriers.learn(deliveries);
-                app.tell_couriers().await;
-            }
-            Err(error) => {
-                postpone(&app.couriers.due);
-                app.tell_couriers_failed().await;
-                failed(Endpoint::DeliveryGetall, &error);
-            }
+    if others > 0 {
+        let _set_aside = app.set_aside(others * app.calls_of_one_extra()).await;
+        if couriers {
+            ask_for_couriers(app, authorization, meter).await;
+        }
+        if api_quota {
+            ask_for_api_quota(app, authorization, meter).await;
         }
     }
-    if api_quota {
-        let endpoint = app.list_endpoint();
-        match app
-            .client
-            .api_quota_get(authorization, endpoint, meter)
-            .await
-        {
-            Ok(quota) => {
-                app.record.lock().api_quota = Some((endpoint, quota));
-                app.tell_api_quota(endpoint, quota).await;
-            }
-            Err(error) => {
-                postpone(&app.record.extras.api_quota_due);
-                app.tell_api_quota_failed().await;
-                failed(Endpoint::ApiQuotaGet, &error);
-            }
+    if ask_for_balances(app, live, authorization, meter).await {
+        let fresh = app.republish(snapshot);
+        if let Some(fetch) = shared {
+            app.share_revised(fetch, &fresh).await;
         }
     }
+    app.record.touch();
+    app.save_progress().await;
+    app.hold_calls(0).await;
+}
+
+async fn ask_for_couriers(app: &App, authorization: Authorization<'_>, meter: &FetchMeter<'_>) {
+    match app.client.delivery_getall(authorization, meter).await {
+        Ok(deliveries) => {
+            app.couriers.learn(deliveries);
+            app.tell_couriers().await;
+        }
+        Err(error) => {
+            postpone(&app.couriers.due);
+            app.tell_couriers_failed().await;
+            failed(app, Endpoint::DeliveryGetall, &error);
+        }
+    }
+}
+
+async fn ask_for_api_quota(app: &App, authorization: Authorization<'_>, meter: &FetchMeter<'_>) {
+    let endpoint = app.list_endpoint();
+    let asked = app.client.api_quota_get(authorization, endpoint, meter);
+    match asked.await {
+        Ok(quota) => {
+            app.record.lock().api_quota = Some((endpoint, quota));
+            app.tell_api_quota(endpoint, quota).await;
+        }
+        Err(error) => {
+            postpone(&app.record.extras.api_quota_due);
+            app.tell_api_quota_failed().await;
+            failed(app, Endpoint::ApiQuotaGet, &error);
+        }
+    }
+}
+
+/// Asks for one balance after the other, as long as the list's calls and the process allow; says whether any came.
+async fn ask_for_balances(
+    app: &Arc<App>,
+    accounts: Vec<AccountKey>,
+    authorization: Authorization<'_>,
+    meter: &FetchMeter<'_>,
+) -> bool {
+    let each = app.calls_of_one_extra();
+    let count = accounts.len();
+    let mut set_aside = None;
     let mut changed = false;
-    for (biz_id, delivery_id) in live {
-        if !app.leaves_room_for_the_list() {
+    for (position, (biz_id, delivery_id)) in accounts.into_iter().enumerate() {
+        let room = app.room_beside_the_list();
+        if room == 0 || app.tasks.in_haste() {
             break;
         }
-        match app
+        if position % SET_ASIDE_TOGETHER == 0 {
+            drop(set_aside.take());
+            let wanted = (count - position).min(SET_ASIDE_TOGETHER) as u64 * each;
+            // The last one that there is room for may try all hosts.
+            let most = room.saturating_add(each - 1);
+            set_aside = Some(app.set_aside(wanted.min(most)).await);
+        }
+        let asked = app
             .client
-            .quota_get(authorization, &delivery_id, &biz_id, meter)
-            .await
-        {
+            .quota_get(authorization, &delivery_id, &biz_id, meter);
+        match asked.await {
             Ok(Some(quota_num)) => {
                 let asked = unix_seconds(Moment::now().wall);
                 let balance = LiveBalance { quota_num, asked };
@@ -186,22 +214,23 @@ pub(super) async fn run(
             }
             Ok(None) => {}
             Err(error) => {
-                failed(Endpoint::QuotaGet, &error);
+                failed(app, Endpoint::QuotaGet, &error);
                 // What stops one account most likely stops all; the rest come when they are due again.
                 break;
             }
         }
     }
-    if changed {
-        let fresh = app.republish(snapshot);
-        if let Some(fetch) = shared {
-            app.share_revised(fetch, &fresh).await;
-        }
-    }
-    app.record.touch();
-    drop(reserved);
-    app.save_progress().await;
-    app.hold_calls(0).await;
+    changed
+}
+
+fn failed(app: &App, endpoint: Endpoint, error: &wechat::Error) {
+    tracing::warn!(
+        appid = app.config.appid,
+        endpoint = endpoint.as_str(),
+        reason = error.reason().as_str(),
+        error = with_causes(error),
+        "call failed"
+    );
 }
 
 /// The accounts whose live balance is due: bound ones of franchise couriers, the only ones that `getQuota` serves.
@@ -253,15 +282,29 @@ fn postpone(due: &Mutex<Option<Instant>>) {
 }
 
 impl App {
-    /// Whether a live balance may be asked for: half of the day's calls are kept for the account list.
-    fn leaves_room_for_the_list(&self) -> bool {
+    /// Calls that live balances may take: half of the day's are kept for the account list.
+    fn room_beside_the_list(&self) -> u64 {
         match (
             self.config.daily_limit,
             self.daily_calls_remaining(Moment::now()),
         ) {
-            (Some(limit), Some(remaining)) => remaining > limit / 2,
-            _ => true,
+            (Some(limit), Some(remaining)) => remaining.saturating_sub(limit / 2),
+            _ => u64::MAX,
         }
+    }
+
+    /// At most: each host is tried once.
+    fn calls_of_one_extra(&self) -> u64 {
+        self.config.api_urls.len() as u64
+    }
+
+    /// Sets so many calls aside for extras, in place of those before: a crash counts them as sent, and no other replica
+    /// takes them.
+    async fn set_aside(self: &Arc<Self>, calls: u64) -> Reserved {
+        let reserved = self.reserve(calls);
+        self.save_progress().await;
+        self.hold_calls(calls).await;
+        reserved
     }
 
     /// Replaces the reading by itself with the newest live balances, unless a newer one has come.

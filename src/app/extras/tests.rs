@@ -1,14 +1,17 @@
-//! One exporter, and a simulated WeChat that counts what it is asked.
+//! One exporter, a simulated WeChat that counts what it is asked, and where the test is of replicas a real Redis.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::collector::{Collector, scrape};
-use crate::config::{AppConfig, Config, Credential, WechatConfig};
+use crate::config::{AppConfig, Config, Credential, SecretUrl, SharedStateConfig, WechatConfig};
 use crate::demo::{Options, Simulation};
-use crate::store::Store;
+use crate::moment::{ChinaDay, Moment};
+use crate::redis_server::Server;
+use crate::store::{Store, form};
 use crate::wechat::Endpoint;
 
 const APPID: &str = "wx0000000000000001";
@@ -42,8 +45,8 @@ fn config(app: AppConfig) -> Config {
     }
 }
 
-fn exporter(config: &Config) -> Collector {
-    let store = Store::open(None, config.wechat.list_limits);
+fn exporter(config: &Config, state: Option<&Path>) -> Collector {
+    let store = Store::open(state.map(Path::to_owned), config.wechat.list_limits);
     Collector::new(config, store.unwrap()).unwrap()
 }
 
@@ -75,16 +78,98 @@ async fn extras_are_asked_for_with_the_lists_token_though_its_source_fails_meanw
     fs::write(&path, wechat.cloudbase_token(APPID)).unwrap();
     app.credential = Credential::Cloudbase { path: path.clone() };
     wechat.set_fault("account_getall=slow-500ms".parse().unwrap());
-    let exporter = exporter(&config(app));
+    let exporter = exporter(&config(app), None);
     let source_fails = async {
         asked(&wechat, LIST, 1).await;
         fs::remove_file(&path).unwrap();
     };
     tokio::join!(fetch(&exporter), source_fails);
-    drain(&exporter).await;
+    exporter.settled_by(Instant::now() + FAR).await;
     let apps = exporter.apps();
     let counters = apps.list()[0].counters();
     assert_eq!(counters.requests(Endpoint::DeliveryGetall), 1);
     assert_eq!(counters.requests(Endpoint::ApiQuotaGet), 1);
     assert!(wechat.calls(QUOTA) > 0);
+}
+
+/// The day's calls that stand in the state directory, which is as a crash would leave it.
+fn kept(state: &Path) -> u64 {
+    let file = fs::read(state.join(format!("{APPID}.limiter.json"))).unwrap();
+    let progress = form::read_progress(&file, APPID).unwrap();
+    let today = ChinaDay::at(Moment::now().wall);
+    progress.limiter.used.get(&today).copied().unwrap_or(0)
+}
+
+fn calls(exporter: &Collector) -> u64 {
+    exporter.apps().list()[0].daily_calls_used(Moment::now())
+}
+
+#[tokio::test]
+async fn crash_amid_the_live_balances_costs_the_calls_of_ten_accounts_and_a_stop_costs_none() {
+    const HOSTS: usize = 5;
+    let (wechat, mut app) = wechat(200).await;
+    app.api_urls = vec![app.api_urls[0].clone(); HOSTS];
+    wechat.set_fault("quota_get=slow-200ms".parse().unwrap());
+    let state = tempfile::tempdir().unwrap();
+    let exporter = exporter(&config(app), Some(state.path()));
+    fetch(&exporter).await;
+    asked(&wechat, QUOTA, 1).await;
+    let kept_midway = kept(state.path());
+    let sent = calls(&exporter);
+    assert!(
+        kept_midway <= sent + 10 * HOSTS as u64,
+        "{kept_midway} of {sent}"
+    );
+
+    drain(&exporter).await;
+    assert!(wechat.calls(QUOTA) < 100, "stopped in its midst");
+    assert_eq!(kept(state.path()), calls(&exporter));
+}
+
+#[tokio::test]
+async fn fetch_that_ends_while_the_process_stops_asks_for_no_extras() {
+    let (wechat, mut app) = wechat(12).await;
+    app.api_quota = true;
+    wechat.set_fault("account_getall=slow-500ms".parse().unwrap());
+    let exporter = exporter(&config(app), None);
+    let stop = async {
+        asked(&wechat, LIST, 1).await;
+        drain(&exporter).await;
+    };
+    tokio::join!(fetch(&exporter), stop);
+    assert_eq!(calls(&exporter), 2);
+}
+
+#[tokio::test]
+async fn live_balances_leave_half_of_the_days_calls_to_other_fetches_from_the_first_one_on() {
+    let (wechat, mut app) = wechat(200).await;
+    app.daily_limit = Some(20);
+    app.min_interval = Duration::ZERO;
+    let redis = Server::start(&[]);
+    let mut config = config(app);
+    config.shared_state = Some(SharedStateConfig {
+        redis: SecretUrl::new(redis.url()),
+        password_file: None,
+        key_prefix: "test:".to_owned(),
+    });
+    let (first, second) = (exporter(&config, None), exporter(&config, None));
+    wechat.set_fault("quota_get=slow-1s".parse().unwrap());
+    fetch(&first).await;
+    asked(&wechat, QUOTA, 1).await;
+    fetch(&second).await;
+    assert_eq!(wechat.calls(LIST), 2, "the second one was granted its own");
+
+    wechat.clear_faults();
+    drain(&first).await;
+    drain(&second).await;
+    let held: Vec<String> = redis::from_redis_value(
+        redis
+            .run(&["HKEYS", &format!("test:{{{APPID}}}:calls")])
+            .await,
+    )
+    .unwrap();
+    assert!(
+        !held.iter().any(|name| name.starts_with("held:")),
+        "{held:?}"
+    );
 }
