@@ -183,8 +183,12 @@ async fn ask_for_balances(
     let mut set_aside = None;
     let mut changed = false;
     for (position, (biz_id, delivery_id)) in accounts.into_iter().enumerate() {
+        if app.tasks.in_haste() {
+            app.tell_balances_broken_off().await;
+            break;
+        }
         let room = app.room_beside_the_list();
-        if room == 0 || app.tasks.in_haste() {
+        if room == 0 {
             break;
         }
         if position % SET_ASIDE_TOGETHER == 0 {

@@ -122,6 +122,14 @@ impl App {
         self.tell(appid, API_QUOTA, b"", RETRY_INTERVAL).await;
     }
 
+    /// Whoever is there may ask again before the interval is over.
+    pub(super) async fn tell_balances_broken_off(&self) {
+        let interval = self.config.live_quota.unwrap_or(RETRY_INTERVAL);
+        let appid = Some(self.config.appid.as_str());
+        self.tell(appid, BALANCES, b"asked", interval.min(RETRY_INTERVAL))
+            .await;
+    }
+
     async fn tell(&self, appid: Option<&str>, what: &str, value: &[u8], ttl: Duration) {
         if let Some(replicas) = &self.replicas {
             replicas.tell(appid, what, value, ttl).await;

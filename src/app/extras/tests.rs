@@ -45,6 +45,17 @@ fn config(app: AppConfig) -> Config {
     }
 }
 
+fn sharing(redis: &Server, app: AppConfig) -> Config {
+    Config {
+        shared_state: Some(SharedStateConfig {
+            redis: SecretUrl::new(redis.url()),
+            password_file: None,
+            key_prefix: "test:".to_owned(),
+        }),
+        ..config(app)
+    }
+}
+
 fn exporter(config: &Config, state: Option<&Path>) -> Collector {
     let store = Store::open(state.map(Path::to_owned), config.wechat.list_limits);
     Collector::new(config, store.unwrap()).unwrap()
@@ -146,12 +157,7 @@ async fn live_balances_leave_half_of_the_days_calls_to_other_fetches_from_the_fi
     app.daily_limit = Some(20);
     app.min_interval = Duration::ZERO;
     let redis = Server::start(&[]);
-    let mut config = config(app);
-    config.shared_state = Some(SharedStateConfig {
-        redis: SecretUrl::new(redis.url()),
-        password_file: None,
-        key_prefix: "test:".to_owned(),
-    });
+    let config = sharing(&redis, app);
     let (first, second) = (exporter(&config, None), exporter(&config, None));
     wechat.set_fault("quota_get=slow-1s".parse().unwrap());
     fetch(&first).await;
@@ -162,14 +168,28 @@ async fn live_balances_leave_half_of_the_days_calls_to_other_fetches_from_the_fi
     wechat.clear_faults();
     drain(&first).await;
     drain(&second).await;
-    let held: Vec<String> = redis::from_redis_value(
-        redis
-            .run(&["HKEYS", &format!("test:{{{APPID}}}:calls")])
-            .await,
-    )
-    .unwrap();
+    let key = format!("test:{{{APPID}}}:calls");
+    let held = redis.run(&["HKEYS", &key]).await;
+    let held: Vec<String> = redis::from_redis_value(held).unwrap();
     assert!(
         !held.iter().any(|name| name.starts_with("held:")),
         "{held:?}"
     );
+}
+
+#[tokio::test]
+async fn live_balances_that_a_stop_broke_off_are_asked_for_again_within_the_hour() {
+    let (wechat, mut app) = wechat(200).await;
+    app.live_quota = Some(6 * HOUR);
+    let redis = Server::start(&[]);
+    let exporter = exporter(&sharing(&redis, app), None);
+    wechat.set_fault("quota_get=slow-200ms".parse().unwrap());
+    fetch(&exporter).await;
+    asked(&wechat, QUOTA, 1).await;
+    let key = format!("test:{{{APPID}}}:balances");
+    let left =
+        async || -> u64 { redis::from_redis_value(redis.run(&["TTL", &key]).await).unwrap() };
+    assert!(left().await > 5 * HOUR.as_secs());
+    drain(&exporter).await;
+    assert!(left().await <= HOUR.as_secs());
 }
