@@ -48,9 +48,13 @@ impl Replicas {
         let mut script = CLAIM.prepare_invoke();
         let ttl = if may_ask { millis(ASKING_TTL) } else { 0 };
         self.name(&mut script, appid, what);
-        let claimed = self.link.run(Load::Small, script.arg(ttl)).await;
-        let claimed: Result<(Option<Vec<u8>>, i64, i64), _> = claimed;
-        match claimed {
+        let claimed = self.link.run::<(Option<Vec<u8>>, i64, i64)>(
+            Load::Small,
+            appid,
+            "claim",
+            script.arg(ttl),
+        );
+        match claimed.await {
             Ok((Some(value), left, _)) => {
                 let left = u64::try_from(left).unwrap_or(0);
                 Claim::Known(value, Duration::from_millis(left))
@@ -67,7 +71,8 @@ impl Replicas {
         self.name(&mut script, appid, what);
         script.arg(value).arg(millis(ttl));
         // Counted where it fails; another replica asks for itself then.
-        let _ = self.link.run::<()>(Load::Small, &script).await;
+        let told = self.link.run::<()>(Load::Small, appid, "tell", &script);
+        let _ = told.await;
     }
 
     /// What another replica told can't be read.

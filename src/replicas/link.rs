@@ -1,5 +1,6 @@
 //! The way to the server: bounded in time, given up for a while when it fails, taken up again by itself.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    RedisError, ScriptInvocation,
+    RedisError, ScriptInvocation, Value,
 };
 use secrecy::ExposeSecret;
 use tokio::sync::Semaphore;
@@ -97,6 +98,7 @@ pub(super) struct Link {
     /// Counts the exchanges under way.
     turns: Semaphore,
     state: Mutex<State>,
+    complaints: Mutex<HashSet<Complaint>>,
     failures: [AtomicU64; Failure::ALL.len()],
     aside: Aside,
 }
@@ -113,10 +115,18 @@ enum State {
     Away(Instant),
 }
 
+/// What of an app can't be done, by its appid; `None`: of no one app. Logged once, until it can be done again.
+type Complaint = (Option<String>, &'static str);
+
 /// What can go wrong on the way.
 #[derive(Debug)]
 enum Fault {
-    Redis(RedisError),
+    /// No connection can be made.
+    Connection(RedisError),
+    /// The server's answer, or none.
+    Answer(RedisError),
+    /// The answer is of another kind than the script's answers are: what it works on is not what it should be.
+    Content,
     /// Our own words.
     Settings(String),
 }
@@ -139,15 +149,18 @@ impl Link {
             snapshots: Line::default(),
             turns: Semaphore::new(CONCURRENCY),
             state: Mutex::new(State::Untried),
+            complaints: Mutex::default(),
             failures: Default::default(),
             aside: Aside::default(),
         }
     }
 
-    /// Runs a script on the server.
+    /// Runs a script on the server. `appid` and `step` say whose it is and what for.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         load: Load,
+        appid: Option<&str>,
+        step: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Away> {
         let _turn = self.turns.acquire().await;
@@ -158,14 +171,29 @@ impl Link {
             Load::Small => (&self.small, self.patience.answer),
             Load::Snapshot => (&self.snapshots, self.patience.snapshot),
         };
-        let (failure, said) = match tokio::time::timeout(limit, self.ask(line, limit, script)).await
-        {
+        let asked = tokio::time::timeout(limit, self.ask(line, limit, script)).await;
+        let asked =
+            asked.map(|answer| T::from_redis_value(answer?).map_err(|_unreadable| Fault::Content));
+        let (failure, said) = match asked {
             Ok(Ok(answer)) => {
                 self.reached();
+                self.settled(appid, step);
                 return Ok(answer);
             }
+            Ok(Err(Fault::Answer(error))) if is_about_a_key(&error) => {
+                let (failure, said) = describe(&error, limit);
+                self.reached();
+                self.one_app_failed(appid, step, failure, &said);
+                return Err(Away);
+            }
+            Ok(Err(Fault::Content)) => {
+                self.reached();
+                let said = "the answer is not of the kind that was asked for";
+                self.one_app_failed(appid, step, Failure::Content, said);
+                return Err(Away);
+            }
             Ok(Err(Fault::Settings(said))) => (Failure::Refused, said),
-            Ok(Err(Fault::Redis(error))) => describe(&error, limit),
+            Ok(Err(Fault::Connection(error) | Fault::Answer(error))) => describe(&error, limit),
             Err(_) => (Failure::Timeout, late(limit)),
         };
         // What broke or hangs is not used again. Whoever holds the lock is making a new one.
@@ -177,17 +205,17 @@ impl Link {
     }
 
     /// Asks over the kept connection; over a new one where there is none or it broke while nobody looked.
-    async fn ask<T: FromRedisValue>(
+    async fn ask(
         &self,
         line: &Line,
         limit: Duration,
         script: &ScriptInvocation<'_>,
-    ) -> Result<T, Fault> {
+    ) -> Result<Value, Fault> {
         let kept = line.0.lock().await.clone();
         if let Some(mut connection) = kept {
             match script.invoke_async(&mut connection).await {
                 Err(error) if error.is_connection_dropped() => *line.0.lock().await = None,
-                result => return result.map_err(Fault::Redis),
+                result => return result.map_err(Fault::Answer),
             }
         }
         let mut connection = {
@@ -199,16 +227,16 @@ impl Link {
             }
         };
         let result = script.invoke_async(&mut connection).await;
-        result.map_err(Fault::Redis)
+        result.map_err(Fault::Answer)
     }
 
     async fn connect(&self, limit: Duration) -> Result<MultiplexedConnection, Fault> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
             .set_response_timeout(Some(limit));
-        let client = redis::Client::open(self.server().await?).map_err(Fault::Redis)?;
+        let client = redis::Client::open(self.server().await?).map_err(Fault::Connection)?;
         let connection = client.get_multiplexed_async_connection_with_config(&config);
-        connection.await.map_err(Fault::Redis)
+        connection.await.map_err(Fault::Connection)
     }
 
     /// The server as the settings name it, with the password as its file holds it now.
@@ -295,6 +323,45 @@ impl Link {
         }
     }
 
+    /// The server is there, and what it keeps of this app stops the script: no other app is to suffer for it.
+    fn one_app_failed(
+        &self,
+        appid: Option<&str>,
+        step: &'static str,
+        failure: Failure,
+        said: &str,
+    ) {
+        self.count(failure);
+        if self.complains(appid, step) {
+            tracing::warn!(
+                appid,
+                step,
+                reason = failure.as_str(),
+                error = said,
+                "what replicas share of this app can't be used; for this app the replica goes on alone"
+            );
+        }
+    }
+
+    /// Whether there is something to say that was not said already.
+    fn complains(&self, appid: Option<&str>, step: &'static str) -> bool {
+        let complaint = (appid.map(str::to_owned), step);
+        self.complaints().insert(complaint)
+    }
+
+    fn settled(&self, appid: Option<&str>, step: &'static str) {
+        let mut complaints = self.complaints();
+        if !complaints.is_empty() {
+            complaints.remove(&(appid.map(str::to_owned), step));
+        }
+    }
+
+    fn complaints(&self) -> MutexGuard<'_, HashSet<Complaint>> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -302,6 +369,25 @@ impl Link {
 
 fn late(limit: Duration) -> String {
     format!("no answer within {} ms", limit.as_millis())
+}
+
+/// Whether the script came upon something that stops it at one app's keys. All else is the same for every app: the
+/// server is loading, can't be written to, has no memory left.
+fn is_about_a_key(error: &RedisError) -> bool {
+    match error.code() {
+        Some("WRONGTYPE") => true,
+        // Before Redis 7 whatever stops a script has this code, and the text says where in the script it was.
+        Some("ERR") => {
+            let said = error.detail().unwrap_or_default();
+            said.contains("user_script") && !refuses_the_user(said)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a script was stopped because its user may not do what it does. There is no code for that.
+fn refuses_the_user(said: &str) -> bool {
+    said.contains("The user executing the script") || said.contains("ACL failure in script")
 }
 
 /// What the error means.
@@ -318,7 +404,7 @@ fn describe(error: &RedisError, limit: Duration) -> (Failure, String) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
             "it refuses the login; mend the user in the URL or the password".to_owned()
         }
-        (_, Some("NOPERM")) => {
+        (_, Some(code)) if code == "NOPERM" || error.detail().is_some_and(refuses_the_user) => {
             "its user may not run the scripts; give it the permissions".to_owned()
         }
         (_, Some(code)) => format!("it answered {code}"),

@@ -186,7 +186,8 @@ impl Replicas {
             .arg(or_empty(budget.daily_limit))
             .arg(calls)
             .arg(millis(MARK_TTL));
-        let said: Said = Said(self.link.run(Load::Small, &script).await?);
+        let asked = self.link.run(Load::Small, Some(appid), "ask", &script);
+        let said = Said(asked.await?);
         let answer = self.understand(&said, appid, turn, budget);
         answer.ok_or_else(|| {
             let why = "the answer lacks what it should hold";
@@ -242,12 +243,15 @@ impl Replicas {
     fn turn(self: &Arc<Self>, appid: &str, fetch: &str) -> Turn {
         let replicas = Arc::clone(self);
         let (mark, name) = (self.key(appid, "fetching"), fetch.to_owned());
+        let appid = appid.to_owned();
         let signs_of_life = async move {
             for _ in 0..HEARTBEATS_MAX {
                 tokio::time::sleep(HEARTBEAT).await;
                 let mut script = KEEP_MARK.prepare_invoke();
                 script.key(&mark).arg(&name).arg(millis(MARK_TTL));
-                if replicas.link.run::<i64>(Load::Small, &script).await == Ok(0) {
+                let link = &replicas.link;
+                let kept = link.run::<i64>(Load::Small, Some(&appid), "keep_mark", &script);
+                if kept.await == Ok(0) {
                     return;
                 }
             }
@@ -281,8 +285,9 @@ impl Replicas {
                 .arg(&turn.fetch)
                 .arg(form::write_snapshot(snapshot, appid))
                 .arg(millis(SNAPSHOT_TTL));
-            let stored = self.link.run::<i64>(Load::Snapshot, &script).await;
-            snapshot_age = (stored == Ok(1)).then(|| millis(snapshot.age(Moment::now())));
+            let link = &self.link;
+            let stored = link.run::<i64>(Load::Snapshot, Some(appid), "store_snapshot", &script);
+            snapshot_age = (stored.await == Ok(1)).then(|| millis(snapshot.age(Moment::now())));
         }
         let last_fetch = last_fetch.map(|last_fetch| {
             let progress = SavedProgress {
@@ -309,7 +314,8 @@ impl Replicas {
             ))
             .arg(breaker.map_or(0, |breaker| millis(breaker.next_backoff)))
             .arg(or_empty(snapshot_age));
-        let said = Said(self.link.run(Load::Small, &script).await?);
+        let finished = self.link.run(Load::Small, Some(appid), "finish", &script);
+        let said = Said(finished.await?);
         said.limiter(&self.id).ok_or(Away)
     }
 
@@ -323,7 +329,8 @@ impl Replicas {
     ) -> Result<SharedLimiter, Away> {
         let mut script = self.about(&HOLD, appid, "", news);
         script.arg(or_empty(budget.daily_limit)).arg(calls);
-        let said = Said(self.link.run(Load::Small, &script).await?);
+        let held = self.link.run(Load::Small, Some(appid), "hold", &script);
+        let said = Said(held.await?);
         said.limiter(&self.id).ok_or(Away)
     }
 
@@ -343,8 +350,9 @@ impl Replicas {
             .arg(&revised)
             .arg(form::write_snapshot(snapshot, appid))
             .arg(millis(SNAPSHOT_TTL));
-        let stored = self.link.run::<i64>(Load::Snapshot, &script).await;
-        (stored == Ok(1)).then_some(revised)
+        let link = &self.link;
+        let stored = link.run::<i64>(Load::Snapshot, Some(appid), "revise_snapshot", &script);
+        (stored.await == Ok(1)).then_some(revised)
     }
 
     /// What an outcome says; `None` where it can't be read, which is counted.
@@ -373,7 +381,9 @@ impl Replicas {
         let mut script = READ.prepare_invoke();
         script.key(self.key(appid, "snapshot"));
         let asked = Moment::now();
-        let read = self.link.run::<Option<Vec<u8>>>(Load::Snapshot, &script);
+        let link = &self.link;
+        let read =
+            link.run::<Option<Vec<u8>>>(Load::Snapshot, Some(appid), "read_snapshot", &script);
         // It can have ended meanwhile.
         let bytes = read.await.ok()??;
         let now = Moment::now();

@@ -1,6 +1,7 @@
 //! Several exporters in one process, a real Redis server, and a simulated WeChat that counts what it is asked.
 
 use std::collections::HashMap;
+use std::sync::Mutex;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use crate::app::Source;
 use crate::collector::{AppReading, Collector, scrape};
 use crate::config::{AppConfig, Config, SecretUrl, WechatConfig};
 use crate::demo::{APPSECRET, Options, Simulation};
+use crate::limit::RateLimiter;
 use crate::redis_server::Server;
 use crate::store::Store;
 use crate::wechat::{Endpoint, Reason};
@@ -153,6 +155,38 @@ impl Replica {
 
     fn remaining(&self) -> Option<u64> {
         self.0.apps().list()[0].daily_calls_remaining(Moment::now())
+    }
+}
+
+/// What this thread logs, which is all that happens in a test.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn of_this_thread() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// How many lines say that.
+    fn lines(&self, said: &str) -> usize {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(said)).count()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -574,6 +608,71 @@ async fn keys_of_another_kind_are_refused_and_the_replica_is_alone() {
     assert!(replica.settle().await.up);
     assert!(replica.failures(Failure::Refused) > 0);
     assert_eq!(world.calls(), (1, 1));
+}
+
+#[tokio::test]
+async fn broken_keys_of_one_app_leave_the_others_together() {
+    const OTHER: &str = "wx0000000000000002";
+    let world = World::new().await;
+    // Whoever goes on alone would do so to the test's end.
+    let patience = Patience {
+        away: FAR,
+        ..PATIENT
+    };
+    let limits = world.config().wechat.list_limits;
+    let replicas = Replicas::with_patience(world.shared_state(), limits, patience);
+    let replicas = Arc::new(replicas);
+    let ask = async |appid| {
+        let news = RateLimiter::new().news(Moment::now());
+        let budget = Budget {
+            min_interval: HOUR,
+            daily_limit: None,
+        };
+        let turn = replicas.next_turn();
+        replicas.ask(appid, &turn, &news, budget, 1).await.is_ok()
+    };
+    let failed = || [Failure::Refused, Failure::Content].map(|failure| replicas.failures(failure));
+    let (log, _guard) = Log::of_this_thread();
+    for (broken, counted) in [
+        ("redis.call('SET', KEYS[1], 'text')", [1, 0]),
+        ("redis.call('HSET', KEYS[1], 'last_fetch', '\\255')", [0, 1]),
+    ] {
+        world.set(&["DEL", &key("limiter"), &key("fetching")]).await;
+        // Asked and answered, what was complained of before is settled.
+        assert!(ask(APPID).await);
+        let (before, lines) = (failed(), log.lines("can't be used"));
+        world.set(&["DEL", &key("limiter")]).await;
+        world.set(&["EVAL", broken, "1", &key("limiter")]).await;
+        for _ in 0..3 {
+            assert!(!ask(APPID).await, "{broken}");
+            assert!(ask(OTHER).await, "{broken}");
+        }
+        let after = [0, 1].map(|failure| failed()[failure] - before[failure]);
+        assert_eq!(after, counted.map(|count| 3 * count), "{broken}");
+        assert_eq!(log.lines("can't be used"), lines + 1, "{broken}");
+    }
+    assert_eq!(log.lines("can't be reached"), 0);
+}
+
+#[tokio::test]
+async fn user_that_may_not_do_what_the_scripts_do_is_refused_for_all_apps() {
+    let world = World::new().await;
+    let rule = "ACL SETUSER exporter on >PASSWORD ~* -@all +evalsha +eval +script +time";
+    let words: Vec<&str> = rule.split_whitespace().collect();
+    world.set(&words).await;
+    let url = format!(
+        "redis://exporter:PASSWORD@127.0.0.1:{}/",
+        world.redis.port()
+    );
+    let shared_state = SharedStateConfig {
+        redis: SecretUrl::new(url),
+        ..world.shared_state()
+    };
+    let (log, _guard) = Log::of_this_thread();
+    let replica = world.replica_with(PATIENT, shared_state);
+    assert!(replica.settle().await.up);
+    assert!(replica.failures(Failure::Refused) > 0);
+    assert_eq!(log.lines("give it the permissions"), 1);
 }
 
 #[tokio::test]

@@ -42,7 +42,9 @@ impl SharedToken {
     pub(crate) async fn take(&self, app_secret: &SecretString) -> Option<(SecretString, Duration)> {
         let mut script = TAKE.prepare_invoke();
         script.key(self.key());
-        let asked = self.replicas.link.run(Load::Small, &script);
+        let appid = Some(self.appid.as_str());
+        let link = &self.replicas.link;
+        let asked = link.run(Load::Small, appid, "take_token", &script);
         let (sealed, left): (Option<Vec<u8>>, i64) = asked.await.ok()?;
         let why = match (
             sealed::open(&sealed?, self.purpose(), app_secret),
@@ -73,7 +75,10 @@ impl SharedToken {
         let mut script = PUT.prepare_invoke();
         script.key(self.key()).arg(sealed).arg(millis(keep));
         // Counted where it fails; the others mint for themselves then.
-        let _ = self.replicas.link.run::<()>(Load::Small, &script).await;
+        let appid = Some(self.appid.as_str());
+        let link = &self.replicas.link;
+        let put = link.run::<()>(Load::Small, appid, "put_token", &script);
+        let _ = put.await;
     }
 
     fn key(&self) -> String {
