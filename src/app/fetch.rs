@@ -154,13 +154,9 @@ impl Drop for Ending {
         reading.fetch = None;
         if std::thread::panicking() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
-            let now = Moment::now().wall;
-            reading.last_fetch = Some(LastFetch::failed(
-                Reason::Unknown,
-                None,
-                text.to_owned(),
-                now,
-            ));
+            let now = Moment::now();
+            let failed = LastFetch::failed(Reason::Unknown, None, text.to_owned(), now.wall);
+            reading.finish(failed, Some(now.monotonic));
         }
         drop(reading);
         self.app.record.touch();
@@ -315,7 +311,7 @@ fn publish(
             record.burn().observe(&snapshot, now);
             let mut reading = record.lock();
             let before = reading.snapshot.replace(Arc::clone(&snapshot));
-            reading.last_fetch = Some(LastFetch::succeeded_at(now.wall));
+            reading.finish(LastFetch::succeeded_at(now.wall), Some(now.monotonic));
             drop(reading);
             // Of many accounts this takes a while, and every scrape needs the lock.
             drop(before);
@@ -339,9 +335,9 @@ fn publish(
             if error.endpoint().is_none() && !progress.counted_as_late() {
                 record.counters.count_failure(app.list_endpoint(), reason);
             }
-            record.lock().last_fetch = Some(
-                LastFetch::failed(reason, errcode, text, now.wall).at_endpoint(error.endpoint()),
-            );
+            let failed = LastFetch::failed(reason, errcode, text, now.wall);
+            let failed = failed.at_endpoint(error.endpoint());
+            record.lock().finish(failed, Some(now.monotonic));
             None
         }
     }

@@ -10,7 +10,7 @@ mod turn;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
@@ -67,6 +67,8 @@ struct Record {
 struct Reading {
     snapshot: Option<Arc<Snapshot>>,
     last_fetch: Option<LastFetch>,
+    /// When that ended, by a clock that nobody sets; `None`: in an earlier run, at a time that can't be told.
+    ended: Option<Instant>,
     fetch: Option<Fetch>,
     api_quota: Option<(Endpoint, ApiQuota)>,
 }
@@ -118,6 +120,11 @@ impl App {
             }
             None => Arc::new(RateLimiter::restore(saved.limiter, budget, now)),
         };
+        let ended = |last: &LastFetch| {
+            // Of an earlier run the wall clock is all there is. A time to come is none.
+            let ago = now.wall.duration_since(last.at).ok()?;
+            now.monotonic.checked_sub(ago)
+        };
         let record = Record {
             limiter,
             counters: Counters::default(),
@@ -125,6 +132,7 @@ impl App {
             extras: Extras::default(),
             reading: Mutex::new(Reading {
                 snapshot: saved.snapshot.map(Arc::new),
+                ended: saved.last_fetch.as_ref().and_then(ended),
                 last_fetch: saved.last_fetch,
                 ..Reading::default()
             }),
@@ -373,6 +381,20 @@ impl Drop for Reserved {
     }
 }
 
+impl Reading {
+    /// Puts on record how a fetch went that ended at that time, where it can be told.
+    fn finish(&mut self, last_fetch: LastFetch, ended: Option<Instant>) {
+        self.last_fetch = Some(last_fetch);
+        self.ended = ended;
+    }
+
+    /// Whether a fetch that ended at that time is later than the last one on record.
+    fn is_before(&self, ended: Option<Instant>) -> bool {
+        // The earliest of all is what ended at a time that can't be told.
+        self.ended.is_none_or(|own| Some(own) < ended)
+    }
+}
+
 impl Record {
     fn lock(&self) -> MutexGuard<'_, Reading> {
         // Every change under the lock is complete in itself, so a panic elsewhere leaves nothing half done.
@@ -418,11 +440,20 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::config::{Credential, SecretSource};
+    use crate::config::{Credential, SecretSource, SecretUrl, SharedStateConfig};
+    use crate::limit::{Cause, SharedLimiter};
+    use crate::replicas::{Answer, Outcome, Verdict};
+    use crate::store::form;
     use crate::token::TokenSources;
     use crate::wechat::{ClientOptions, ListLimits};
 
+    const HOUR: Duration = Duration::from_secs(3600);
+
     fn app() -> Arc<App> {
+        app_among(None)
+    }
+
+    fn app_among(replicas: Option<Arc<Replicas>>) -> Arc<App> {
         let credential = Credential::StableToken {
             secret: SecretSource::Simulated,
         };
@@ -440,7 +471,7 @@ mod tests {
             couriers: Arc::default(),
             store: Arc::new(Store::open(None, list_limits).unwrap()),
             tasks: Arc::default(),
-            replicas: None,
+            replicas,
         };
         let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));
         let tokens = Arc::clone(&tokens[0]);
@@ -463,6 +494,57 @@ mod tests {
         });
         let ended = end.recv_timeout(Duration::from_secs(30));
         assert_eq!(ended.expect("begin returns"), (true, true));
+    }
+
+    #[tokio::test]
+    async fn later_outcome_of_another_replica_counts_though_the_clock_was_set() {
+        let config = SharedStateConfig {
+            // Nobody listens there, and nobody is asked.
+            redis: SecretUrl::new("redis://127.0.0.1:9/0".to_owned()),
+            password_file: None,
+            key_prefix: "test:".to_owned(),
+        };
+        let app = app_among(Some(Arc::new(Replicas::new(config, ListLimits::default()))));
+        let now = Moment::now();
+        let ago = |seconds| Duration::from_secs(seconds);
+        let failed =
+            |errcode, at| LastFetch::failed(Reason::Permission, Some(errcode), String::new(), at);
+        // When the fetches ended the clock was an hour ahead of now, or behind.
+        for (own_at, other_at) in [(now.wall + HOUR, now.wall), (now.wall - HOUR, now.wall)] {
+            for (age, newer) in [(ago(15), false), (ago(5), true)] {
+                let own = failed(1, own_at);
+                let ended = now.monotonic.checked_sub(ago(10));
+                app.record.lock().finish(own, ended);
+                let progress = SavedProgress {
+                    last_fetch: Some(failed(2, other_at)),
+                    ..SavedProgress::default()
+                };
+                let form = form::write_progress(&progress, &app.config.appid);
+                let answer = Answer {
+                    verdict: Verdict::Refused(Cause::Interval),
+                    limiter: SharedLimiter {
+                        clock: now.wall,
+                        used: 0,
+                        elsewhere: std::collections::BTreeMap::new(),
+                        held: 0,
+                        next_fetch: None,
+                        breaker: None,
+                    },
+                    outcome: Some(Outcome {
+                        fetch: format!("{own_at:?} {newer}"),
+                        age,
+                        form: String::from_utf8(form).unwrap(),
+                    }),
+                    snapshot: None,
+                };
+                app.follow(&answer, now).await;
+                let last_fetch = app.last_fetch().unwrap();
+                assert_eq!(last_fetch.errcode == 2, newer, "{own_at:?} {age:?}");
+                if newer {
+                    assert_eq!(last_fetch.at, now.wall - age);
+                }
+            }
+        }
     }
 
     #[test]

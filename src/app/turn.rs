@@ -52,8 +52,9 @@ impl App {
             let Ok(answer) = asked.await else {
                 return Whose::Ours(None);
             };
-            limiter.learn(&answer.limiter, &told, self.budget(), Moment::now());
-            let followed = self.follow(&answer).await;
+            let heard = Moment::now();
+            limiter.learn(&answer.limiter, &told, self.budget(), heard);
+            let followed = self.follow(&answer, heard).await;
             match answer.verdict {
                 Verdict::Granted(turn, wait) => {
                     tokio::time::sleep(wait).await;
@@ -139,8 +140,9 @@ impl App {
         }
     }
 
-    /// Takes over what other replicas have read, where it is newer; says whether there was a new outcome.
-    async fn follow(&self, answer: &Answer) -> bool {
+    /// Takes over what other replicas have read, where it is newer; says whether there was a new outcome. `heard`:
+    /// when the answer came.
+    pub(super) async fn follow(&self, answer: &Answer, heard: Moment) -> bool {
         let Some(replicas) = &self.replicas else {
             return false;
         };
@@ -171,19 +173,17 @@ impl App {
         let Some(mut last_fetch) = replicas.read_outcome(appid, outcome) else {
             return false;
         };
-        // By this machine's clock, as everything else that is compared with it.
-        let now = Moment::now().wall;
-        last_fetch.at = now
+        // By this machine's clock, as everything else that a page shows.
+        last_fetch.at = heard
+            .wall
             .checked_sub(outcome.age)
             .unwrap_or(SystemTime::UNIX_EPOCH);
+        // Which one is later is told by ages alone: a wall clock can be set at any time.
+        let ended = heard.monotonic.checked_sub(outcome.age);
         let mut reading = self.record.lock();
-        if reading
-            .last_fetch
-            .as_ref()
-            .is_none_or(|own| own.at < last_fetch.at)
-        {
+        if reading.is_before(ended) {
             self.record.counters.set_errcode(last_fetch.errcode);
-            reading.last_fetch = Some(last_fetch);
+            reading.finish(last_fetch, ended);
         }
         drop(reading);
         self.record.touch();

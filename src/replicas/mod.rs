@@ -96,7 +96,7 @@ pub(crate) struct Outcome {
     /// Time since it ended.
     pub(crate) age: Duration,
     /// As it was stored.
-    form: String,
+    pub(crate) form: String,
 }
 
 /// A reading on the server.

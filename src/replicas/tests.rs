@@ -76,10 +76,20 @@ impl World {
     }
 
     fn replica_with(&self, patience: Patience, shared_state: SharedStateConfig) -> Replica {
+        let limits = self.config().wechat.list_limits;
+        let store = Store::open(None, limits).unwrap();
+        self.replica_that_kept(store, patience, shared_state)
+    }
+
+    fn replica_that_kept(
+        &self,
+        store: Store,
+        patience: Patience,
+        shared_state: SharedStateConfig,
+    ) -> Replica {
         let config = self.config();
         let limits = config.wechat.list_limits;
         let replicas = Arc::new(Replicas::with_patience(shared_state, limits, patience));
-        let store = Store::open(None, limits).unwrap();
         Replica(Collector::among(Some(replicas), &config, store).unwrap())
     }
 
@@ -310,6 +320,35 @@ async fn failure_that_needs_mending_stops_all_replicas_and_shows_on_each() {
     let later = world.replica().settle().await;
     assert!(later.up);
     assert_eq!(later.app.open_breaker(Moment::now()), None);
+}
+
+#[tokio::test]
+async fn restart_with_a_clock_set_back_hides_no_outcome_of_another_replica() {
+    let world = World::new().await;
+    world.replica().settle().await;
+    let limits = world.config().wechat.list_limits;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(directory.path().to_owned()), limits).unwrap();
+    let at = Moment::now().wall + HOUR;
+    let failed = LastFetch::failed(Reason::Permission, Some(48001), String::new(), at);
+    let progress = SavedProgress {
+        last_fetch: Some(failed),
+        ..SavedProgress::default()
+    };
+    store.save_progress(APPID, move || progress).await;
+    drop(store);
+    let store = Store::open(Some(directory.path().to_owned()), limits).unwrap();
+    let replica = world.replica_that_kept(store, PATIENT, world.shared_state());
+    assert!(
+        replica.0.apps().list()[0]
+            .last_fetch()
+            .unwrap()
+            .failure
+            .is_some()
+    );
+    let reading = replica.settle().await;
+    assert!(reading.up);
+    assert_eq!(reading.source, Source::Snapshot);
 }
 
 #[tokio::test]
