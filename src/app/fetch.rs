@@ -207,9 +207,12 @@ async fn run(mut ending: Ending, progress: &Progress) {
     drop(permit);
 
     let shared = turn.as_ref().map(|turn| turn.fetch.clone());
-    if let Some(turn) = turn {
-        let last_fetch = if tried { app.last_fetch() } else { None };
-        app.end_turn(turn, last_fetch, snapshot.as_deref()).await;
+    match turn {
+        Some(turn) => {
+            let last_fetch = if tried { app.last_fetch() } else { None };
+            app.end_turn(turn, last_fetch, snapshot.as_deref()).await;
+        }
+        None => app.end_alone().await,
     }
     // First the reading: a crash in between must not leave a success with nothing to show for it.
     if let Some(snapshot) = &snapshot {

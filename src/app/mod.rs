@@ -537,7 +537,7 @@ mod tests {
                     }),
                     snapshot: None,
                 };
-                app.follow(&answer, now).await;
+                app.follow(&answer, now, false).await;
                 let last_fetch = app.last_fetch().unwrap();
                 assert_eq!(last_fetch.errcode == 2, newer, "{own_at:?} {age:?}");
                 if newer {

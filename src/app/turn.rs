@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{App, Ended};
+use crate::limit::Cause;
 use crate::moment::Moment;
-use crate::replicas::{Answer, Ending, Turn, Verdict};
+use crate::replicas::{Answer, Ending, Holder, Replicas, StoredSnapshot, Turn, Unread, Verdict};
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 
@@ -32,12 +33,26 @@ pub(super) enum Whose {
 pub(super) struct Followed {
     outcome: Option<String>,
     snapshot: Option<String>,
+    /// The last reading that was wanted and could not be had.
+    lost: Option<String>,
+}
+
+/// What an answer held that was new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    /// How a fetch of another replica went; it is on record now.
+    Outcome,
+    /// Another replica's success, and not what it read. Nothing of it is on record: a page would show success with a
+    /// reading from before.
+    LostReading,
 }
 
 impl App {
     /// Asks the other replicas for the turn to send so many calls; waits for their fetch, if one is under way.
     ///
-    /// Whatever comes of it, their last reading and outcome are this app's afterwards.
+    /// Whatever comes of it, their last reading and outcome are this app's afterwards; where their reading can't be
+    /// had, this app is alone as if they could not be asked.
     pub(super) async fn ask_for_turn(&self, calls: u64) -> Whose {
         let Some(replicas) = &self.replicas else {
             return Whose::Ours(None);
@@ -49,12 +64,23 @@ impl App {
             let limiter = &self.record.limiter;
             let told = limiter.news(Moment::now());
             let asked = replicas.ask(&self.config.appid, &turn, &told, self.budget(), calls);
-            let Ok(answer) = asked.await else {
+            let Ok(mut answer) = asked.await else {
                 return Whose::Ours(None);
             };
             let heard = Moment::now();
+            let found = self.follow(&answer, heard, waited).await;
+            let alone = found == Found::LostReading
+                && matches!(answer.verdict, Verdict::Refused(Cause::Interval))
+                && self.wants_a_reading(heard);
+            if alone {
+                // It says that the others' fetch went well. What this replica fetched for itself may not have.
+                answer.limiter.breaker = None;
+            }
             limiter.learn(&answer.limiter, &told, self.budget(), heard);
-            let followed = self.follow(&answer, heard).await;
+            if alone {
+                self.hold(Holder::Fetch, calls).await;
+                return Whose::Ours(None);
+            }
             match answer.verdict {
                 Verdict::Granted(turn, wait) => {
                     tokio::time::sleep(wait).await;
@@ -65,7 +91,7 @@ impl App {
                     tokio::time::sleep(LOOK_INTERVAL).await;
                 }
                 // The fetch that was waited for has ended.
-                _ if waited && followed => {
+                _ if waited && found == Found::Outcome => {
                     return Whose::NotOurs(
                         if self.last_fetch().is_some_and(|last| last.succeeded()) {
                             Ended::Followed
@@ -116,6 +142,11 @@ impl App {
         }
     }
 
+    /// Tells the other replicas what a fetch has spent that this one sent alone.
+    pub(super) async fn end_alone(&self) {
+        self.hold(Holder::Fetch, 0).await;
+    }
+
     /// Puts another form of a reading in the place of what this replica's fetch has shared.
     pub(super) async fn share_revised(&self, fetch: &str, snapshot: &Snapshot) {
         let Some(replicas) = &self.replicas else {
@@ -129,50 +160,57 @@ impl App {
 
     /// Keeps so many calls of the day from other replicas, in place of those that were kept before.
     pub(super) async fn hold_calls(&self, calls: u64) {
+        self.hold(Holder::Extras, calls).await;
+    }
+
+    async fn hold(&self, holder: Holder, calls: u64) {
         let Some(replicas) = &self.replicas else {
             return;
         };
         let limiter = &self.record.limiter;
         let news = limiter.news(Moment::now());
-        let held = replicas.hold(&self.config.appid, &news, self.budget(), calls);
+        let held = replicas.hold(&self.config.appid, holder, &news, self.budget(), calls);
         if let Ok(shared) = held.await {
             limiter.learn(&shared, &news, self.budget(), Moment::now());
         }
     }
 
-    /// Takes over what other replicas have read, where it is newer; says whether there was a new outcome. `heard`:
-    /// when the answer came.
-    pub(super) async fn follow(&self, answer: &Answer, heard: Moment) -> bool {
+    /// Takes over what other replicas have read, where it is newer. `heard`: when the answer came. `again`: it is not
+    /// the first in this turn.
+    pub(super) async fn follow(&self, answer: &Answer, heard: Moment, again: bool) -> Found {
         let Some(replicas) = &self.replicas else {
-            return false;
+            return Found::Nothing;
         };
-        let appid = self.config.appid.as_str();
         // First the reading, then the outcome: a page must not show success with a reading from before.
         // Whoever is about to read afresh needs none, but for the balances that others asked live.
         let needed = !matches!(answer.verdict, Verdict::Granted(..))
             || self.config.live_quota.is_some()
             || self.record.lock().snapshot.is_none();
-        let known = self.record.followed().snapshot.clone();
+        let mut lost = false;
         if let Some(stored) = &answer.snapshot
             && needed
-            && known.as_ref() != Some(&stored.fetch)
         {
-            let snapshot = replicas.read_snapshot(appid, stored).await;
-            self.record.followed().snapshot = Some(stored.fetch.clone());
-            if let Some(snapshot) = snapshot {
-                self.take_over(snapshot).await;
-            }
+            lost = !self.follow_reading(replicas, stored, again).await;
         }
         let Some(outcome) = &answer.outcome else {
-            return false;
+            return Found::Nothing;
         };
         if self.record.followed().outcome.as_ref() == Some(&outcome.fetch) {
-            return false;
+            return Found::Nothing;
+        }
+        let Some(mut last_fetch) = replicas.read_outcome(&self.config.appid, outcome) else {
+            self.record.followed().outcome = Some(outcome.fetch.clone());
+            return Found::Nothing;
+        };
+        let reading = self.record.followed().snapshot.clone();
+        if last_fetch.succeeded() && !reading.is_some_and(|reading| outcome.has_read(&reading)) {
+            if needed && !lost {
+                let why = Unread::Unusable("the last fetch succeeded and stored none".to_owned());
+                self.lose(replicas, &outcome.fetch, why);
+            }
+            return Found::LostReading;
         }
         self.record.followed().outcome = Some(outcome.fetch.clone());
-        let Some(mut last_fetch) = replicas.read_outcome(appid, outcome) else {
-            return false;
-        };
         // By this machine's clock, as everything else that a page shows.
         last_fetch.at = heard
             .wall
@@ -187,7 +225,58 @@ impl App {
         }
         drop(reading);
         self.record.touch();
-        true
+        Found::Outcome
+    }
+
+    /// Takes over the stored reading, unless it is known; says whether it is known now.
+    async fn follow_reading(
+        &self,
+        replicas: &Replicas,
+        stored: &StoredSnapshot,
+        again: bool,
+    ) -> bool {
+        {
+            let followed = self.record.followed();
+            if followed.snapshot.as_ref() == Some(&stored.fetch) {
+                return true;
+            }
+            if again && followed.lost.as_ref() == Some(&stored.fetch) {
+                return false;
+            }
+        }
+        match replicas.read_snapshot(&self.config.appid, stored).await {
+            Ok(snapshot) => {
+                {
+                    let mut followed = self.record.followed();
+                    followed.snapshot = Some(stored.fetch.clone());
+                    followed.lost = None;
+                }
+                self.take_over(snapshot).await;
+                true
+            }
+            Err(why) => {
+                self.lose(replicas, &stored.fetch, why);
+                false
+            }
+        }
+    }
+
+    /// A fetch's reading can't be had, which is told of once.
+    fn lose(&self, replicas: &Replicas, fetch: &str, why: Unread) {
+        let before = self.record.followed().lost.replace(fetch.to_owned());
+        if before.as_deref() != Some(fetch)
+            && let Unread::Unusable(why) = why
+        {
+            replicas.snapshot_lost(&self.config.appid, &why);
+        }
+    }
+
+    /// Whether the own reading is due to be replaced. It is somewhat younger than the grant of its fetch, which is
+    /// what the interval counts from.
+    fn wants_a_reading(&self, now: Moment) -> bool {
+        let reading = self.record.lock();
+        let due = |own: &Arc<Snapshot>| own.age(now) >= self.config.min_interval / 2;
+        reading.snapshot.as_ref().is_none_or(due)
     }
 
     async fn take_over(&self, snapshot: Snapshot) {

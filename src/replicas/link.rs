@@ -270,6 +270,20 @@ impl Link {
         );
     }
 
+    /// As above, of what each fetch stores anew: counted each time, logged once until it is `settled`.
+    pub(super) fn content_lost(&self, appid: &str, what: &'static str, why: &str) {
+        self.count(Failure::Content);
+        if self.complains(Some(appid), what) {
+            tracing::warn!(
+                appid,
+                what,
+                reason = Failure::Content.as_str(),
+                error = why,
+                "what replicas share can't be used; this replica fetches for itself as if it were alone"
+            );
+        }
+    }
+
     /// Failures since the start.
     pub(super) fn failures(&self, failure: Failure) -> u64 {
         self.failures[failure as usize].load(Ordering::Relaxed)
@@ -349,7 +363,7 @@ impl Link {
         self.complaints().insert(complaint)
     }
 
-    fn settled(&self, appid: Option<&str>, step: &'static str) {
+    pub(super) fn settled(&self, appid: Option<&str>, step: &'static str) {
         let mut complaints = self.complaints();
         if !complaints.is_empty() {
             complaints.remove(&(appid.map(str::to_owned), step));

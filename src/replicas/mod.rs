@@ -53,6 +53,10 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEATS_MAX: u32 = 1800;
 /// How long a snapshot is kept that no newer one replaces.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// What the log calls it.
+const SNAPSHOT: &str = "snapshot";
+/// Ends the name of a reading's other form.
+const REVISED: &str = ":revised";
 
 /// The exporters that share one server, as this one sees them.
 #[derive(Debug)]
@@ -99,6 +103,23 @@ pub(crate) struct Outcome {
     pub(crate) form: String,
 }
 
+impl Outcome {
+    /// Whether the fetch brought this reading, in whatever form.
+    pub(crate) fn has_read(&self, reading: &str) -> bool {
+        let form = reading.strip_prefix(&self.fetch);
+        form.is_some_and(|form| form.is_empty() || form == REVISED)
+    }
+}
+
+/// Why there is no reading where the server names one.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The server could not be asked, which is counted.
+    Away,
+    /// What is there, or that nothing is.
+    Unusable(String),
+}
+
 /// A reading on the server.
 #[derive(Debug)]
 pub(crate) struct StoredSnapshot {
@@ -118,6 +139,24 @@ pub(crate) struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.signs_of_life.abort();
+    }
+}
+
+/// What a replica holds calls for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Holder {
+    /// Its fetch: with its turn, or alone.
+    Fetch,
+    /// What it asks for after a fetch.
+    Extras,
+}
+
+impl Holder {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Extras => "extras",
+        }
     }
 }
 
@@ -323,12 +362,16 @@ impl Replicas {
     pub(crate) async fn hold(
         &self,
         appid: &str,
+        holder: Holder,
         news: &News,
         budget: Budget,
         calls: u64,
     ) -> Result<SharedLimiter, Away> {
         let mut script = self.about(&HOLD, appid, "", news);
-        script.arg(or_empty(budget.daily_limit)).arg(calls);
+        script
+            .arg(or_empty(budget.daily_limit))
+            .arg(calls)
+            .arg(holder.as_str());
         let held = self.link.run(Load::Small, Some(appid), "hold", &script);
         let said = Said(held.await?);
         said.limiter(&self.id).ok_or(Away)
@@ -341,7 +384,7 @@ impl Replicas {
         fetch: &str,
         snapshot: &Snapshot,
     ) -> Option<String> {
-        let revised = format!("{fetch}:revised");
+        let revised = format!("{fetch}{REVISED}");
         let mut script = REVISE_SNAPSHOT.prepare_invoke();
         script
             .key(self.key(appid, "limiter"))
@@ -372,29 +415,35 @@ impl Replicas {
         }
     }
 
-    /// The stored reading; `None` where it can't be had or can't be read, which is counted.
+    /// The stored reading.
+    ///
+    /// # Errors
+    /// When it can't be had or can't be read.
     pub(crate) async fn read_snapshot(
         &self,
         appid: &str,
         stored: &StoredSnapshot,
-    ) -> Option<Snapshot> {
+    ) -> Result<Snapshot, Unread> {
         let mut script = READ.prepare_invoke();
         script.key(self.key(appid, "snapshot"));
         let asked = Moment::now();
         let link = &self.link;
         let read =
             link.run::<Option<Vec<u8>>>(Load::Snapshot, Some(appid), "read_snapshot", &script);
-        // It can have ended meanwhile.
-        let bytes = read.await.ok()??;
+        let read = read.await.map_err(|Away| Unread::Away)?;
+        let gone = || Unread::Unusable("it is gone, though its time has not come".to_owned());
+        let bytes = read.ok_or_else(gone)?;
         let now = Moment::now();
         let age = stored.age + now.monotonic.saturating_duration_since(asked.monotonic);
-        match form::read_snapshot(&bytes, appid, self.list_limits, now) {
-            Ok(snapshot) => Some(snapshot.aged(age)),
-            Err(why) => {
-                self.link.content_failed(appid, "snapshot", &why);
-                None
-            }
-        }
+        let read = form::read_snapshot(&bytes, appid, self.list_limits, now);
+        let snapshot = read.map_err(Unread::Unusable)?;
+        link.settled(Some(appid), SNAPSHOT);
+        Ok(snapshot.aged(age))
+    }
+
+    /// A reading that is wanted can't be used, or is not there.
+    pub(crate) fn snapshot_lost(&self, appid: &str, why: &str) {
+        self.link.content_lost(appid, SNAPSHOT, why);
     }
 
     /// A script with what `common.lua` asks for.

@@ -37,12 +37,12 @@ pub(super) static REVISE_SNAPSHOT: LazyLock<Script> = LazyLock::new(|| {
          return 1",
     )
 });
-/// Holds calls that are no fetch's. Further arguments: the daily limit (empty for none) and the calls
-/// (0: holds none any longer).
+/// Holds calls without a turn. Further arguments: the daily limit (empty for none), the calls (0: holds none any
+/// longer) and what for.
 pub(super) static HOLD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("common.lua"),
-        "local holder = replica .. ':extras'
+        "local holder = replica .. ':' .. argument(3)
          local used, held, answer = count(holder)
          hold(holder, whole(argument(2)), used, held, whole(argument(1)))
          return answer"

@@ -586,6 +586,160 @@ async fn snapshot_and_outcome_that_were_tampered_with_are_counted_and_left_alone
     assert_eq!(world.calls(), (1, 1));
 }
 
+/// Ways in which the reading of a fetch that went well can be lost, each with how often it counts.
+const LOST: [(&str, [u64; 2]); 4] = [
+    ("redis.call('DEL', KEYS[2])", [1, 0]),
+    ("redis.call('SET', KEYS[2], '{}')", [1, 0]),
+    ("redis.call('HDEL', KEYS[1], 'snapshot')", [1, 0]),
+    (
+        "redis.call('DEL', KEYS[2]) redis.call('RPUSH', KEYS[2], 'a list')",
+        [0, 1],
+    ),
+];
+
+impl World {
+    async fn lose_reading(&self, way: &str) {
+        let keys = [key("limiter"), key("snapshot")];
+        self.set(&["EVAL", way, "2", &keys[0], &keys[1]]).await;
+    }
+
+    /// Another replica will have been the first in each interval.
+    async fn let_others_be_first(&self) {
+        let far = "999999999999999";
+        self.set(&["HSET", &key("limiter"), "next_fetch", far])
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn replica_that_cannot_get_the_shared_reading_fetches_once_for_itself() {
+    for (way, counted) in LOST {
+        let world = World::new().await;
+        world.replica().settle().await;
+        world.lose_reading(way).await;
+        let replica = world.replica();
+        let reading = replica.settle().await;
+        assert!(reading.up, "{way}");
+        assert_eq!(reading.source, Source::Fetched, "{way}");
+        assert!(!accounts(&reading).is_empty());
+        for _ in 0..3 {
+            assert_eq!(replica.settle().await.source, Source::Snapshot, "{way}");
+        }
+        assert_eq!(world.calls(), (2, 1), "{way}");
+        let failures =
+            [Failure::Content, Failure::Refused].map(|failure| replica.failures(failure));
+        assert_eq!(failures, counted, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn replica_that_does_not_get_the_shared_reading_in_time_fetches_for_itself() {
+    let world = World::new().await;
+    world.replica().settle().await;
+    let patience = Patience {
+        snapshot: Duration::ZERO,
+        ..PATIENT
+    };
+    let replica = world.replica_with(patience, world.shared_state());
+    let reading = replica.settle().await;
+    assert!(reading.up);
+    assert_eq!(reading.source, Source::Fetched);
+    // After a time-out the server counts as away, for tokens too.
+    assert_eq!(world.calls().0, 2);
+    assert_eq!(replica.failures(Failure::Content), 0);
+    assert!(replica.failures(Failure::Timeout) > 0);
+}
+
+#[tokio::test]
+async fn replica_that_can_never_get_the_shared_reading_keeps_its_own_fresh() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::from_millis(400);
+    let (first, second) = (world.replica(), world.replica());
+    first.settle().await;
+    let mut last = second.settle().await.snapshot.unwrap().fetched();
+    assert_eq!(second.requests(), 0);
+    let (log, _guard) = Log::of_this_thread();
+    for round in 1..=3 {
+        tokio::time::sleep(world.app.min_interval).await;
+        first.settle().await;
+        world.lose_reading(LOST[0].0).await;
+        world.let_others_be_first().await;
+        let reading = second.settle().await;
+        assert!(reading.up, "{round}");
+        let fetched = reading.snapshot.unwrap().fetched();
+        assert!(fetched > last, "{round}");
+        last = fetched;
+        assert_eq!(second.requests(), round);
+        assert_eq!(second.failures(Failure::Content), round);
+    }
+    assert_eq!(log.lines("fetches for itself"), 1);
+    // It is there again, and so there is no need.
+    tokio::time::sleep(world.app.min_interval).await;
+    let fetched = first.settle().await.snapshot.unwrap().fetched();
+    world.let_others_be_first().await;
+    let reading = second.settle().await;
+    assert!(reading.up);
+    assert_eq!(
+        crate::moment::unix_millis(reading.snapshot.unwrap().fetched()),
+        crate::moment::unix_millis(fetched)
+    );
+    assert_eq!(second.requests(), 3);
+}
+
+#[tokio::test]
+async fn replicas_that_cannot_get_the_shared_reading_stay_within_the_daily_limit() {
+    let mut world = World::new().await;
+    world.app.daily_limit = Some(4);
+    world.replica().settle().await;
+    for _ in 0..4 {
+        world.lose_reading(LOST[0].0).await;
+        world.replica().settle().await;
+    }
+    assert_eq!(world.calls(), (3, 1));
+    let late = world.replica().settle().await;
+    assert!(!late.up && late.snapshot.is_none());
+}
+
+#[tokio::test]
+async fn replica_that_fails_where_others_succeed_backs_off_though_it_cannot_get_their_reading() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::from_millis(200);
+    world.replica().settle().await;
+    world.lose_reading(LOST[0].0).await;
+    world.fault("48001");
+    let replica = world.replica();
+    let mut back_offs = Vec::new();
+    for _ in 0..2 {
+        world.let_others_be_first().await;
+        let reading = replica.settle().await;
+        assert!(!reading.up);
+        let now = Moment::now();
+        let saved = reading.app.limiter().save(0, now);
+        back_offs.push(saved.breaker.unwrap().next_backoff);
+        tokio::time::sleep(back_offs[0]).await;
+    }
+    assert_eq!(back_offs[1], 2 * back_offs[0]);
+    assert_eq!(replica.failures(Failure::Content), 1);
+}
+
+#[tokio::test]
+async fn failure_of_another_replica_shows_though_the_reading_before_it_is_gone() {
+    let mut world = World::new().await;
+    world.app.min_interval = Duration::from_millis(100);
+    let first = world.replica();
+    first.settle().await;
+    world.lose_reading(LOST[0].0).await;
+    world.fault("48001");
+    tokio::time::sleep(world.app.min_interval).await;
+    first.settle().await;
+    let calls = world.calls();
+    let replica = world.replica();
+    let reading = replica.settle().await;
+    assert!(!reading.up);
+    assert_eq!(reading.app.last_fetch().unwrap().errcode, 48001);
+    assert_eq!(world.calls(), calls);
+}
+
 #[tokio::test]
 async fn limits_that_are_no_numbers_or_out_of_all_bounds_hold_nobody_back_for_long() {
     let mut world = World::new().await;
