@@ -210,7 +210,7 @@ async fn run(mut ending: Ending, progress: &Progress) {
     match turn {
         Some(turn) => {
             let last_fetch = if tried { app.last_fetch() } else { None };
-            app.end_turn(turn, last_fetch, snapshot.as_deref()).await;
+            app.end_turn(turn, last_fetch, snapshot.as_ref()).await;
         }
         None => app.end_alone().await,
     }

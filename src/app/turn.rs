@@ -114,7 +114,7 @@ impl App {
         &self,
         turn: Turn,
         last_fetch: Option<LastFetch>,
-        snapshot: Option<&Snapshot>,
+        snapshot: Option<&Arc<Snapshot>>,
     ) {
         let Some(replicas) = &self.replicas else {
             return;
@@ -148,7 +148,7 @@ impl App {
     }
 
     /// Puts another form of a reading in the place of what this replica's fetch has shared.
-    pub(super) async fn share_revised(&self, fetch: &str, snapshot: &Snapshot) {
+    pub(super) async fn share_revised(&self, fetch: &str, snapshot: &Arc<Snapshot>) {
         let Some(replicas) = &self.replicas else {
             return;
         };

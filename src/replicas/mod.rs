@@ -53,6 +53,10 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEATS_MAX: u32 = 1800;
 /// How long a snapshot is kept that no newer one replaces.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// A reading of more accounts, or of more bytes, is written and read on a thread where the time that it takes keeps
+/// nobody waiting.
+const LARGE_ACCOUNTS: usize = 1_000;
+const LARGE_BYTES: usize = 256 << 10;
 /// What the log calls it.
 const SNAPSHOT: &str = "snapshot";
 /// Ends the name of a reading's other form.
@@ -171,7 +175,7 @@ pub(crate) struct Ending<'a> {
     /// How the fetch went; `None`: nothing was tried.
     pub(crate) last_fetch: Option<LastFetch>,
     /// What it read.
-    pub(crate) snapshot: Option<&'a Snapshot>,
+    pub(crate) snapshot: Option<&'a Arc<Snapshot>>,
 }
 
 impl Replicas {
@@ -316,13 +320,15 @@ impl Replicas {
             snapshot,
         } = ending;
         let mut snapshot_age = None;
-        if let Some(snapshot) = snapshot {
+        if let Some(snapshot) = snapshot
+            && let Some(written) = write_snapshot(snapshot, appid).await
+        {
             let mut script = STORE_SNAPSHOT.prepare_invoke();
             script
                 .key(self.key(appid, "limiter"))
                 .key(self.key(appid, "snapshot"))
                 .arg(&turn.fetch)
-                .arg(form::write_snapshot(snapshot, appid))
+                .arg(written)
                 .arg(millis(SNAPSHOT_TTL));
             let link = &self.link;
             let stored = link.run::<i64>(Load::Snapshot, Some(appid), "store_snapshot", &script);
@@ -382,8 +388,9 @@ impl Replicas {
         &self,
         appid: &str,
         fetch: &str,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
     ) -> Option<String> {
+        let written = write_snapshot(snapshot, appid).await?;
         let revised = format!("{fetch}{REVISED}");
         let mut script = REVISE_SNAPSHOT.prepare_invoke();
         script
@@ -391,7 +398,7 @@ impl Replicas {
             .key(self.key(appid, "snapshot"))
             .arg(fetch)
             .arg(&revised)
-            .arg(form::write_snapshot(snapshot, appid))
+            .arg(written)
             .arg(millis(SNAPSHOT_TTL));
         let link = &self.link;
         let stored = link.run::<i64>(Load::Snapshot, Some(appid), "revise_snapshot", &script);
@@ -435,7 +442,12 @@ impl Replicas {
         let bytes = read.ok_or_else(gone)?;
         let now = Moment::now();
         let age = stored.age + now.monotonic.saturating_duration_since(asked.monotonic);
-        let read = form::read_snapshot(&bytes, appid, self.list_limits, now);
+        let (owner, limits) = (appid.to_owned(), self.list_limits);
+        let read = aside(bytes.len() > LARGE_BYTES, move || {
+            form::read_snapshot(&bytes, &owner, limits, now)
+        });
+        let broken_off = || Err("reading it was broken off".to_owned());
+        let read = read.await.unwrap_or_else(broken_off);
         let snapshot = read.map_err(Unread::Unusable)?;
         link.settled(Some(appid), SNAPSHOT);
         Ok(snapshot.aged(age))
@@ -474,6 +486,25 @@ impl Replicas {
     /// The braces keep an app's keys on one node of a cluster.
     fn key(&self, appid: &str, name: &str) -> String {
         format!("{}{{{appid}}}:{name}", self.key_prefix)
+    }
+}
+
+/// `None`: it was broken off.
+async fn write_snapshot(snapshot: &Arc<Snapshot>, appid: &str) -> Option<Vec<u8>> {
+    let large = snapshot.accounts().len() > LARGE_ACCOUNTS;
+    let (snapshot, appid) = (Arc::clone(snapshot), appid.to_owned());
+    aside(large, move || form::write_snapshot(&snapshot, &appid)).await
+}
+
+/// Does it here, or on another thread where it is `large`; `None`: it was broken off there.
+async fn aside<T: Send + 'static>(
+    large: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if large {
+        tokio::task::spawn_blocking(work).await.ok()
+    } else {
+        Some(work())
     }
 }
 

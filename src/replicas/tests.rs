@@ -41,7 +41,11 @@ impl World {
             apps: 1,
             ..Options::default()
         };
-        let wechat = Simulation::start(&options).await.unwrap();
+        Self::with(&options).await
+    }
+
+    async fn with(options: &Options) -> Self {
+        let wechat = Simulation::start(options).await.unwrap();
         let mut app = AppConfig::from(wechat.apps().remove(0));
         app.min_interval = HOUR;
         Self {
@@ -584,6 +588,73 @@ async fn snapshot_and_outcome_that_were_tampered_with_are_counted_and_left_alone
         assert!(replica.failures(Failure::Content) >= 1, "{garbage}");
     }
     assert_eq!(world.calls(), (1, 1));
+}
+
+#[test]
+fn large_reading_is_written_and_read_where_nobody_waits() {
+    // With the one thread taken on which something long may be done, nothing long can end.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let options = Options {
+            apps: 1,
+            accounts: 3 * LARGE_ACCOUNTS,
+            ..Options::default()
+        };
+        let world = World::with(&options).await;
+        let first = world.replica().settle().await;
+        let length: usize = world.ask(&["STRLEN", &key("snapshot")]).await;
+        assert!(length > LARGE_BYTES);
+
+        let limits = world.config().wechat.list_limits;
+        let replicas = Replicas::with_patience(world.shared_state(), limits, PATIENT);
+        let replicas = Arc::new(replicas);
+        let stored = StoredSnapshot {
+            fetch: "of-the-first".to_owned(),
+            age: Duration::ZERO,
+        };
+        let read = async || replicas.read_snapshot(APPID, &stored).await.unwrap();
+        let snapshot = Arc::new(read().await);
+        assert_eq!(snapshot.accounts(), accounts(&first));
+
+        let limiter = RateLimiter::new();
+        let now = Moment::now();
+        let news = limiter.news(now);
+        let finish = async || {
+            let ending = Ending {
+                news: &news,
+                limiter: limiter.save(0, now),
+                now,
+                last_fetch: None,
+                snapshot: Some(&snapshot),
+            };
+            let turn = replicas.turn(APPID, "of-this-one");
+            replicas.finish(APPID, turn, ending).await.unwrap()
+        };
+        finish().await;
+
+        let (release, taken) = std::sync::mpsc::channel::<()>();
+        let taken = tokio::task::spawn_blocking(move || taken.recv());
+        let (mut reading, mut finishing) = (Box::pin(read()), Box::pin(finish()));
+        let a_while = Duration::from_millis(500);
+        let ended = tokio::time::timeout(a_while, &mut reading).await;
+        assert!(
+            ended.is_err(),
+            "it was read by the thread that all wait for"
+        );
+        let ended = tokio::time::timeout(a_while, &mut finishing).await;
+        assert!(
+            ended.is_err(),
+            "it was written by the thread that all wait for"
+        );
+        drop(release);
+        assert_eq!(reading.await.accounts(), accounts(&first));
+        finishing.await;
+        assert!(taken.await.unwrap().is_err());
+    });
 }
 
 /// Ways in which the reading of a fetch that went well can be lost, each with how often it counts.
