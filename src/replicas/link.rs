@@ -200,7 +200,13 @@ impl Link {
         if let Ok(mut connection) = line.0.try_lock() {
             *connection = None;
         }
-        self.failed(failure, &said);
+        match (load, failure) {
+            // Megabytes that are late say nothing of questions. Where the server hangs, the next question tells.
+            (Load::Snapshot, Failure::Timeout) => {
+                self.one_app_failed(appid, step, failure, &said);
+            }
+            _ => self.failed(failure, &said),
+        }
         Err(Away)
     }
 
@@ -337,7 +343,7 @@ impl Link {
         }
     }
 
-    /// The server is there, and what it keeps of this app stops the script: no other app is to suffer for it.
+    /// What stops the script, or is late, is this app's alone: no other app is to suffer for it.
     fn one_app_failed(
         &self,
         appid: Option<&str>,

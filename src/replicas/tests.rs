@@ -715,10 +715,30 @@ async fn replica_that_does_not_get_the_shared_reading_in_time_fetches_for_itself
     let reading = replica.settle().await;
     assert!(reading.up);
     assert_eq!(reading.source, Source::Fetched);
-    // After a time-out the server counts as away, for tokens too.
-    assert_eq!(world.calls().0, 2);
+    // All else is shared.
+    assert_eq!(world.calls(), (2, 1));
+    assert_eq!(world.used().await, 3);
     assert_eq!(replica.failures(Failure::Content), 0);
-    assert!(replica.failures(Failure::Timeout) > 0);
+    assert_eq!(replica.failures(Failure::Timeout), 1);
+}
+
+#[tokio::test]
+async fn reading_that_is_not_stored_in_time_keeps_no_outcome_from_the_others() {
+    let world = World::new().await;
+    let patience = Patience {
+        snapshot: Duration::ZERO,
+        away: FAR,
+        ..PATIENT
+    };
+    let first = world.replica_with(patience, world.shared_state());
+    assert!(first.settle().await.up);
+    assert_eq!(first.failures(Failure::Timeout), 1);
+    let marked: bool = world.ask(&["EXISTS", &key("fetching")]).await;
+    assert!(!marked);
+    let reading = world.replica().settle().await;
+    assert!(reading.up);
+    assert_eq!(reading.source, Source::Fetched);
+    assert_eq!(world.calls(), (2, 1));
 }
 
 #[tokio::test]
