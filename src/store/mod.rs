@@ -51,7 +51,7 @@ impl Failure {
     #[must_use]
     pub fn explanation(&self, errcode: i64) -> Explanation {
         self.endpoint
-            .and_then(|endpoint| wechat::explain(errcode, endpoint))
+            .and_then(|endpoint| wechat::explain(errcode, self.reason, endpoint))
             .unwrap_or_else(|| self.reason.explanation())
     }
 }

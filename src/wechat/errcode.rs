@@ -19,10 +19,13 @@ pub struct Explanation {
     pub cure_zh: &'static str,
 }
 
-/// Explains an errcode that a call of `at` brought; `None` where its meaning is not known.
+/// Explains an errcode that a call of `at` brought; `None` where its meaning is not known, or is another one than its
+/// reason: 45009 can mean a limit per minute.
 #[must_use]
-pub fn explain(errcode: i64, at: Endpoint) -> Option<Explanation> {
-    find(errcode, at).map(|entry| entry.explanation)
+pub fn explain(errcode: i64, reason: Reason, at: Endpoint) -> Option<Explanation> {
+    find(errcode, at)
+        .filter(|entry| entry.reason == reason)
+        .map(|entry| entry.explanation)
 }
 
 /// The address that has to be added to the IP whitelist, from the message of errcode 40164.
@@ -460,9 +463,12 @@ mod tests {
     fn wrong_secret_is_told_from_a_stale_token_by_the_endpoint() {
         for at in [Endpoint::StableToken, Endpoint::Token] {
             assert_eq!(reason(40001, "", at), Reason::Config);
-            assert!(explain(40001, at).unwrap().meaning.contains("AppSecret"));
+            let explained = explain(40001, Reason::Config, at).unwrap();
+            assert!(explained.meaning.contains("AppSecret"));
         }
-        let elsewhere = explain(40001, Endpoint::QuotaGet).unwrap();
+        // The advice to clear the day's quota would waste one of ten times a month.
+        assert!(explain(45009, Reason::Rate, Endpoint::AccountGetall).is_none());
+        let elsewhere = explain(40001, Reason::Token, Endpoint::QuotaGet).unwrap();
         assert!(elsewhere.meaning.contains("access token"));
     }
 
