@@ -295,11 +295,9 @@ fn publish(
                     "count is not the list's length"
                 );
             }
-            let snapshot = app
-                .record
-                .extras
-                .with_balances(Snapshot::fetched_now(list, now));
-            let snapshot = Arc::new(snapshot);
+            let listed = Snapshot::fetched_now(list, now);
+            let live_quota = app.config.live_quota;
+            let snapshot = Arc::new(app.record.extras.with_balances(listed, live_quota));
             let dropped = snapshot.dropped();
             tracing::debug!(
                 appid,

@@ -130,6 +130,14 @@ impl Error {
         }
     }
 
+    /// Whether WeChat said it of one courier account alone, as 9300525 ("biz id not bind"): the codes of 物流助手 about
+    /// accounts and orders.
+    #[must_use]
+    pub fn concerns_the_account(&self) -> bool {
+        self.errcode()
+            .is_some_and(|errcode| (9_300_501..=9_300_599).contains(&errcode))
+    }
+
     /// Whether the exporter's own daily limit kept the call back, so that nothing was sent.
     #[must_use]
     pub fn kept_back(&self) -> bool {

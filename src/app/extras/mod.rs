@@ -76,15 +76,19 @@ struct Live {
 }
 
 impl Extras {
-    /// Puts the live balances into a reading.
-    pub(super) fn with_balances(&self, snapshot: Snapshot) -> Snapshot {
+    /// Puts the live balances into a reading; `interval`: how often they are asked for, if at all. One that two rounds
+    /// have not renewed is shown no longer: the list's own is as good by then, and comes with its own time.
+    pub(super) fn with_balances(&self, snapshot: Snapshot, interval: Option<Duration>) -> Snapshot {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if live.is_empty() {
+        let Some(interval) = interval.filter(|_| !live.is_empty()) else {
             return snapshot;
-        }
+        };
+        let longest = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX);
+        let oldest = unix_seconds(Moment::now().wall).saturating_sub(longest.saturating_mul(2));
         let balances = live
             .iter()
             .filter_map(|(account, live)| Some((account.clone(), live.balance?)))
+            .filter(|(_, balance)| balance.asked >= oldest)
             .collect();
         snapshot.with_balances(&balances)
     }
@@ -219,8 +223,10 @@ async fn ask_for_balances(
             Ok(None) => {}
             Err(error) => {
                 failed(app, Endpoint::QuotaGet, &error);
-                // What stops one account most likely stops all; the rest come when they are due again.
-                break;
+                // Anything else that stops one account most likely stops all; the rest come when they are due again.
+                if !error.concerns_the_account() {
+                    break;
+                }
             }
         }
     }
@@ -313,7 +319,9 @@ impl App {
 
     /// Replaces the reading by itself with the newest live balances, unless a newer one has come.
     fn republish(&self, read: &Arc<Snapshot>) -> Arc<Snapshot> {
-        let fresh = Arc::new(self.record.extras.with_balances(Snapshot::clone(read)));
+        let extras = &self.record.extras;
+        let fresh = extras.with_balances(Snapshot::clone(read), self.config.live_quota);
+        let fresh = Arc::new(fresh);
         let mut reading = self.record.lock();
         if reading
             .snapshot

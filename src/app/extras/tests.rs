@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Extras;
 use crate::collector::{Collector, scrape};
 use crate::config::{AppConfig, Config, Credential, SecretUrl, SharedStateConfig, WechatConfig};
 use crate::demo::{Options, Simulation};
-use crate::moment::{ChinaDay, Moment};
+use crate::moment::{ChinaDay, Moment, unix_seconds};
 use crate::redis_server::Server;
+use crate::snapshot::Snapshot;
 use crate::store::{Store, form};
-use crate::wechat::Endpoint;
+use crate::wechat::{Account, AccountList, Endpoint};
 
 const APPID: &str = "wx0000000000000001";
 const QUOTA: &str = "/cgi-bin/express/business/quota/get";
@@ -192,4 +194,47 @@ async fn live_balances_that_a_stop_broke_off_are_asked_for_again_within_the_hour
     assert!(left().await > 5 * HOUR.as_secs());
     drain(&exporter).await;
     assert!(left().await <= HOUR.as_secs());
+}
+
+#[tokio::test]
+async fn account_that_has_no_live_balance_keeps_no_other_from_it() {
+    let (wechat, mut app) = wechat(12).await;
+    app.min_interval = Duration::ZERO;
+    let exporter = exporter(&config(app), None);
+    let unknown = r#"{"errcode":9300525,"errmsg":"biz id not bind"}"#;
+    wechat.set_reply(Endpoint::QuotaGet, APPID, unknown);
+    fetch(&exporter).await;
+    exporter.settled_by(Instant::now() + FAR).await;
+    assert!(wechat.calls(QUOTA) > 2, "each is asked for");
+}
+
+#[test]
+fn live_balance_that_is_not_renewed_gives_way_to_the_lists() {
+    let account = |quota_num| Account {
+        biz_id: "a".into(),
+        delivery_id: "YTO".into(),
+        quota_num: Some(quota_num),
+        ..Account::default()
+    };
+    let now = Moment::now();
+    let listed = |account| {
+        let list = AccountList {
+            accounts: vec![account],
+            ..AccountList::default()
+        };
+        Snapshot::fetched_now(list, now)
+    };
+    let shown = |extras: &Extras, interval| {
+        let snapshot = extras.with_balances(listed(account(3.0)), interval);
+        snapshot.accounts()[0].quota_num
+    };
+    for (hours, expected) in [(0, 77.0), (1, 77.0), (3, 3.0)] {
+        let extras = Extras::default();
+        extras.learn(&listed(Account {
+            quota_update_time: Some(unix_seconds(now.wall) - hours * 3600),
+            ..account(77.0)
+        }));
+        assert_eq!(shown(&extras, Some(HOUR)), Some(expected), "{hours} h");
+        assert_eq!(shown(&extras, None), Some(3.0), "no longer asked for");
+    }
 }
