@@ -107,6 +107,10 @@ def range_text(low, high, text, colour):
     return {"type": "range", "options": {"from": low, "to": high, "result": {"index": 0, "text": text, "color": colour}}}
 
 
+# Nothing would be shown in the colour of the lowest step: green.
+NO_DATA = {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": t("No data", "无数据"), "color": "#6e7078"}}}
+
+
 def override(name, **properties):
     """Properties of one field; custom options are written custom_width=… for custom.width."""
     rows = [{"id": key.replace("custom_", "custom."), "value": value} for key, value in properties.items()]
@@ -347,7 +351,7 @@ def dashboard(uid, title, description, other, variables, annotations, panels, ti
 
 def state_count(state, title, description, x, w, colour):
     expr = f'sum({app("wechat_logistics:accounts:count", f"""state="{state}" """.strip())})'
-    return stat(title, description, [query(expr, instant=True)], (x, 0, w, 4), thresholds=steps(GREEN, (1, colour)), colour="background")
+    return stat(title, description, [query(expr, instant=True)], (x, 0, w, 4), mappings=[NO_DATA], thresholds=steps(GREEN, (1, colour)), colour="background")
 
 
 def overview():

@@ -241,6 +241,13 @@ class Content(unittest.TestCase):
                         for target in panel["targets"]:
                             self.assertIsNone(single.search(target["expr"]), f"{path}: {panel['title']}")
 
+    def test_counts_without_a_reading_are_not_green(self):
+        for path, dashboard in shipped.dashboards():
+            for panel in shipped.panels(dashboard):
+                if any("wechat_logistics:accounts:count" in target["expr"] for target in panel["targets"]) and panel["type"] == "stat":
+                    mappings = {m["options"].get("match"): m for m in panel["fieldConfig"]["defaults"]["mappings"]}
+                    self.assertNotIn(mappings["null+nan"]["options"]["result"]["color"], {"green", "transparent"}, f"{path}: {panel['title']}")
+
     def test_each_override_matches_a_field(self):
         for path, dashboard in shipped.dashboards():
             for panel in shipped.panels(dashboard):
