@@ -384,7 +384,7 @@ def overview():
         f"count({age} > on () group_left () 3 * wechat_logistics:fetch_interval_seconds or on ({apps}) ({up} unless on ({apps}) {age})) or vector(0)"
     )
     reason = (
-        f"topk by ({apps}) (1, sum by ({apps}, reason) (increase({app('wechat_logistics_api_failures_total')}[30m])) > 0)"
+        f"topk by ({apps}) (1, sum_over_time({app('wechat_logistics:api_failures:rate5m')}[30m]))"
         f" and on ({apps}) ({up} == 0)"
     )
 
@@ -540,8 +540,8 @@ def overview():
             t("Calls to WeChat per hour", "每小时调用微信次数"),
             t("Calls sent, by endpoint, and those that failed. What a scrape costs.", "按接口统计的调用次数及失败次数，即抓取的成本。"),
             [
-                query(f"3600 * sum by (endpoint) (rate({app('wechat_logistics_api_requests_total')}[$__rate_interval])) > 0", "{{endpoint}}"),
-                query(f"3600 * sum(rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("failed", "失败")),
+                query(f"3600 * sum by (endpoint) ({app('wechat_logistics:api_requests:rate5m')})", "{{endpoint}}"),
+                query(f"3600 * (sum({app('wechat_logistics:api_failures:rate5m')}) or 0 * sum({app('wechat_logistics:api_requests:rate5m')}))", t("failed", "失败")),
             ],
             (8, 37, 8, 7),
             decimals=0,
