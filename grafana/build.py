@@ -49,18 +49,20 @@ RAW = 'job=~"$job", instance=~"$instance"'
 RECORDED = 'job=~"$job"'
 
 
-def app(metric, more=""):
+def app(metric, more="", matches="=~"):
     """A selector of one metric for the chosen apps. Recorded series keep no instance.
 
-    Tables merge rows by all labels, so what goes into one must not keep its __name__.
+    Tables merge rows by all labels, so what goes into one must not keep its __name__. Where one thing is chosen
+    matches is "=": an id may have characters in it that mean something in a regex.
     """
     scope = RECORDED if ":" in metric else RAW
-    return f'{metric}{{{scope}, appid=~"$appid"{", " + more if more else ""}}}'
+    return f'{metric}{{{scope}, appid{matches}"$appid"{", " + more if more else ""}}}'
 
 
-def account(metric, more=""):
+def account(metric, more="", matches="=~"):
     """The same for the chosen accounts."""
-    return app(metric, 'delivery_id=~"$delivery_id", biz_id=~"$biz_id"' + (", " + more if more else ""))
+    chosen = f'delivery_id{matches}"$delivery_id", biz_id{matches}"$biz_id"'
+    return app(metric, chosen + (", " + more if more else ""), matches)
 
 
 def courier(metric):
@@ -175,6 +177,7 @@ STATES = [
 
 # --- panels ----------------------------------------------------------------------------------------------------------
 
+SOURCE = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -258,8 +261,8 @@ def table(title, description, targets, at, columns, sort, descending=False, over
 
 
 def link_to_account():
-    ids = "&".join(f"var-{name}=${{__data.fields.{name}}}" for name in ("appid", "delivery_id", "biz_id"))
-    url = f"/d/wechat-logistics-account-@LANG@?{ids}&${{datasource:queryparam}}&${{job:queryparam}}&${{instance:queryparam}}&${{__url_time_range}}"
+    ids = "&".join(f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in ("appid", "delivery_id", "biz_id"))
+    url = f"/d/wechat-logistics-account-@LANG@?{ids}&{SOURCE}&${{__url_time_range}}"
     return [{"title": t("Show this account", "查看该账号"), "url": url}]
 
 
@@ -312,7 +315,7 @@ def shared_variables(multi):
         variable(
             "delivery_id",
             t("Courier", "快递公司"),
-            f'query_result(max by (delivery_id, delivery_name) (wechat_logistics_account_info{{{scope}, appid=~"$appid"}}))',
+            f'query_result(max by (delivery_id, delivery_name) (wechat_logistics_account_info{{{scope}, appid{"=~" if multi else "="}"$appid"}}))',
             multi,
             named_courier,
         ),
@@ -324,7 +327,8 @@ def dashboard(uid, title, description, other, variables, annotations, panels, ti
         made["id"] = number
     keep = {"asDropdown": False, "icon": "dashboard", "includeVars": True, "keepTime": True, "tags": [], "targetBlank": False, "tooltip": "", "type": "link"}
     links = [
-        keep | {"title": other[1], "url": f"/d/wechat-logistics-{other[0]}-@LANG@"},
+        # Without the rest: what is a regex on one side is an id on the other.
+        keep | {"title": other[1], "url": f"/d/wechat-logistics-{other[0]}-@LANG@?{SOURCE}", "includeVars": False},
         keep | {"title": t("中文", "English"), "url": t(f"/d/wechat-logistics-{uid}-zh", f"/d/wechat-logistics-{uid}-en")},
     ]
     return {
@@ -580,19 +584,25 @@ def overview():
 
 
 def account_view():
+    def this_app(metric):
+        return app(metric, matches="=")
+
+    def this_account(metric, more=""):
+        return account(metric, more, matches="=")
+
     def one(metric, how="max", more=""):
-        return f"{how} by ({ACCOUNT}) ({account(metric, more)})"
+        return f"{how} by ({ACCOUNT}) ({this_account(metric, more)})"
 
     balance = one("wechat_logistics_account_quota", "min")
     stock = one("wechat_logistics:account_stock")
     burn = one("wechat_logistics:account_burn:per_day")
     days = one("wechat_logistics:account_days_left")
     code = one("wechat_logistics_account_status_code")
-    rises = f"max by ({ACCOUNT}) (max_over_time({account('wechat_logistics:account_stock:increase1m')}[$__interval]))"
+    rises = f"max by ({ACCOUNT}) (max_over_time({this_account('wechat_logistics:account_stock:increase1m')}[$__interval]))"
     ids = "job, instance, appid, delivery_id, biz_id"
 
     def stamp(name):
-        return query(f"1000 * max by ({ids}) ({account(f'wechat_logistics_account_{name}_timestamp_seconds')})", table=True)
+        return query(f"1000 * max by ({ids}) ({this_account(f'wechat_logistics_account_{name}_timestamp_seconds')})", table=True)
 
     def ahead(count):
         return query(f"clamp_min({stock} - {count} * {burn}, 0)", t(f"in {count} day{'s' if count > 1 else ''}", f"{count} 天后"), instant=True)
@@ -636,7 +646,7 @@ def account_view():
             t("Waybills used", "面单用量"),
             t("Bars: waybills used in the hour before each bar. Line: in the 24 hours before. Top-ups don't count.", "柱：之前一小时的用量；线：之前 24 小时的用量。不受充值影响。"),
             [
-                query(f"60 * max by ({ACCOUNT}) (avg_over_time({account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="15m"),
+                query(f"60 * max by ({ACCOUNT}) (avg_over_time({this_account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="15m"),
                 query(burn, t("per day", "每天"), interval="5m"),
             ],
             (0, 13, 12, 8),
@@ -657,7 +667,7 @@ def account_view():
         lines(
             t("Status history", "状态历史"),
             t("The binding status over time, one colour each; a gap: no data.", "绑定状态随时间变化，一种颜色一种状态；空白：无数据。"),
-            [query(f"max by (status) ({account('wechat_logistics_account_status')}) == 1", "{{status}}")],
+            [query(f"max by (status) ({this_account('wechat_logistics_account_status')}) == 1", "{{status}}")],
             (0, 21, 12, 6),
             custom={"lineInterpolation": "stepAfter", "fillOpacity": 70, "lineWidth": 0, "spanNulls": False, "axisPlacement": "hidden"},
             overrides=bands,
@@ -668,8 +678,8 @@ def account_view():
             t("Failed fetches of this app, by reason", "该小程序失败的调用（按原因）"),
             t("Failed calls per hour. When they go on, the balance above stands still.", "每小时失败的调用次数。持续失败时，上面的余额不再更新。"),
             [
-                query(f"3600 * sum by (reason) (rate({app('wechat_logistics_api_failures_total')}[$__rate_interval])) > 0", "{{reason}}"),
-                query(f"3600 * sum(rate({app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("all", "合计")),
+                query(f"3600 * sum by (reason) (rate({this_app('wechat_logistics_api_failures_total')}[$__rate_interval])) > 0", "{{reason}}"),
+                query(f"3600 * sum(rate({this_app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("all", "合计")),
             ],
             (12, 21, 12, 6),
             custom={"fillOpacity": 30},
@@ -681,11 +691,11 @@ def account_view():
             t("Account", "账号信息"),
             t("What WeChat says about the account. The reason of a failed binding (remark_wrong_msg) is shown where the exporter's configuration asks for it.", "微信返回的账号信息。绑定失败原因（remark_wrong_msg）需在 exporter 配置中开启。"),
             [
-                query(account("wechat_logistics_account_info"), table=True),
-                query(f"max by ({ids}) ({account('wechat_logistics_account_status_code')})", table=True),
+                query(this_account("wechat_logistics_account_info"), table=True),
+                query(f"max by ({ids}) ({this_account('wechat_logistics_account_status_code')})", table=True),
                 stamp("create"),
                 stamp("update"),
-                query(f"max by ({ids}) ({account('wechat_logistics_account_status_code')})", table=True),
+                query(f"max by ({ids}) ({this_account('wechat_logistics_account_status_code')})", table=True),
             ],
             (0, 27, 24, 5),
             {
@@ -718,7 +728,7 @@ def account_view():
     biz_ids = variable(
         "biz_id",
         t("Account", "账号"),
-        f'label_values(wechat_logistics_account_info{{{RAW}, appid=~"$appid", delivery_id=~"$delivery_id"}}, biz_id)',
+        f'label_values(wechat_logistics_account_info{{{RAW}, appid="$appid", delivery_id="$delivery_id"}}, biz_id)',
         False,
     )
     top_ups = {
@@ -729,7 +739,7 @@ def account_view():
         "iconColor": GREEN,
         "target": {
             "refId": "Anno",
-            "expr": f"{account('wechat_logistics:account_stock:increase1m')} >= 20",
+            "expr": f"{this_account('wechat_logistics:account_stock:increase1m')} >= 20",
             "interval": "1m",
             "range": True,
         },

@@ -56,7 +56,7 @@ def an_account(prometheus):
     if not used:
         raise SystemExit("no account with a burn rate: has Prometheus scraped for twelve minutes, with the rules?")
     labels = used[0]["metric"]
-    return {f"${name}": re.escape(labels[name]).replace("\\", "\\\\") for name in ("appid", "delivery_id", "biz_id")}
+    return {f"${name}": labels[name].replace("\\", "\\\\").replace('"', '\\"') for name in ("appid", "delivery_id", "biz_id")}
 
 
 def compare_page(url, may_miss):
