@@ -71,6 +71,7 @@ class Rules(unittest.TestCase):
                 self.assertIsNone(CHINESE.search(annotations[key]), f"{name}: {key} is not English")
                 self.assertIsNotNone(CHINESE.search(annotations[f"{key}_zh"]), f"{name}: {key}_zh is not Chinese")
             self.assertTrue(annotations["runbook_url"].endswith(f"docs/runbook.md#{name.lower()}"), name)
+            self.assertTrue(annotations["runbook_url_zh"].endswith(f"docs/runbook.zh-CN.md#{name.lower()}"), name)
         for runbook in ("docs/runbook.md", "docs/runbook.zh-CN.md"):
             text = (shipped.ROOT / runbook).read_text(encoding="utf-8")
             chapters = re.findall(r"^## (WechatLogistics\w+)$", text, re.MULTILINE)
@@ -103,6 +104,13 @@ class Examples(unittest.TestCase):
     def test_alertmanager_accepts_its_configuration(self):
         check = subprocess.run([shipped.program("amtool"), "check-config", shipped.ROOT / "alertmanager/alertmanager.yml"], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+
+    def test_the_chinese_template_shows_annotations_that_each_alert_has_and_no_english_ones(self):
+        template = (shipped.ROOT / "alertmanager/dingtalk-template.tmpl").read_text(encoding="utf-8")
+        shown = set(re.findall(r"\.Annotations\.(\w+)", template))
+        self.assertEqual(shown, {"summary_zh", "description_zh", "runbook_url_zh"})
+        for alert in shipped.alerts():
+            self.assertLessEqual(shown, set(alert["annotations"]), alert["alert"])
 
     def test_inhibition_and_routes_name_alerts_and_severities_that_exist(self):
         config = yaml.safe_load((shipped.ROOT / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
