@@ -77,6 +77,15 @@ class Rules(unittest.TestCase):
             chapters = re.findall(r"^## (WechatLogistics\w+)$", text, re.MULTILINE)
             self.assertEqual(chapters, [alert["alert"] for alert in shipped.alerts()], runbook)
 
+    def test_the_runbooks_name_the_couriers_of_the_table(self):
+        table = (shipped.ROOT / "src/wechat/courier.rs").read_text(encoding="utf-8")
+        for runbook in ("docs/runbook.md", "docs/runbook.zh-CN.md"):
+            introduction = (shipped.ROOT / runbook).read_text(encoding="utf-8").split("\n## ")[0]
+            franchise, direct = re.findall(r"[A-Z]{2,}(?:(?:, | and |、)[A-Z]{2,})+", introduction)
+            for kind, named in (("franchise", franchise), ("direct", direct)):
+                listed = re.findall(rf'^    {kind}\(\s*"([A-Z]+)"', table, re.MULTILINE)
+                self.assertEqual(re.findall(r"[A-Z]{2,}", named), listed, f"{runbook}: {kind}")
+
     def test_annotations_render(self):
         # promtool shows the rendered annotations of what fires where nothing is expected to.
         for path in shipped.RULE_TESTS:
