@@ -71,8 +71,8 @@ impl Handler {
         }
     }
 
-    /// The codes that a series exists for from the start: all that are answered without a web configuration. Others
-    /// get theirs with their first answer.
+    /// The codes that a series exists for from the start: all that are answered without a web configuration. What that
+    /// brings along is told to [`ExporterCounters::expect_http_code`]; others get theirs with their first answer.
     const fn expected(self) -> &'static [u16] {
         match self {
             Self::Metrics | Self::Probe => &[200, 400, 405, 500, 503],
@@ -123,8 +123,8 @@ const fn place(code: u16) -> usize {
 #[derive(Debug, Default)]
 pub struct ExporterCounters {
     http_requests: [[AtomicU64; PLACES]; Handler::ALL.len()],
-    /// By handler, a bit for the place of each code that it has answered with: of 136 counters each scrape looks at those
-    /// that have a line.
+    /// By handler, a bit for the place of each code that it has answered with or may: of 136 counters each scrape looks
+    /// at those that have a line.
     answered: [AtomicU32; Handler::ALL.len()],
     reload_succeeded: AtomicBool,
     /// Unit: milliseconds since 1970; 0: never.
@@ -139,6 +139,13 @@ impl ExporterCounters {
         let before = self.http_requests[handler as usize][place].fetch_add(1, Ordering::Relaxed);
         if before == 0 {
             self.answered[handler as usize].fetch_or(1 << place, Ordering::Relaxed);
+        }
+    }
+
+    /// Any route may answer with this code from now on: it counts from 0.
+    pub fn expect_http_code(&self, code: u16) {
+        for answered in &self.answered {
+            answered.fetch_or(1 << place(code), Ordering::Relaxed);
         }
     }
 

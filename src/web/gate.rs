@@ -54,6 +54,14 @@ impl Gate {
         })
     }
 
+    /// The codes that it may refuse requests with.
+    pub(super) fn refuses_with(&self) -> &'static [u16] {
+        match self.file {
+            None => &[],
+            Some(_) => &[401, 429, 500, 503],
+        }
+    }
+
     /// Whether connections speak TLS.
     pub(super) fn serves_tls(&self) -> bool {
         self.file.as_ref().is_some_and(ConfigFile::serves_tls)

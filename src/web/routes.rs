@@ -60,6 +60,9 @@ struct Asked<'a> {
 
 impl Routes {
     pub(super) fn new(site: Arc<Site>, gate: Gate) -> Self {
+        for code in gate.refuses_with() {
+            site.exposition.exporter().expect_http_code(*code);
+        }
         let limit = site.config.max_requests;
         Self {
             requests: limit

@@ -122,6 +122,21 @@ async fn rate_limit_turns_requests_away() {
 }
 
 #[tokio::test]
+async fn refusals_are_counted_from_zero_where_there_is_a_web_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "rate_limit: {interval: 1h, burst: 2}\n";
+    let with = Setup::with_web_config(write(folder.path(), text));
+    for (setup, lines) in [(with, 1), (Setup::new(), 0)] {
+        let server = setup.start().await;
+        let page = server.ask("GET /metrics").await;
+        for code in [401, 429] {
+            let line = format!("requests_total{{handler=\"probe\",code=\"{code}\"}} 0\n");
+            assert_eq!(page.matches(&line).count(), lines, "{code}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn bad_file_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut web = Setup::new().web;
