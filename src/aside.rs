@@ -1,4 +1,4 @@
-//! Reading files aside from the threads that serve scrapes.
+//! What hangs or takes long, aside from the threads that serve scrapes.
 
 use std::sync::Arc;
 
@@ -9,6 +9,9 @@ use tokio::task;
 /// with each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Aside(Arc<Mutex<()>>);
+
+/// What is longer than this takes long to read. Unit: bytes.
+pub(crate) const LONG: usize = 256 << 10;
 
 /// The reading can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,19 @@ impl Aside {
             read()
         });
         reading.await.map_err(|_| Hindered::Stopping)
+    }
+}
+
+/// Does it here, or where it `takes_long` on a thread where the time keeps nobody waiting; `None`: it was broken off
+/// there.
+pub(crate) async fn work<T: Send + 'static>(
+    takes_long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    if takes_long {
+        task::spawn_blocking(work).await.ok()
+    } else {
+        Some(work())
     }
 }
 

@@ -34,7 +34,7 @@
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
 //! - [`moment`]: both clocks, and China's calendar
 //! - [`version`]: what this program was made from
-//! - `aside`: reading files that may hang
+//! - `aside`: what hangs or takes long, apart from the threads that serve scrapes
 //! - `causes`: errors as people read them
 
 pub mod app;

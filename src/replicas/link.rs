@@ -155,6 +155,12 @@ impl Link {
         }
     }
 
+    /// Lets no snapshot pass as long as the guard lives.
+    #[cfg(test)]
+    pub(super) async fn hold_snapshots_up(&self) -> impl Drop + '_ {
+        self.snapshots.0.lock().await
+    }
+
     /// Runs a script on the server. `appid` and `step` say whose it is and what for.
     pub(super) async fn run<T: FromRedisValue>(
         &self,

@@ -37,6 +37,7 @@ use said::Said;
 use script::{ASK, FINISH, HOLD, KEEP_MARK, READ, REVISE_SNAPSHOT, STORE_SNAPSHOT};
 pub(crate) use token::SharedToken;
 
+use crate::aside;
 use crate::config::SharedStateConfig;
 use crate::limit::{Budget, Cause, News, SavedLimiter, SharedLimiter};
 use crate::moment::Moment;
@@ -53,10 +54,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const HEARTBEATS_MAX: u32 = 1800;
 /// How long a snapshot is kept that no newer one replaces.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
-/// A reading of more accounts, or of more bytes, is written and read on a thread where the time that it takes keeps
-/// nobody waiting.
+/// A reading of more accounts takes long to write.
 const LARGE_ACCOUNTS: usize = 1_000;
-const LARGE_BYTES: usize = 256 << 10;
 /// What the log calls it.
 const SNAPSHOT: &str = "snapshot";
 /// Ends the name of a reading's other form.
@@ -443,7 +442,7 @@ impl Replicas {
         let now = Moment::now();
         let age = stored.age + now.monotonic.saturating_duration_since(asked.monotonic);
         let (owner, limits) = (appid.to_owned(), self.list_limits);
-        let read = aside(bytes.len() > LARGE_BYTES, move || {
+        let read = aside::work(bytes.len() > aside::LONG, move || {
             form::read_snapshot(&bytes, &owner, limits, now)
         });
         let broken_off = || Err("reading it was broken off".to_owned());
@@ -493,19 +492,7 @@ impl Replicas {
 async fn write_snapshot(snapshot: &Arc<Snapshot>, appid: &str) -> Option<Vec<u8>> {
     let large = snapshot.accounts().len() > LARGE_ACCOUNTS;
     let (snapshot, appid) = (Arc::clone(snapshot), appid.to_owned());
-    aside(large, move || form::write_snapshot(&snapshot, &appid)).await
-}
-
-/// Does it here, or on another thread where it is `large`; `None`: it was broken off there.
-async fn aside<T: Send + 'static>(
-    large: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    if large {
-        tokio::task::spawn_blocking(work).await.ok()
-    } else {
-        Some(work())
-    }
+    aside::work(large, move || form::write_snapshot(&snapshot, &appid)).await
 }
 
 fn millis(duration: Duration) -> u64 {

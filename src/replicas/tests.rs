@@ -75,6 +75,17 @@ impl World {
         }
     }
 
+    /// The same for the user `exporter`, which that rule makes.
+    async fn shared_state_of_user(&self, rule: &str) -> SharedStateConfig {
+        let words: Vec<&str> = rule.split_whitespace().collect();
+        self.set(&words).await;
+        let port = self.redis.port();
+        SharedStateConfig {
+            redis: SecretUrl::new(format!("redis://exporter:PASSWORD@127.0.0.1:{port}/")),
+            ..self.shared_state()
+        }
+    }
+
     fn replica(&self) -> Replica {
         self.replica_with(PATIENT, self.shared_state())
     }
@@ -607,7 +618,7 @@ fn large_reading_is_written_and_read_where_nobody_waits() {
         let world = World::with(&options).await;
         let first = world.replica().settle().await;
         let length: usize = world.ask(&["STRLEN", &key("snapshot")]).await;
-        assert!(length > LARGE_BYTES);
+        assert!(length > aside::LONG);
 
         let limits = world.config().wechat.list_limits;
         let replicas = Replicas::with_patience(world.shared_state(), limits, PATIENT);
@@ -708,10 +719,11 @@ async fn replica_that_does_not_get_the_shared_reading_in_time_fetches_for_itself
     let world = World::new().await;
     world.replica().settle().await;
     let patience = Patience {
-        snapshot: Duration::ZERO,
+        snapshot: Duration::from_millis(20),
         ..PATIENT
     };
     let replica = world.replica_with(patience, world.shared_state());
+    let _held_up = replica.0.replicas().unwrap().link.hold_snapshots_up().await;
     let reading = replica.settle().await;
     assert!(reading.up);
     assert_eq!(reading.source, Source::Fetched);
@@ -726,11 +738,12 @@ async fn replica_that_does_not_get_the_shared_reading_in_time_fetches_for_itself
 async fn reading_that_is_not_stored_in_time_keeps_no_outcome_from_the_others() {
     let world = World::new().await;
     let patience = Patience {
-        snapshot: Duration::ZERO,
+        snapshot: Duration::from_millis(20),
         away: FAR,
         ..PATIENT
     };
     let first = world.replica_with(patience, world.shared_state());
+    let _held_up = first.0.replicas().unwrap().link.hold_snapshots_up().await;
     assert!(first.settle().await.up);
     assert_eq!(first.failures(Failure::Timeout), 1);
     let marked: bool = world.ask(&["EXISTS", &key("fetching")]).await;
@@ -941,16 +954,7 @@ async fn broken_keys_of_one_app_leave_the_others_together() {
 async fn user_that_may_not_do_what_the_scripts_do_is_refused_for_all_apps() {
     let world = World::new().await;
     let rule = "ACL SETUSER exporter on >PASSWORD ~* -@all +evalsha +eval +script +time";
-    let words: Vec<&str> = rule.split_whitespace().collect();
-    world.set(&words).await;
-    let url = format!(
-        "redis://exporter:PASSWORD@127.0.0.1:{}/",
-        world.redis.port()
-    );
-    let shared_state = SharedStateConfig {
-        redis: SecretUrl::new(url),
-        ..world.shared_state()
-    };
+    let shared_state = world.shared_state_of_user(rule).await;
     let (log, _guard) = Log::of_this_thread();
     let replica = world.replica_with(PATIENT, shared_state);
     assert!(replica.settle().await.up);
@@ -967,16 +971,7 @@ async fn user_with_the_documented_permissions_is_enough() {
         .find(|line| line.starts_with("ACL SETUSER"))
         .unwrap();
     let rule = rule.replace("wechat_logistics:", "test:");
-    let words: Vec<&str> = rule.split_whitespace().collect();
-    world.set(&words).await;
-    let url = format!(
-        "redis://exporter:PASSWORD@127.0.0.1:{}/",
-        world.redis.port()
-    );
-    let shared_state = SharedStateConfig {
-        redis: SecretUrl::new(url),
-        ..world.shared_state()
-    };
+    let shared_state = world.shared_state_of_user(&rule).await;
     let replica = |()| world.replica_with(PATIENT, shared_state.clone());
     let (first, second) = (replica(()), replica(()));
     assert!(first.settle().await.up);

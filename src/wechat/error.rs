@@ -74,15 +74,17 @@ impl Error {
 
     /// A reply that came and is not what was asked for. `secrets` are what must not be quoted of it.
     pub(super) fn from_fault(endpoint: Endpoint, fault: Fault, secrets: &[&str]) -> Self {
+        let told = |errcode, errmsg: &str| {
+            let reason = errcode::reason(errcode, errmsg, endpoint);
+            (reason, remote_text::clean(errmsg, secrets).into())
+        };
         let (reason, failure) = match fault {
             Fault::Refused { errcode, errmsg } => {
-                let reason = errcode::reason(errcode, &errmsg, endpoint);
-                let errmsg = remote_text::clean(&errmsg, secrets).into();
+                let (reason, errmsg) = told(errcode, &errmsg);
                 (reason, Failure::Refused { errcode, errmsg })
             }
             Fault::FunctionRefused { errcode, errmsg } => {
-                let reason = errcode::reason(errcode, &errmsg, endpoint);
-                let errmsg = remote_text::clean(&errmsg, secrets).into();
+                let (reason, errmsg) = told(errcode, &errmsg);
                 (reason, Failure::FunctionRefused { errcode, errmsg })
             }
             Fault::Encrypted => (Reason::Config, Failure::Encrypted),

@@ -1,12 +1,11 @@
 //! A real Prometheus: Debian's package, as a child process.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::client;
+use crate::support::{client, free_address};
 
 /// Ended when dropped.
 pub struct Prometheus {
@@ -21,11 +20,7 @@ impl Prometheus {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_address().port();
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", file.display()))
             .arg(format!(

@@ -1,8 +1,9 @@
 //! A real Redis: Debian's package, as a child process.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use crate::support::free_address;
 
 /// On a free port of 127.0.0.1; ended when dropped.
 pub struct Redis {
@@ -20,11 +21,7 @@ impl Redis {
     /// One with these flags, which make it listen on that port.
     pub async fn listening(flags: impl FnOnce(u16) -> Vec<String>) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_address().port();
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .arg("--dir")

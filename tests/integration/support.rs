@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -507,6 +507,12 @@ impl Page {
             })
             .collect()
     }
+}
+
+/// Bound and let go again: the next program that asks for a free port is unlikely to get this one.
+pub fn free_address() -> SocketAddr {
+    let bound = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    bound.local_addr().expect("its address")
 }
 
 /// A client without the environment's proxies.

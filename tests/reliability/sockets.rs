@@ -106,10 +106,7 @@ async fn ipv6_is_served_and_shown_in_service_discovery() {
 #[test]
 fn sockets_of_systemd_are_served_and_named_in_the_log() {
     let scratch = Scratch::new();
-    // Bound and let go again: the next program that asks for a free port is unlikely to get this one.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = free_address();
     let path = scratch.path("activated.sock");
     for listens in [address.to_string(), path.display().to_string()] {
         let wrapper = ["systemd-socket-activate", "-E", "PATH", "-l", &listens];

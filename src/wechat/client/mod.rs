@@ -17,6 +17,7 @@ use super::{
     AccessToken, AccountList, ApiQuota, Authorization, ClientOptions, CloudFunction, Delivery,
     Endpoint, Error, Meter, Reason,
 };
+use crate::aside;
 
 /// Of an account list this much is taken in whatever the limits say, so that a low limit on accounts drops rows and
 /// fails nothing. Unit: bytes. An account has about 275.
@@ -25,8 +26,6 @@ const LIST_BODY_MAX: usize = 64 << 20;
 const ACCOUNT_BODY_MAX: usize = 1024;
 /// Any other reply. Unit: bytes.
 const BODY_MAX: usize = 1 << 20;
-/// Replies longer than this are read on a thread where the time that it takes keeps nobody waiting. Unit: bytes.
-const READ_ASIDE: usize = 256 << 10;
 /// How long Cloud Run's open-interface service may take to be there for a container that just started.
 const OPEN_INTERFACE_START: Duration = Duration::from_secs(60);
 
@@ -299,13 +298,9 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let body = self.send(&call, meter).await?;
-        let result = if body.len() <= READ_ASIDE {
-            read(&body)
-        } else {
-            let read = tokio::task::spawn_blocking(move || read(&body)).await;
-            let broken_off = || Fault::Malformed("reading it was broken off".to_owned());
-            read.unwrap_or_else(|_| Err(broken_off()))
-        };
+        let read = aside::work(body.len() > aside::LONG, move || read(&body)).await;
+        let broken_off = || Fault::Malformed("reading it was broken off".to_owned());
+        let result = read.unwrap_or_else(|| Err(broken_off()));
         result.map_err(|fault| {
             let error = self.refusal(&call, fault);
             meter.failed(call.endpoint, error.reason(), error.errcode());
