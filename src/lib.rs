@@ -28,6 +28,7 @@
 //! - [`store`]: what survives a restart
 //! - [`snapshot`]: one reading of an app's accounts
 //! - [`limit`]: the exporter's own budget of calls
+//! - `redis_connection`: the way to a Redis server
 //! - [`logging`]: the log on standard error
 //! - [`config`]: flags, environment and file become one checked value
 //! - [`demo`]: a simulated WeChat
@@ -51,6 +52,7 @@ mod layers;
 pub mod limit;
 pub mod logging;
 pub mod moment;
+mod redis_connection;
 #[cfg(test)]
 mod redis_server;
 pub mod replicas;

@@ -7,15 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
-    RedisError, ScriptInvocation, Value,
-};
-use secrecy::ExposeSecret;
+use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
 
-use crate::aside::Aside;
-use crate::config::{SecretSource, SharedStateConfig};
+use crate::causes::with_causes;
+use crate::config::SharedStateConfig;
+use crate::redis_connection::{LOGIN_REFUSED, RedisServer, Unconnected, refuses_login, shown};
 
 /// Questions on their way at one time. With thousands of apps the rest wait their turn here, where no time-out runs.
 const CONCURRENCY: usize = 64;
@@ -92,6 +89,7 @@ pub(super) enum Load {
 /// The server, as all apps of this process see it.
 pub(super) struct Link {
     config: SharedStateConfig,
+    server: RedisServer,
     patience: Patience,
     small: Line,
     snapshots: Line,
@@ -100,7 +98,6 @@ pub(super) struct Link {
     state: Mutex<State>,
     complaints: Mutex<HashSet<Complaint>>,
     failures: [AtomicU64; Failure::ALL.len()],
-    aside: Aside,
 }
 
 /// One connection, made when it is needed.
@@ -127,8 +124,17 @@ enum Fault {
     Answer(RedisError),
     /// The answer is of another kind than the script's answers are: what it works on is not what it should be.
     Content,
-    /// Our own words.
+    /// The settings lead nowhere.
     Settings(String),
+}
+
+impl From<Unconnected> for Fault {
+    fn from(why: Unconnected) -> Self {
+        match why {
+            Unconnected::Server(error) => Self::Connection(error),
+            settings => Self::Settings(with_causes(&settings)),
+        }
+    }
 }
 
 impl fmt::Debug for Link {
@@ -143,6 +149,7 @@ impl fmt::Debug for Link {
 impl Link {
     pub(super) fn new(config: SharedStateConfig, patience: Patience) -> Self {
         Self {
+            server: RedisServer::new(config.redis.clone(), config.password_file.clone()),
             config,
             patience,
             small: Line::default(),
@@ -151,7 +158,6 @@ impl Link {
             state: Mutex::new(State::Untried),
             complaints: Mutex::default(),
             failures: Default::default(),
-            aside: Aside::default(),
         }
     }
 
@@ -235,39 +241,11 @@ impl Link {
             let mut kept = line.0.lock().await;
             match &*kept {
                 Some(connection) => connection.clone(),
-                None => kept.insert(self.connect(limit).await?).clone(),
+                None => kept.insert(self.server.connect(limit).await?).clone(),
             }
         };
         let result = script.invoke_async(&mut connection).await;
         result.map_err(Fault::Answer)
-    }
-
-    async fn connect(&self, limit: Duration) -> Result<MultiplexedConnection, Fault> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit));
-        let client = redis::Client::open(self.server().await?).map_err(Fault::Connection)?;
-        let connection = client.get_multiplexed_async_connection_with_config(&config);
-        connection.await.map_err(Fault::Connection)
-    }
-
-    /// The server as the settings name it, with the password as its file holds it now.
-    async fn server(&self) -> Result<ConnectionInfo, Fault> {
-        // The crate's own error may show the text that is no URL.
-        let Ok(server) = self.config.redis.expose().into_connection_info() else {
-            return Err(Fault::Settings("its URL can't be used".to_owned()));
-        };
-        let Some(file) = self.config.password_file.clone() else {
-            return Ok(server);
-        };
-        let read = self.aside.run(move || SecretSource::File(file).read());
-        let password = read
-            .await
-            .map_err(|hindered| hindered.to_string())
-            .and_then(|read| read.map_err(|error| error.to_string()))
-            .map_err(|error| Fault::Settings(format!("its password can't be read: {error}")))?;
-        let login = server.redis_settings().clone();
-        Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
     }
 
     /// What is kept on the server can't be used.
@@ -417,24 +395,19 @@ fn refuses_the_user(said: &str) -> bool {
 }
 
 /// What the error means.
-///
-/// The server's own text is not shown: some servers repeat the command they refuse, and so the password.
 fn describe(error: &RedisError, limit: Duration) -> (Failure, String) {
     if error.is_timeout() {
         return (Failure::Timeout, late(limit));
     }
     if error.is_io_error() {
-        return (Failure::Network, error.to_string());
+        return (Failure::Network, shown(error));
     }
-    let said = match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-            "it refuses the login; mend the user in the URL or the password".to_owned()
-        }
-        (_, Some(code)) if code == "NOPERM" || error.detail().is_some_and(refuses_the_user) => {
-            "its user may not run the scripts; give it the permissions".to_owned()
-        }
-        (_, Some(code)) => format!("it answered {code}"),
-        _ => error.category().to_owned(),
+    let said = if refuses_login(error) {
+        LOGIN_REFUSED.to_owned()
+    } else if error.code() == Some("NOPERM") || error.detail().is_some_and(refuses_the_user) {
+        "its user may not run the scripts; give it the permissions".to_owned()
+    } else {
+        shown(error)
     };
     (Failure::Refused, said)
 }

@@ -1,19 +1,19 @@
 //! A token in Redis or Valkey, where SDKs of other languages keep theirs.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
-use secrecy::ExposeSecret;
+use redis::{ErrorKind, RedisError};
 use tokio::sync::Mutex;
 
 use super::error::{Cause, Error, Place, Unusable};
 use super::form;
-use crate::aside::Aside;
-use crate::config::{RedisTokenConfig, SecretSource};
+use crate::config::RedisTokenConfig;
 use crate::moment::from_unix_millis;
+use crate::redis_connection::{LOGIN_REFUSED, RedisServer, Unconnected, refuses_login, shown};
 use crate::wechat::AccessToken;
 
 /// A token is used this long after its end by the source's own word.
@@ -24,9 +24,9 @@ const ENDED_GRACE: Duration = Duration::from_secs(300);
 /// A key, read each time its token is needed.
 pub(super) struct RedisSource {
     config: RedisTokenConfig,
+    server: RedisServer,
     /// Kept from reading to reading; taken out while in use, so that one that hangs is not used again.
     connection: Mutex<Option<MultiplexedConnection>>,
-    aside: Aside,
 }
 
 impl fmt::Debug for RedisSource {
@@ -50,9 +50,9 @@ struct Value {
 impl RedisSource {
     pub(super) fn new(config: RedisTokenConfig) -> Self {
         Self {
+            server: RedisServer::new(config.url.clone(), config.password_file.clone()),
             config,
             connection: Mutex::new(None),
-            aside: Aside::default(),
         }
     }
 
@@ -73,7 +73,6 @@ impl RedisSource {
 
     /// Asks over the kept connection; over a new one where there is none or it broke.
     async fn value(&self, limit: Duration) -> Result<Value, Error> {
-        let fault = |error| self.fault(&error, limit);
         let mut kept = self.connection.lock().await;
         if let Some(mut connection) = kept.take()
             && let Ok(value) = self.ask(&mut connection).await
@@ -81,36 +80,12 @@ impl RedisSource {
             *kept = Some(connection);
             return Ok(value);
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit));
-        let client = redis::Client::open(self.server().await?).map_err(fault)?;
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(fault)?;
-        let value = self.ask(&mut connection).await.map_err(fault)?;
+        let connected = self.server.connect(limit).await;
+        let mut connection = connected.map_err(|why| self.unconnected(why, limit))?;
+        let value = self.ask(&mut connection).await;
+        let value = value.map_err(|error| self.fault(&error, limit))?;
         *kept = Some(connection);
         Ok(value)
-    }
-
-    /// The server as the settings name it, with the password as its file holds it now.
-    async fn server(&self) -> Result<ConnectionInfo, Error> {
-        // The crate's own error may show the text that is no URL.
-        let Ok(server) = self.config.url.expose().into_connection_info() else {
-            return Err(self.settings("its URL is none of redis:// or rediss://", None));
-        };
-        let Some(file) = self.config.password_file.clone() else {
-            return Ok(server);
-        };
-        let unreadable = |cause| self.settings("its password_file can't be read", Some(cause));
-        let read = self.aside.run(move || SecretSource::File(file).read());
-        let password = read
-            .await
-            .map_err(|hindered| unreadable(Arc::new(hindered)))?
-            .map_err(|error| unreadable(Arc::new(error)))?;
-        let login = server.redis_settings().clone();
-        Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
     }
 
     async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
@@ -161,39 +136,39 @@ impl RedisSource {
         })
     }
 
+    fn unconnected(&self, why: Unconnected, limit: Duration) -> Error {
+        let what = why.to_string();
+        match why {
+            Unconnected::Url => self.settings(what, None),
+            Unconnected::Password(cause) => self.settings(what, Some(cause)),
+            Unconnected::Server(error) => self.fault(&error, limit),
+        }
+    }
+
     /// What to do about an error of the server or the way to it.
-    ///
-    /// The server's own text is not shown: some servers repeat the command they refuse, and so the password.
     fn fault(&self, error: &RedisError, limit: Duration) -> Error {
         if error.is_timeout() {
             return self.late(limit);
         }
-        let what = match (error.kind(), error.code()) {
-            (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
-                "it refuses the login; mend the user in the URL or the password"
-            }
-            (_, Some("NOPERM")) => "its user may not read this key; give it the permission",
-            (_, Some("WRONGTYPE")) if self.config.field.is_some() => {
+        let what = match error.code() {
+            _ if refuses_login(error) => LOGIN_REFUSED,
+            Some("NOPERM") => "its user may not read this key; give it the permission",
+            Some("WRONGTYPE") if self.config.field.is_some() => {
                 "the key holds no hash; leave `field` away"
             }
-            (_, Some("WRONGTYPE")) => "the key holds no plain value; a hash needs `field`",
-            (ErrorKind::InvalidClientConfig, _) => "its URL can't be used",
+            Some("WRONGTYPE") => "the key holds no plain value; a hash needs `field`",
+            _ if error.kind() == ErrorKind::InvalidClientConfig => "its URL can't be used",
             _ => {
-                let said = match (error.is_io_error(), error.code()) {
-                    (true, _) => error.to_string(),
-                    (_, Some(code)) => format!("the server answered {code}"),
-                    _ => error.category().to_owned(),
-                };
                 return Error::Unreachable {
                     place: self.place(),
-                    source: Arc::new(Said(said)),
+                    source: Arc::new(Said(shown(error))),
                 };
             }
         };
         self.settings(what, None)
     }
 
-    fn settings(&self, what: &'static str, source: Option<Cause>) -> Error {
+    fn settings(&self, what: impl Into<Cow<'static, str>>, source: Option<Cause>) -> Error {
         Error::Settings {
             place: self.place(),
             what: what.into(),
@@ -232,6 +207,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::time::UNIX_EPOCH;
+
+    use secrecy::ExposeSecret;
 
     use super::*;
     use crate::causes::with_causes;
