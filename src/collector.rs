@@ -232,16 +232,16 @@ impl Apps {
         old: Option<&Self>,
     ) -> Result<Self, ClientError> {
         // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
-        let mut clients: HashMap<&[String], Arc<Client>> = HashMap::new();
+        let mut clients: HashMap<&[String], Client> = HashMap::new();
         for app in &config.apps {
             if !clients.contains_key(app.api_urls.as_slice()) {
                 let client = Client::new(client_options(config, app))?;
-                clients.insert(&app.api_urls, Arc::new(client));
+                clients.insert(&app.api_urls, client);
             }
         }
         let mut list = Vec::with_capacity(config.apps.len());
         for (app, source) in config.apps.iter().zip(tokens.for_apps(&config.apps)) {
-            let client = Arc::clone(&clients[app.api_urls.as_slice()]);
+            let client = Arc::new(clients[app.api_urls.as_slice()].for_another_app());
             list.push(Arc::new(match old.and_then(|old| old.find(&app.appid)) {
                 Some(old) => old.reconfigured(app.clone(), client, source, shared),
                 None => {

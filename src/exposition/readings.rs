@@ -201,7 +201,7 @@ pub(super) fn scrapes(scrape: &Scrape, series: &mut impl Lines) {
     each_app(scrape, series, &family::TOKEN_EXPIRY, |reading| {
         reading.app.token_expiry().map(unix_time)
     });
-    // Apps share the client that knows the host, so that another app's fetch can change it.
+    // Here because what is asked for after a fetch can change it too.
     series.family(&family::API_HOST_INFO, |series| {
         for reading in &scrape.readings {
             if reading.app.config.api_urls.len() > 1 {

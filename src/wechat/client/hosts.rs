@@ -1,7 +1,7 @@
 //! Which of WeChat's hosts is asked first.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -22,19 +22,37 @@ pub(super) struct Host {
     pub(super) name: String,
 }
 
-/// The hosts in order of preference, and which of them answers.
+/// The hosts in order of preference, and which of them answers one app.
+///
+/// Each app finds that out for itself: an answer that fails or is late may be the app's own, a list that takes WeChat too
+/// long or a cloud function that hangs, and must not lead other apps away from a host that answers them.
 #[derive(Debug)]
 pub(super) struct Hosts {
     /// At least one.
-    list: Vec<Host>,
+    list: Arc<[Host]>,
     current: AtomicUsize,
     /// When the preferred host may be tried again; `None` while it is in use.
     preferred_due: Mutex<Option<Instant>>,
     /// No host answered the last call: the next ones try one host each, so that an outage costs as many calls as
-    /// health does.
-    out_of_reach: AtomicBool,
-    /// Counts the calls that try one host.
+    /// health does. Counts them, from one of [`Lone`]'s; 0: the last call was answered.
     lone_tries: AtomicUsize,
+}
+
+/// Where the calls begin that try one host each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lone {
+    /// All hosts failed: the one that answered last is the most likely to be back.
+    Current = 1,
+    /// There was no time for the others: now it is another one's turn.
+    Other = 2,
+}
+
+/// A host that one call tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Try {
+    pub(super) index: usize,
+    /// It is tried to see whether it is back, while another one answers.
+    pub(super) on_trial: bool,
 }
 
 impl Host {
@@ -81,13 +99,21 @@ impl Hosts {
         if list.is_empty() {
             return Err(ClientError::NoUrl);
         }
-        Ok(Self {
+        Ok(Self::of(list.into()))
+    }
+
+    fn of(list: Arc<[Host]>) -> Self {
+        Self {
             list,
             current: AtomicUsize::new(0),
             preferred_due: Mutex::new(None),
-            out_of_reach: AtomicBool::new(false),
             lone_tries: AtomicUsize::new(0),
-        })
+        }
+    }
+
+    /// The same hosts, of which nothing is known yet.
+    pub(super) fn untried(&self) -> Self {
+        Self::of(Arc::clone(&self.list))
     }
 
     pub(super) fn need_tls(&self) -> bool {
@@ -99,23 +125,39 @@ impl Hosts {
         &self.list[self.current.load(Ordering::Relaxed)]
     }
 
-    /// The order in which one call tries the hosts, each once; the next one alone while none answers.
-    pub(super) fn order(&self, now: Instant) -> Vec<usize> {
-        if self.out_of_reach.load(Ordering::Relaxed) {
-            let tries = self.lone_tries.fetch_add(1, Ordering::Relaxed);
-            return vec![tries % self.list.len()];
-        }
+    /// The order in which one call tries the hosts, each once. While none answers it is one alone: by turns the one that
+    /// answered last and one of the others.
+    pub(super) fn order(&self, now: Instant) -> Vec<Try> {
         let current = self.current.load(Ordering::Relaxed);
-        let mut order = Vec::with_capacity(self.list.len());
-        if current != 0 && self.claim_preferred(now) {
-            order.push(0);
+        let chosen = |index| Try {
+            index,
+            on_trial: false,
+        };
+        if let Some(lone) = self.next_lone_try() {
+            let others = self.list.len() - 1;
+            if lone % 2 == Lone::Current as usize || others == 0 {
+                return vec![chosen(current)];
+            }
+            // The nth of the others, after `current` in a ring.
+            let nth = (lone / 2 - 1) % others;
+            return vec![chosen((current + 1 + nth) % self.list.len())];
         }
-        order.push(current);
-        order.extend((0..self.list.len()).filter(|host| *host != current && *host != 0));
-        if order[0] != 0 {
-            order.push(0);
-        }
-        order
+        let preferred_is_due = current != 0 && self.claim_preferred(now);
+        let trial = preferred_is_due.then_some(Try {
+            index: 0,
+            on_trial: true,
+        });
+        let others = (1..self.list.len()).chain([0]);
+        let others = others.filter(|index| *index != current && !(preferred_is_due && *index == 0));
+        let order = trial.into_iter().chain([current].map(chosen));
+        order.chain(others.map(chosen)).collect()
+    }
+
+    /// The number of this try, if calls try one host each.
+    fn next_lone_try(&self) -> Option<usize> {
+        let next = |tries| (tries > 0).then(|| usize::wrapping_add(tries, 1).max(1));
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.lone_tries.fetch_update(set, fetch, next).ok()
     }
 
     pub(super) fn host(&self, index: usize) -> &Host {
@@ -124,7 +166,7 @@ impl Hosts {
 
     /// This one answered: the next calls go there.
     pub(super) fn answered(&self, index: usize, now: Instant) {
-        self.out_of_reach.store(false, Ordering::Relaxed);
+        self.lone_tries.store(0, Ordering::Relaxed);
         if self.current.swap(index, Ordering::Relaxed) != index {
             let due = (index != 0).then(|| now + PREFERRED_RETRY);
             *self.lock() = due;
@@ -132,8 +174,12 @@ impl Hosts {
     }
 
     /// Every host that a call tried failed.
-    pub(super) fn none_answered(&self) {
-        self.out_of_reach.store(true, Ordering::Relaxed);
+    pub(super) fn none_answered(&self, begin: Lone) {
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Unless they are tried one at a time already.
+        let _ = self
+            .lone_tries
+            .compare_exchange(0, begin as usize, set, fetch);
     }
 
     /// Whether this call is the one that tries the preferred host again; others at the same time stay where they are.
@@ -162,10 +208,15 @@ mod tests {
         Hosts::parse(&urls).unwrap()
     }
 
+    fn order(hosts: &Hosts, now: Instant) -> Vec<usize> {
+        let order = hosts.order(now);
+        order.iter().map(|tried| tried.index).collect()
+    }
+
     #[test]
     fn preferred_host_is_asked_first() {
         let hosts = three();
-        assert_eq!(hosts.order(Instant::now()), [0, 1, 2]);
+        assert_eq!(order(&hosts, Instant::now()), [0, 1, 2]);
         assert_eq!(hosts.current().name, "a");
     }
 
@@ -175,30 +226,58 @@ mod tests {
         let start = Instant::now();
         hosts.answered(1, start);
         assert_eq!(hosts.current().name, "b:8080");
-        assert_eq!(hosts.order(start), [1, 2, 0]);
+        assert_eq!(order(&hosts, start), [1, 2, 0]);
         let later = start + PREFERRED_RETRY;
-        assert_eq!(hosts.order(later), [0, 1, 2]);
+        assert_eq!(order(&hosts, later), [0, 1, 2]);
         assert_eq!(
-            hosts.order(later),
+            order(&hosts, later),
             [1, 2, 0],
             "one call tries, the others stay"
         );
         hosts.answered(1, later);
-        assert_eq!(hosts.order(later), [1, 2, 0], "it failed again");
-        assert_eq!(hosts.order(later + PREFERRED_RETRY), [0, 1, 2]);
+        assert_eq!(order(&hosts, later), [1, 2, 0], "it failed again");
+        assert_eq!(order(&hosts, later + PREFERRED_RETRY), [0, 1, 2]);
         hosts.answered(0, later + PREFERRED_RETRY);
-        assert_eq!(hosts.order(later + PREFERRED_RETRY), [0, 1, 2]);
+        assert_eq!(order(&hosts, later + PREFERRED_RETRY), [0, 1, 2]);
     }
 
     #[test]
     fn hosts_are_tried_one_at_a_time_while_none_answers() {
         let hosts = three();
         let now = Instant::now();
-        hosts.none_answered();
-        let tried: Vec<_> = (0..4).map(|_| hosts.order(now)).collect();
-        assert_eq!(tried, [[0], [1], [2], [0]]);
+        let next = |count| -> Vec<usize> { (0..count).flat_map(|_| order(&hosts, now)).collect() };
+        hosts.none_answered(Lone::Current);
+        assert_eq!(next(2), [0, 1]);
+        hosts.none_answered(Lone::Current);
+        assert_eq!(next(4), [0, 2, 0, 1], "another failure changes nothing");
         hosts.answered(2, now);
-        assert_eq!(hosts.order(now), [2, 1, 0]);
+        assert_eq!(order(&hosts, now), [2, 1, 0]);
+        hosts.none_answered(Lone::Other);
+        assert_eq!(next(4), [0, 2, 1, 2]);
+    }
+
+    #[test]
+    fn only_host_is_tried_while_none_answers() {
+        let hosts = Hosts::parse(&["http://a".to_owned()]).unwrap();
+        for begin in [Lone::Current, Lone::Other] {
+            hosts.none_answered(begin);
+            for _ in 0..3 {
+                assert_eq!(order(&hosts, Instant::now()), [0]);
+            }
+        }
+    }
+
+    #[test]
+    fn preferred_host_is_on_trial_while_another_one_answers() {
+        let hosts = three();
+        let start = Instant::now();
+        hosts.answered(1, start);
+        let trials = |now| -> Vec<bool> {
+            let order = hosts.order(now);
+            order.iter().map(|tried| tried.on_trial).collect()
+        };
+        assert_eq!(trials(start), [false, false, false]);
+        assert_eq!(trials(start + PREFERRED_RETRY), [true, false, false]);
     }
 
     #[test]

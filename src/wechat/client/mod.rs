@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
-use hosts::Hosts;
+use hosts::{Hosts, Lone, Try};
 
 use super::error::Failure;
 use super::reply::{self, Fault};
@@ -140,6 +140,17 @@ impl Client {
             options,
             made: Instant::now(),
         })
+    }
+
+    /// A client for another app: over the same connections, but it finds out for itself which host answers.
+    #[must_use]
+    pub fn for_another_app(&self) -> Self {
+        Self {
+            http: self.http.clone(),
+            hosts: self.hosts.untried(),
+            options: self.options.clone(),
+            made: self.made,
+        }
     }
 
     /// The account list over the HTTPS call, `logistics.getAllAccount`.
@@ -310,21 +321,21 @@ impl Client {
 
     /// The one place that sends: to one host after the other, until one answers. Each try is metered.
     ///
-    /// Another host is tried only where this one could not be reached, was silent, or failed by itself: what WeChat
-    /// answers, it answers everywhere. While there are more hosts, each try has half of the time that is left, so that
-    /// a silent host leaves time for the next and the whole call still ends in time. One that takes no connection is
-    /// left sooner, see `transport`. While none answers, a call tries one.
+    /// Another host is tried only where this one could not be reached or failed by itself: what WeChat answers, it
+    /// answers everywhere. An answer may take all the time that is left, as it may where there is but one host; one that
+    /// is late sends the next call elsewhere. A host that takes no connection is left sooner, see `transport`, and one
+    /// that is on trial while another answers has half of the time. While none answers, a call tries one.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
         let mut first_failure = None;
-        let order = self.hosts.order(started);
-        for (tried, index) in order.iter().copied().enumerate() {
+        let mut begin = Lone::Current;
+        for Try { index, on_trial } in self.hosts.order(started) {
             let left = self.options.timeout.saturating_sub(started.elapsed());
             if left.is_zero() && first_failure.is_some() {
+                begin = Lone::Other;
                 break;
             }
-            let is_last = tried + 1 == order.len();
-            let time = if is_last { left } else { left / 2 };
+            let time = if on_trial { left / 2 } else { left };
             if let Err(reached) = meter.sending(call.endpoint) {
                 // What was tried says more than what was not.
                 let kept_back = || Error::kept_back_by(call.endpoint, reached);
@@ -347,7 +358,7 @@ impl Client {
                 }
             }
         }
-        self.hosts.none_answered();
+        self.hosts.none_answered(begin);
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
     }
 

@@ -639,13 +639,53 @@ async fn next_host_is_asked_where_the_first_cant_answer_and_stays_in_use() {
 }
 
 #[tokio::test]
-async fn silent_host_leaves_time_for_the_next() {
+async fn answer_that_is_late_has_had_all_the_time_and_sends_the_next_call_elsewhere() {
     let (_open, silent) = silence().await;
     let good = wechat(ok(one_account())).await;
-    let client = client_within(&[&silent, &good.uri()], Duration::from_secs(4));
+    let client = client_within(&[&silent, &good.uri()], Duration::from_millis(500));
     let meter = CountingMeter::new();
+    let begun = std::time::Instant::now();
+    list_with(&client, &meter).await.unwrap_err();
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    assert_eq!((meter.sent(), meter.reasons()), (1, vec![Reason::Timeout]));
     list_with(&client, &meter).await.unwrap();
-    assert_eq!((meter.sent(), meter.reasons()), (2, vec![Reason::Timeout]));
+    assert_eq!(meter.sent(), 2);
+    assert_eq!(client.current_host(), good.address().to_string());
+}
+
+#[tokio::test]
+async fn failure_of_one_app_leaves_the_other_with_the_host_that_answers_it() {
+    let server = wechat(ResponseTemplate::new(503)).await;
+    let one = client(&[&server.uri(), &nobody().await]);
+    let other = one.for_another_app();
+    let meter = CountingMeter::new();
+    for _ in 0..3 {
+        list_with(&one, &meter).await.unwrap_err();
+    }
+    server.reset().await;
+    let well = Mock::given(any()).respond_with(ok(one_account()));
+    well.mount(&server).await;
+    let meter = CountingMeter::new();
+    list_with(&other, &meter).await.unwrap();
+    assert_eq!(meter.sent(), 1);
+}
+
+#[tokio::test]
+async fn hiccup_of_the_only_host_within_reach_costs_one_call() {
+    let server = wechat(ResponseTemplate::new(503)).await;
+    let (a, b) = (nobody().await, nobody().await);
+    let client = client(&[&server.uri(), &a, &b]);
+    let meter = CountingMeter::new();
+    for _ in 0..3 {
+        server.reset().await;
+        let broken = Mock::given(any()).respond_with(ResponseTemplate::new(503));
+        broken.mount(&server).await;
+        list_with(&client, &meter).await.unwrap_err();
+        server.reset().await;
+        let well = Mock::given(any()).respond_with(ok(one_account()));
+        well.mount(&server).await;
+        list_with(&client, &meter).await.unwrap();
+    }
 }
 
 #[tokio::test]
