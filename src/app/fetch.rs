@@ -273,7 +273,7 @@ async fn list_with(
 }
 
 /// Puts the outcome on record and logs a failure, the one place where it is logged.
-fn publish(
+pub(super) fn publish(
     app: &App,
     result: Result<AccountList, FetchError>,
     progress: &Progress,
@@ -333,6 +333,10 @@ fn publish(
                 "fetch failed"
             );
             record.limiter.failed(reason, errcode, app.budget(), now);
+            if app.is_replaced() {
+                // What only the operator mends may have been mended since it began.
+                record.limiter.reloaded(app.budget(), now);
+            }
             if error.endpoint().is_none() && !progress.counted_as_late() {
                 record.counters.count_failure(app.list_endpoint(), reason);
             }

@@ -44,6 +44,8 @@ pub struct App {
     tasks: Arc<Tasks>,
     replicas: Option<Arc<Replicas>>,
     record: Arc<Record>,
+    /// [`Record::reloads`] as this configuration came into force.
+    reloads: u64,
 }
 
 /// What outlives a reload of the configuration.
@@ -61,6 +63,8 @@ struct Record {
     reserved: AtomicU64,
     /// Changes with every number that only a fetch changes, so that a page made before can be known as old.
     revision: AtomicU64,
+    /// Configurations that followed the first.
+    reloads: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +144,7 @@ impl App {
             followed: Mutex::default(),
             reserved: AtomicU64::new(0),
             revision: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
         };
         if let Some(last) = &record.lock().last_fetch {
             record.counters.set_errcode(last.errcode);
@@ -156,6 +161,7 @@ impl App {
         tokens: Arc<TokenSource>,
         shared: &Shared,
     ) -> Self {
+        self.record.reloads.fetch_add(1, Ordering::Relaxed);
         self.record.limiter.reloaded(budget(&config), Moment::now());
         self.record.touch();
         Self::with_record(config, client, tokens, shared, Arc::clone(&self.record))
@@ -177,8 +183,14 @@ impl App {
             store: Arc::clone(&shared.store),
             tasks: Arc::clone(&shared.tasks),
             replicas: shared.replicas.clone(),
+            reloads: record.reloads.load(Ordering::Relaxed),
             record,
         }
+    }
+
+    /// Whether another configuration is in force by now.
+    fn is_replaced(&self) -> bool {
+        self.record.reloads.load(Ordering::Relaxed) != self.reloads
     }
 
     /// Joins the fetch under way or, where the limiter grants one, starts it. Must run inside a runtime.
@@ -439,12 +451,13 @@ fn fetch_duration_histogram() -> prometheus::Histogram {
 mod tests {
     use std::sync::mpsc;
 
+    use super::meter::Progress;
     use super::*;
-    use crate::config::{Credential, SecretSource, SecretUrl, SharedStateConfig};
+    use crate::config::{ConfigError, Credential, SecretSource, SecretUrl, SharedStateConfig};
     use crate::limit::{Cause, SharedLimiter};
     use crate::replicas::{Answer, Outcome, Verdict};
     use crate::store::form;
-    use crate::token::TokenSources;
+    use crate::token::{self, TokenSources};
     use crate::wechat::{ClientOptions, ListLimits};
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -494,6 +507,30 @@ mod tests {
         });
         let ended = end.recv_timeout(Duration::from_secs(30));
         assert_eq!(ended.expect("begin returns"), (true, true));
+    }
+
+    #[test]
+    fn failure_of_a_fetch_begun_before_a_reload_keeps_nothing_back_after_it() {
+        let old = app();
+        let now = Moment::now();
+        let fail = |app: &App| {
+            let unreadable = ConfigError("it can't be read".to_owned());
+            let error = FetchError::Token(token::Error::Secret(unreadable));
+            fetch::publish(app, Err(error), &Progress::default());
+            app.limiter().try_acquire(app.budget(), now)
+        };
+        assert_eq!(fail(&old), Err(Cause::Breaker));
+        let shared = Shared {
+            permits: Arc::clone(&old.permits),
+            couriers: Arc::clone(&old.couriers),
+            store: Arc::clone(&old.store),
+            tasks: Arc::clone(&old.tasks),
+            replicas: None,
+        };
+        let (client, tokens) = (Arc::clone(&old.client), Arc::clone(&old.tokens));
+        let new = old.reconfigured(old.config.clone(), client, tokens, &shared);
+        assert_eq!(fail(&old), Ok(Duration::ZERO), "it may be mended by now");
+        assert_eq!(fail(&new), Err(Cause::Breaker));
     }
 
     #[tokio::test]
