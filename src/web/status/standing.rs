@@ -116,6 +116,8 @@ impl Standing {
             _ => {}
         }
         match (account.quota_num, days_left) {
+            // WeChat sends -1 where it knows of no stock; only one that was seen to fall is overdrawn.
+            (Some(balance), None) if balance < 0.0 => Self::Fine,
             (Some(balance), _) if balance <= 0.0 => Self::Empty,
             (_, Some(days)) if days < RUNNING_OUT => Self::RunningOut,
             (_, Some(days)) if days < LOW => Self::Low,
@@ -240,7 +242,8 @@ mod tests {
         assert_eq!(franchise(&bound(Some(5000.0)), Some(2.9)), Standing::Low);
         assert_eq!(franchise(&bound(Some(5000.0)), None), Standing::Fine);
         assert_eq!(franchise(&bound(Some(0.0)), Some(0.0)), Standing::Empty);
-        assert_eq!(franchise(&bound(Some(-3.0)), None), Standing::Empty);
+        assert_eq!(franchise(&bound(Some(-1.0)), None), Standing::Fine);
+        assert_eq!(franchise(&bound(Some(-3.0)), Some(0.0)), Standing::Empty);
     }
 
     #[test]
