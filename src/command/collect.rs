@@ -14,10 +14,18 @@ use crate::exposition::{Exposition, Form, Scope};
 /// # Errors
 /// [`Error::Unwell`] when an app failed; others when there is no page.
 pub(super) async fn run(args: &Args) -> Result<(), Error> {
-    let config = Config::load(args)?;
+    let mut config = Config::load(args)?;
+    for app in &mut config.apps {
+        // They go into the reading after the one that they are asked for with, and here there is none.
+        app.live_quota = None;
+    }
     let collector = Arc::new(super::collector(&config)?);
     let exposition = Exposition::new(Arc::clone(&collector));
     let scrape = super::scrape_all(&collector, &config, config.scrape.timeout).await;
+    // WeChat's own figures are asked for after the accounts, and belong on the page.
+    collector
+        .settled_by(Instant::now() + config.wechat.timeout)
+        .await;
     let page = exposition.page(&scrape, Scope::AppsOnly, &[], Form::TEXT);
     let mut out = std::io::stdout().lock();
     for part in &page.body {

@@ -35,6 +35,21 @@ async fn collect_prints_one_page_and_exits_0() {
 }
 
 #[tokio::test]
+async fn collect_shows_wechats_own_figures_where_they_are_asked_for() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let figures = serde_json::json!({"errcode": 0, "quota": {"daily_limit": 5000, "used": 7, "remain": 4993}});
+    wiremock::Mock::given(wiremock::matchers::path("/cgi-bin/openapi/quota/get"))
+        .respond_with(wiremock::ResponseTemplate::new(200).set_body_json(figures))
+        .mount(&wechat.server)
+        .await;
+    let switch = ["--wechat.api-quota"];
+    let output = run_command("collect", &scratch, wechat.url(), &switch).await;
+    let page = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(page.contains("wechat_logistics_api_daily_used{"), "{page}");
+}
+
+#[tokio::test]
 async fn collect_exits_1_and_still_prints_the_page_when_an_app_failed() {
     let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
     wechat
