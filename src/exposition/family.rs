@@ -56,6 +56,9 @@ families! {
     /// One for each app.
     APP_INFO: GAUGE "app_info",
         "1; the Mini Program's configured name.";
+    /// One for each app.
+    MIN_INTERVAL: GAUGE "min_interval_seconds",
+        "The min_interval in force: the account list is fetched no more often than once in this time.";
     /// One for each app with a snapshot.
     ACCOUNTS: GAUGE "accounts",
         "Courier accounts in the snapshot served. Cached between fetches.";

@@ -3,7 +3,7 @@
 //! | part | changes with | a scrape pays |
 //! |---|---|---|
 //! | accounts | a snapshot | nothing: ready bytes, compressed too |
-//! | apps | a fetch | nothing |
+//! | apps | a fetch, a reload | nothing |
 //! | process | the clock, once a second | nothing |
 //! | scrapes and the exporter's own counters | each scrape | writing their values into lines that are laid out |
 //!

@@ -76,13 +76,16 @@ pub(super) fn accounts(scrape: &Scrape, courier_names: &CourierNames, series: &m
     });
 }
 
-/// App series that change only with a fetch.
+/// App series that change only with a fetch or a reload.
 pub(super) fn apps(scrape: &Scrape, series: &mut Series<'_>) {
     series.family(&family::APP_INFO, |series| {
         for reading in &scrape.readings {
             let config = &reading.app.config;
             series.add(&[("appid", &config.appid), ("name", &config.name)], 1.0);
         }
+    });
+    each_app(scrape, series, &family::MIN_INTERVAL, |reading| {
+        Some(reading.app.config.min_interval.as_secs_f64())
     });
     each_snapshot(scrape, series, &family::ACCOUNTS, |snapshot| {
         Some(count(snapshot.accounts().len() as u64))

@@ -31,7 +31,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Shows {
     /// Accounts; changes with a snapshot.
     Accounts,
-    /// What else only a fetch changes.
+    /// What else only a fetch or a reload changes.
     Apps,
 }
 

@@ -128,6 +128,26 @@ fn reload_puts_new_names_on_the_page() {
 }
 
 #[test]
+fn interval_in_force_is_on_the_page_of_any_app_and_changes_with_a_reload() {
+    let setup = Setup::new();
+    let snapshots = [many(1.0), None];
+    let intervals = || {
+        let samples = reading::text(&text(&setup.page(&snapshots, Form::TEXT)));
+        APPS.map(|appid| {
+            samples.value("wechat_logistics_min_interval_seconds", &[("appid", appid)])
+        })
+    };
+    assert_eq!(intervals(), [Some(60.0); 2]);
+    let longer = AppConfig {
+        min_interval: Duration::from_millis(90_500),
+        ..app(APPS[1], "shop")
+    };
+    let apps = vec![app(APPS[0], "shop"), longer];
+    setup.collector.reconfigure(&Config::new(apps)).unwrap();
+    assert_eq!(intervals(), [Some(60.0), Some(90.5)]);
+}
+
+#[test]
 fn page_of_one_app_has_that_apps_series_and_none_of_the_exporters() {
     let setup = Setup::new();
     let whole = [many(1.0), many(2.0)];
