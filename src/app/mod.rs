@@ -316,6 +316,12 @@ impl App {
         self.tokens.expiry()
     }
 
+    /// What its calls are sent through.
+    #[must_use]
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
     /// The host that calls go to now.
     #[must_use]
     pub fn api_host(&self) -> &str {

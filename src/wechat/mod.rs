@@ -74,7 +74,7 @@ pub trait Meter: Send + Sync + std::fmt::Debug {
 pub struct DailyLimitReached;
 
 /// How a client reaches WeChat.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
     /// Hosts in order of preference, each a scheme and authority, for example `https://api.weixin.qq.com`.
     pub api_urls: Vec<String>,

@@ -4,6 +4,7 @@ mod hosts;
 mod transport;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::Method;
@@ -34,6 +35,8 @@ pub struct Client {
     http: reqwest::Client,
     hosts: Hosts,
     options: ClientOptions,
+    /// Those that `http` trusts.
+    roots: Arc<rustls::RootCertStore>,
     made: Instant,
 }
 
@@ -134,10 +137,12 @@ impl Client {
         hosts: Hosts,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
+        let roots = Arc::new(roots);
         Ok(Self {
-            http: transport::http_client(&options, roots)?,
+            http: transport::http_client(&options, Arc::clone(&roots))?,
             hosts,
             options,
+            roots,
             made: Instant::now(),
         })
     }
@@ -150,7 +155,15 @@ impl Client {
             hosts: self.hosts.untried(),
             options: self.options.clone(),
             made: self.made,
+            roots: self.roots.clone(),
         }
+    }
+
+    /// Whether the two reach the same hosts in the same way and trust the same certificates: only what a client has
+    /// met with since it was made can differ.
+    #[must_use]
+    pub fn is_made_like(&self, other: &Self) -> bool {
+        self.options == other.options && self.roots.roots == other.roots.roots
     }
 
     /// The account list over the HTTPS call, `logistics.getAllAccount`.

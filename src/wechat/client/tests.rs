@@ -603,6 +603,30 @@ async fn certificate_decides_whether_wechat_is_called() {
     }
 }
 
+#[test]
+fn client_that_trusts_others_is_not_made_like_the_one_before() {
+    let options = ClientOptions {
+        api_urls: vec!["https://localhost".to_owned()],
+        timeout: Duration::from_secs(30),
+        list_limits: ListLimits::default(),
+        proxy_from_env: false,
+    };
+    let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let trusting = |trusted: &[&rcgen::CertifiedKey<rcgen::KeyPair>]| {
+        let mut roots = rustls::RootCertStore::empty();
+        for trusted in trusted {
+            roots.add(trusted.cert.der().clone()).unwrap();
+        }
+        let hosts = Hosts::parse(&options.api_urls).unwrap();
+        Client::trusting(roots, hosts, options.clone()).unwrap()
+    };
+    let client = trusting(&[&one]);
+    assert!(client.is_made_like(&trusting(&[&one])));
+    assert!(!client.is_made_like(&trusting(&[&other])));
+    assert!(!client.is_made_like(&trusting(&[&one, &other])));
+}
+
 #[tokio::test]
 async fn tls_with_what_speaks_none_is_the_network() {
     let url = raw(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;

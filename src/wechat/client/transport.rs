@@ -35,7 +35,7 @@ pub(super) enum Failed {
 
 pub(super) fn http_client(
     options: &ClientOptions,
-    roots: rustls::RootCertStore,
+    roots: Arc<rustls::RootCertStore>,
 ) -> Result<reqwest::Client, ClientError> {
     // Named here, because the process has no default provider.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
