@@ -177,22 +177,29 @@ impl Couriers {
 
 impl Extras {
     /// Takes the balances of another replica's reading for asked live: where they were not, a list that is as new
-    /// has the same.
+    /// has the same. Forgets accounts that are gone, as a replica that only follows does it nowhere else.
     pub(in crate::app) fn learn(&self, snapshot: &Snapshot) {
         let now = Instant::now();
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listed = HashMap::with_capacity(live.len());
         for account in snapshot.accounts() {
-            let (Some(quota_num), Some(asked)) = (account.quota_num, account.quota_update_time)
-            else {
-                continue;
-            };
             let key = (account.biz_id.clone(), account.delivery_id.clone());
-            let entry = live.entry(key).or_insert(Live {
-                balance: None,
-                due: now,
-            });
-            entry.balance = Some(LiveBalance { quota_num, asked });
+            let told = account.quota_num.zip(account.quota_update_time);
+            let told = told.map(|(quota_num, asked)| LiveBalance { quota_num, asked });
+            let entry = match (live.remove(&key), told) {
+                (Some(known), told) => Live {
+                    balance: told.or(known.balance),
+                    ..known
+                },
+                (None, Some(_)) => Live {
+                    balance: told,
+                    due: now,
+                },
+                (None, None) => continue,
+            };
+            listed.insert(key, entry);
         }
+        *live = listed;
     }
 
     fn postpone(&self, accounts: &[AccountKey], wait: Duration) {

@@ -209,6 +209,46 @@ async fn account_that_has_no_live_balance_keeps_no_other_from_it() {
 }
 
 #[test]
+fn replica_that_only_follows_keeps_nothing_of_accounts_that_are_gone() {
+    let now = Moment::now();
+    let account = |biz_id: &str, quota_num| Account {
+        biz_id: biz_id.into(),
+        delivery_id: "YTO".into(),
+        quota_num,
+        quota_update_time: Some(unix_seconds(now.wall)),
+        ..Account::default()
+    };
+    let extras = Extras::default();
+    let learn = |accounts| {
+        let list = AccountList {
+            accounts,
+            ..AccountList::default()
+        };
+        extras.learn(&Snapshot::fetched_now(list, now));
+        let live = extras.live.lock().unwrap();
+        let mut known: Vec<_> = live
+            .iter()
+            .map(|((biz_id, _), live)| {
+                let quota_num = live.balance.map(|balance| balance.quota_num);
+                (biz_id.to_string(), quota_num)
+            })
+            .collect();
+        known.sort_by(|a, b| a.0.cmp(&b.0));
+        known
+    };
+    let known = |biz_id: &str, quota_num| (biz_id.to_owned(), Some(quota_num));
+    let first = vec![account("a", Some(1.0)), account("b", Some(2.0))];
+    assert_eq!(learn(first), [known("a", 1.0), known("b", 2.0)]);
+    let second = vec![account("b", None), account("c", Some(3.0))];
+    assert_eq!(
+        learn(second),
+        [known("b", 2.0), known("c", 3.0)],
+        "what is not sent for once is not forgotten"
+    );
+    assert_eq!(learn(Vec::new()), []);
+}
+
+#[test]
 fn live_balance_that_is_not_renewed_gives_way_to_the_lists() {
     let account = |quota_num| Account {
         biz_id: "a".into(),
