@@ -590,6 +590,48 @@ mod tests {
         }
     }
 
+    /// One account's balance, read so long ago.
+    fn reading(quota_num: f64, age: Duration) -> Snapshot {
+        let account = Account {
+            quota_num: Some(quota_num),
+            ..Account::default()
+        };
+        let list = AccountList {
+            accounts: vec![account],
+            ..AccountList::default()
+        };
+        Snapshot::fetched_now(list, Moment::now()).aged(age)
+    }
+
+    #[tokio::test]
+    async fn outdated_reading_of_another_replica_takes_no_part_in_the_burn_rate() {
+        let app = app();
+        let mut start = Moment::now();
+        start.monotonic -= Duration::from_secs(10);
+        let burn = || Burn::new(Duration::ZERO, start);
+        *app.record.burn() = burn();
+        let mut expected = burn();
+        let mut read = |quota_num, now| {
+            let reading = reading(quota_num, Duration::ZERO);
+            app.record.burn().observe(&reading, now);
+            expected.observe(&reading, now);
+            let account = reading.accounts()[0].clone();
+            app.record.lock().snapshot = Some(Arc::new(reading));
+            (
+                app.days_left(&account, now),
+                expected.days_left(&account, now),
+            )
+        };
+        for (seconds, quota_num) in [(1, 100.0), (2, 90.0), (3, 80.0)] {
+            read(quota_num, start.after(Duration::from_secs(seconds)));
+        }
+        let outdated = reading(100.0, Duration::from_secs(60));
+        app.take_over(outdated).await;
+        let (days, expected) = read(70.0, Moment::now());
+        assert!(expected.is_some());
+        assert_eq!(days, expected);
+    }
+
     #[test]
     fn reservation_of_one_piece_of_work_outlives_that_of_another() {
         let app = app();

@@ -279,13 +279,11 @@ impl App {
         reading.snapshot.as_ref().is_none_or(due)
     }
 
-    async fn take_over(&self, snapshot: Snapshot) {
+    /// Puts a reading of another replica's in the place of the own one, unless that is newer: then nothing of the
+    /// other counts.
+    pub(super) async fn take_over(&self, snapshot: Snapshot) {
         let now = Moment::now();
-        if self.config.live_quota.is_some() {
-            self.record.extras.learn(&snapshot);
-        }
         let snapshot = Arc::new(snapshot);
-        self.record.burn().observe(&snapshot, now);
         {
             let mut reading = self.record.lock();
             let newer = reading
@@ -296,6 +294,11 @@ impl App {
                 return;
             }
             reading.snapshot = Some(Arc::clone(&snapshot));
+        }
+        // Of many accounts these take a while, and every scrape needs the lock.
+        self.record.burn().observe(&snapshot, now);
+        if self.config.live_quota.is_some() {
+            self.record.extras.learn(&snapshot);
         }
         self.record.touch();
         self.store
