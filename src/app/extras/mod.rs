@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::causes::with_causes;
+use crate::limit::Cause;
 use crate::moment::{Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::token::Held;
@@ -193,6 +194,8 @@ async fn ask_for_balances(
         }
         let room = app.room_beside_the_list();
         if room == 0 {
+            // Once for all that are left: they are due again together.
+            app.record.counters.count_refused(Cause::DailyLimit);
             break;
         }
         if position % SET_ASIDE_TOGETHER == 0 {

@@ -10,6 +10,7 @@ use super::Extras;
 use crate::collector::{Collector, scrape};
 use crate::config::{AppConfig, Config, Credential, SecretUrl, SharedStateConfig, WechatConfig};
 use crate::demo::{Options, Simulation};
+use crate::limit::Cause;
 use crate::moment::{ChinaDay, Moment, unix_seconds};
 use crate::redis_server::Server;
 use crate::snapshot::Snapshot;
@@ -177,6 +178,24 @@ async fn live_balances_leave_half_of_the_days_calls_to_other_fetches_from_the_fi
         !held.iter().any(|name| name.starts_with("held:")),
         "{held:?}"
     );
+}
+
+#[tokio::test]
+async fn live_balances_that_the_daily_limit_keeps_back_are_counted_once_a_round() {
+    let (wechat, mut app) = wechat(200).await;
+    app.daily_limit = Some(20);
+    app.min_interval = Duration::ZERO;
+    let exporter = exporter(&config(app), None);
+    let refused = || {
+        let apps = exporter.apps();
+        apps.list()[0].counters().refused(Cause::DailyLimit)
+    };
+    for _ in 0..2 {
+        fetch(&exporter).await;
+        exporter.settled_by(Instant::now() + FAR).await;
+        assert_eq!(refused(), 1, "in the second one no balance is due");
+    }
+    assert!(wechat.calls(QUOTA) > 0);
 }
 
 #[tokio::test]
