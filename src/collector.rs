@@ -8,9 +8,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::app::{App, Begun, Couriers, Ended, Fetch, Shared, Source, Tasks};
+use crate::app::{App, Begun, Couriers, Ended, Fetch, Record, Shared, Source, Tasks};
 use crate::config::{AppConfig, Config, ScrapeConfig};
-use crate::limit::RateLimiter;
 use crate::moment::Moment;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
@@ -18,7 +17,7 @@ use crate::store::Store;
 use crate::token::TokenSources;
 use crate::wechat::{Client, ClientError, ClientOptions};
 
-/// Apps that were taken out of the configuration and whose limiters are kept. Far more than anyone takes out in a day.
+/// Apps that were taken out of the configuration and whose records are kept. Far more than anyone takes out in a day.
 const LEFT_MAX: usize = 10_000;
 
 /// All apps. Its configuration can be replaced while scrapes are under way.
@@ -34,9 +33,9 @@ pub struct Collector {
 pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,
-    /// Limiters of apps that a reload has taken out, while they matter: one that comes back goes on within the same
-    /// budget.
-    left: HashMap<String, Arc<RateLimiter>>,
+    /// Records of apps that a reload has taken out, while their limits matter: one that comes back goes on within the
+    /// same budget, and so can't read its accounts at once.
+    left: HashMap<String, Arc<Record>>,
     scrape: ScrapeConfig,
 }
 
@@ -97,8 +96,8 @@ impl Collector {
         })
     }
 
-    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and readings; apps
-    /// that come back on the same day, their limits. Fetches under way go on.
+    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and readings, and so
+    /// do apps that come back on the same day. Fetches under way go on.
     ///
     /// # Errors
     /// When a client for WeChat can't be made; the old configuration stays.
@@ -236,18 +235,16 @@ impl Apps {
         let mut list = Vec::with_capacity(config.apps.len());
         for (app, source) in config.apps.iter().zip(tokens.for_apps(&config.apps)) {
             let client = &clients[app.api_urls.as_slice()];
-            let old_app = old.and_then(|old| old.find(&app.appid));
-            let client = match old_app {
+            let client = match old.and_then(|old| old.find(&app.appid)) {
                 // It knows which host answers this app.
                 Some(old) if old.client().is_made_like(client) => Arc::clone(old.client()),
                 _ => Arc::new(client.for_another_app()),
             };
-            list.push(Arc::new(match old_app {
-                Some(old) => old.reconfigured(app.clone(), client, source, shared),
-                None => {
-                    let limiter = old.and_then(|old| old.left.get(&app.appid)).cloned();
-                    App::new(app.clone(), client, source, limiter, shared)
+            list.push(Arc::new(match old.and_then(|old| old.record(&app.appid)) {
+                Some(record) => {
+                    App::reconfigured(Arc::clone(record), app.clone(), client, source, shared)
                 }
+                None => App::new(app.clone(), client, source, shared),
             }));
         }
         let by_appid: HashMap<_, _> = list
@@ -256,26 +253,39 @@ impl Apps {
             .map(|(index, app): (usize, &Arc<App>)| (app.config.appid.clone(), index))
             .collect();
         Ok(Self {
-            left: old.map_or_else(HashMap::new, |old| old.limiters_without(&by_appid)),
+            left: old.map_or_else(HashMap::new, |old| old.records_without(&by_appid, config)),
             list,
             by_appid,
             scrape: config.scrape,
         })
     }
 
-    /// The limiters that still matter of apps that are not among those, the latest to leave first.
-    fn limiters_without(&self, apps: &HashMap<String, usize>) -> HashMap<String, Arc<RateLimiter>> {
+    /// The records that still matter of apps that are not among those, the latest to leave first.
+    fn records_without(
+        &self,
+        apps: &HashMap<String, usize>,
+        config: &Config,
+    ) -> HashMap<String, Arc<Record>> {
         let now = Moment::now();
         let in_force = self
             .list
             .iter()
-            .map(|app| (&app.config.appid, app.limiter()));
+            .map(|app| (&app.config.appid, app.record()));
         in_force
             .chain(&self.left)
-            .filter(|(appid, limiter)| !apps.contains_key(*appid) && !limiter.is_as_new(now))
+            .filter(|(appid, record)| !apps.contains_key(*appid) && !record.is_as_new(now))
             .take(LEFT_MAX)
-            .map(|(appid, limiter)| (appid.clone(), Arc::clone(limiter)))
+            .map(|(appid, record)| {
+                record.drop_stale(config.scrape.max_stale, now);
+                (appid.clone(), Arc::clone(record))
+            })
             .collect()
+    }
+
+    /// What is kept of an app, in force or not.
+    fn record(&self, appid: &str) -> Option<&Arc<Record>> {
+        let in_force = self.find(appid).map(|app| app.record());
+        in_force.or_else(|| self.left.get(appid))
     }
 
     /// The apps in the configuration's order.
@@ -381,5 +391,42 @@ mod tests {
             stands_in
         );
         assert_eq!(host(&config(app, Duration::from_secs(40))), AWAY);
+    }
+
+    #[tokio::test]
+    async fn app_that_a_reload_takes_out_and_another_brings_back_shows_its_last_reading() {
+        let wechat = Simulation::start(&Options::default()).await.unwrap();
+        let [mut first, second] = [0, 1].map(|app| AppConfig::from(wechat.apps().remove(app)));
+        first.min_interval = HOUR;
+        let timeout = Duration::from_secs(30);
+        let mut both = config(first, timeout);
+        both.apps.push(second.clone());
+        both.scrape.max_stale = HOUR;
+        let store = Store::open(None, both.wechat.list_limits).unwrap();
+        let collector = Collector::new(&both, store).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let read = async || {
+            let apps = collector.apps();
+            let mut scrape = scrape(apps.list(), HOUR, deadline).await;
+            collector.settled_by(deadline).await;
+            scrape.readings.remove(0)
+        };
+        let before = read().await.snapshot.unwrap();
+        let mut second_alone = config(second, timeout);
+        second_alone.scrape.max_stale = HOUR;
+        collector.reconfigure(&second_alone).unwrap();
+        collector.reconfigure(&both).unwrap();
+        let after = read().await;
+        assert_eq!(
+            after.source,
+            Source::Snapshot,
+            "its interval has not passed"
+        );
+        assert!(after.up && Arc::ptr_eq(&after.snapshot.unwrap(), &before));
+
+        second_alone.scrape.max_stale = Duration::ZERO;
+        collector.reconfigure(&second_alone).unwrap();
+        collector.reconfigure(&both).unwrap();
+        assert!(read().await.snapshot.is_none(), "it was too old to keep");
     }
 }

@@ -48,10 +48,10 @@ pub struct App {
     reloads: u64,
 }
 
-/// What outlives a reload of the configuration.
+/// What outlives a reload of the configuration, and for a while one that takes the app out.
 #[derive(Debug)]
-struct Record {
-    limiter: Arc<RateLimiter>,
+pub struct Record {
+    limiter: RateLimiter,
     counters: Counters,
     fetch_duration: prometheus::Histogram,
     extras: Extras,
@@ -104,33 +104,23 @@ pub enum Begun {
 }
 
 impl App {
-    /// An app that knows nothing yet but what the store kept. `limiter`: that of its calls before, where this process
-    /// has sent some.
+    /// An app that knows nothing yet but what the store kept.
     #[must_use]
     pub fn new(
         config: AppConfig,
         client: Arc<Client>,
         tokens: Arc<TokenSource>,
-        limiter: Option<Arc<RateLimiter>>,
         shared: &Shared,
     ) -> Self {
         let now = Moment::now();
         let saved = shared.store.load(&config.appid, now);
-        let budget = budget(&config);
-        let limiter = match limiter {
-            Some(limiter) => {
-                limiter.reloaded(budget, now);
-                limiter
-            }
-            None => Arc::new(RateLimiter::restore(saved.limiter, budget, now)),
-        };
         let ended = |last: &LastFetch| {
             // Of an earlier run the wall clock is all there is. A time to come is none.
             let ago = now.wall.duration_since(last.at).ok()?;
             now.monotonic.checked_sub(ago)
         };
         let record = Record {
-            limiter,
+            limiter: RateLimiter::restore(saved.limiter, budget(&config), now),
             counters: Counters::default(),
             fetch_duration: fetch_duration_histogram(),
             extras: Extras::default(),
@@ -152,19 +142,19 @@ impl App {
         Self::with_record(config, client, tokens, shared, Arc::new(record))
     }
 
-    /// The same app under a new configuration: counters, limits and the last reading go on.
+    /// The app of that record under a new configuration: counters, limits and the last reading go on.
     #[must_use]
     pub fn reconfigured(
-        &self,
+        record: Arc<Record>,
         config: AppConfig,
         client: Arc<Client>,
         tokens: Arc<TokenSource>,
         shared: &Shared,
     ) -> Self {
-        self.record.reloads.fetch_add(1, Ordering::Relaxed);
-        self.record.limiter.reloaded(budget(&config), Moment::now());
-        self.record.touch();
-        Self::with_record(config, client, tokens, shared, Arc::clone(&self.record))
+        record.reloads.fetch_add(1, Ordering::Relaxed);
+        record.limiter.reloaded(budget(&config), Moment::now());
+        record.touch();
+        Self::with_record(config, client, tokens, shared, record)
     }
 
     fn with_record(
@@ -237,9 +227,15 @@ impl App {
         self.last_reading(max_stale, now).0
     }
 
+    /// What outlives a reload.
+    #[must_use]
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
     /// What has counted its calls.
     #[must_use]
-    pub fn limiter(&self) -> &Arc<RateLimiter> {
+    pub fn limiter(&self) -> &RateLimiter {
         &self.record.limiter
     }
 
@@ -414,6 +410,21 @@ impl Reading {
 }
 
 impl Record {
+    /// Whether no limit is lost with it, see [`RateLimiter::is_as_new`].
+    #[must_use]
+    pub fn is_as_new(&self, now: Moment) -> bool {
+        self.limiter.is_as_new(now)
+    }
+
+    /// Lets a reading go that is too old to serve.
+    pub fn drop_stale(&self, max_stale: Duration, now: Moment) {
+        let mut reading = self.lock();
+        reading.snapshot = reading
+            .snapshot
+            .take()
+            .filter(|snapshot| snapshot.age(now) <= max_stale);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Reading> {
         // Every change under the lock is complete in itself, so a panic elsewhere leaves nothing half done.
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
@@ -495,7 +506,7 @@ mod tests {
         let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));
         let tokens = Arc::clone(&tokens[0]);
         let client = Arc::new(client.unwrap());
-        Arc::new(App::new(config, client, tokens, None, &shared))
+        Arc::new(App::new(config, client, tokens, &shared))
     }
 
     #[test]
@@ -534,7 +545,8 @@ mod tests {
             replicas: None,
         };
         let (client, tokens) = (Arc::clone(&old.client), Arc::clone(&old.tokens));
-        let new = old.reconfigured(old.config.clone(), client, tokens, &shared);
+        let record = Arc::clone(&old.record);
+        let new = App::reconfigured(record, old.config.clone(), client, tokens, &shared);
         assert_eq!(fail(&old), Ok(Duration::ZERO), "it may be mended by now");
         assert_eq!(fail(&new), Err(Cause::Breaker));
     }

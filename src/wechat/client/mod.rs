@@ -155,7 +155,7 @@ impl Client {
             hosts: self.hosts.untried(),
             options: self.options.clone(),
             made: self.made,
-            roots: self.roots.clone(),
+            roots: Arc::clone(&self.roots),
         }
     }
 
