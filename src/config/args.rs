@@ -393,16 +393,16 @@ pub(super) struct WebArgs {
         global = true
     )]
     pub(super) enable_lifecycle: bool,
-    /// Requests answered at one time, 503 beyond; 0: no limit
+    /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
+    /// more]
     #[arg(
         id = "web.max-requests",
         long = "web.max-requests",
         env = "WECHAT_LOGISTICS_WEB_MAX_REQUESTS",
         value_name = "REQUESTS",
-        default_value_t = WebConfig::default().max_requests.unwrap_or(0),
         global = true
     )]
-    pub(super) max_requests: usize,
+    pub(super) max_requests: Option<usize>,
 }
 
 #[derive(Clone, Debug, clap::Args)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::args::Args;
 use super::tuning::{Tuning, api_url, check_appid};
 use super::{
-    AppConfig, Config, ConfigError, Credential, ScrapeConfig, SecretSource, TokenPointers,
-    WebConfig, WechatConfig, file,
+    AppConfig, Config, ConfigError, Credential, MaxRequests, ScrapeConfig, SecretSource,
+    TokenPointers, WebConfig, WechatConfig, file,
 };
 use crate::wechat::ListLimits;
 
@@ -116,7 +116,11 @@ impl Args {
                 telemetry_path: self.web.telemetry_path.clone(),
                 config_file: self.web.config_file.clone(),
                 enable_lifecycle: self.web.enable_lifecycle,
-                max_requests: Some(self.web.max_requests).filter(|limit| *limit > 0),
+                max_requests: match self.web.max_requests {
+                    None => MaxRequests::ByApps,
+                    Some(0) => MaxRequests::Unlimited,
+                    Some(requests) => MaxRequests::Fixed(requests),
+                },
             },
         })
     }
@@ -326,7 +330,7 @@ mod tests {
         assert_eq!(config.scrape.timeout_offset, Duration::from_millis(500));
         assert_eq!(config.scrape.max_stale, Duration::from_secs(900));
         assert_eq!(config.web.telemetry_path, "/metrics");
-        assert_eq!(config.web.max_requests, Some(40));
+        assert_eq!(config.web.max_requests.for_apps(40), Some(40));
         assert_eq!(
             config.web.listen_addresses,
             [super::super::ListenAddress::AnyAddress(10086)]
@@ -335,6 +339,23 @@ mod tests {
         assert_eq!(config.apps[0].min_interval, Duration::from_secs(60));
         assert_eq!(config.apps[0].daily_limit, Some(2000));
         assert_eq!(config.apps[0].name, "wx1");
+    }
+
+    #[test]
+    fn limit_of_requests_grows_with_the_apps_unless_it_is_given() {
+        let limit = |flags: &[&str], apps| {
+            let config = load(&[&APP, flags].concat()).unwrap();
+            config.web.max_requests.for_apps(apps)
+        };
+        assert_eq!(limit(&[], 1), Some(40));
+        assert_eq!(limit(&[], 1000), Some(1000));
+        for (flag, given) in [
+            ("--web.max-requests=40", Some(40)),
+            ("--web.max-requests=1", Some(1)),
+            ("--web.max-requests=0", None),
+        ] {
+            assert_eq!(limit(&[flag], 1000), given, "{flag}");
+        }
     }
 
     #[test]

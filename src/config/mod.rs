@@ -336,8 +336,8 @@ pub struct WebConfig {
     pub config_file: Option<PathBuf>,
     /// Whether `/-/reload` works.
     pub enable_lifecycle: bool,
-    /// Requests answered at one time; more get 503. `None`: no limit.
-    pub max_requests: Option<usize>,
+    /// Requests answered at one time; more get 503.
+    pub max_requests: MaxRequests,
 }
 
 impl Default for WebConfig {
@@ -348,7 +348,33 @@ impl Default for WebConfig {
             telemetry_path: "/metrics".to_owned(),
             config_file: None,
             enable_lifecycle: false,
-            max_requests: Some(40),
+            max_requests: MaxRequests::ByApps,
+        }
+    }
+}
+
+/// How many requests are answered at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxRequests {
+    /// [`Self::FEW`], or one for each app where that is more: while WeChat is slow, each app's `/probe` waits.
+    ByApps,
+    /// So many, whatever the number of apps.
+    Fixed(usize),
+    /// No limit.
+    Unlimited,
+}
+
+impl MaxRequests {
+    /// As many as official exporters answer by default.
+    pub const FEW: usize = 40;
+
+    /// The number for so many apps; `None`: no limit.
+    #[must_use]
+    pub fn for_apps(self, apps: usize) -> Option<usize> {
+        match self {
+            Self::ByApps => Some(apps.max(Self::FEW)),
+            Self::Fixed(requests) => Some(requests),
+            Self::Unlimited => None,
         }
     }
 }

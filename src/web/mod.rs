@@ -12,7 +12,7 @@
 //!
 //! Another method than these gets 405 with `Allow`. Before every route stands the web configuration
 //! (`--web.config.file`): 500 while that file is bad, 429 beyond its `rate_limit`, 401 without a user's password.
-//! More than `--web.max-requests` at one time get 503, but for `/-/` paths.
+//! More than `--web.max-requests` at one time get 503, but for `/-/` paths; where it is not given, each app has a place.
 
 mod basic_auth;
 pub mod config;

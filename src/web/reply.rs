@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::routes::Place;
 use super::streams::Stream;
 
 /// A body of parts that are sent as they are, without a copy.
@@ -18,8 +18,8 @@ pub(super) struct Parts {
     first: Bytes,
     rest: std::vec::IntoIter<Bytes>,
     left: u64,
-    /// The request's place among `--web.max-requests`, held until the body is sent or dropped.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// Held until the body is sent or dropped.
+    pub(super) place: Option<Place>,
     /// The HTTP/2 stream that takes it.
     pub(super) stream: Option<Stream>,
 }

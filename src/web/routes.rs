@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use hyper::header::{
@@ -13,7 +14,6 @@ use hyper::header::{
 };
 use hyper::http::request;
 use hyper::{Method, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -45,8 +45,29 @@ const ACCEPT_VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Enco
 pub(super) struct Routes {
     pub(super) site: Arc<Site>,
     pub(super) gate: Gate,
-    /// `None`: no limit.
-    requests: Option<Arc<Semaphore>>,
+    /// Requests that `--web.max-requests` counts.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// A request's place among `--web.max-requests`, until dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// `limit`: `None` for none.
+    fn take(under_way: &Arc<AtomicUsize>, limit: Option<usize>) -> Option<Self> {
+        let one_more = |count| limit.is_none_or(|limit| count < limit).then_some(count + 1);
+        under_way
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()
+            .map(|_| Self(Arc::clone(under_way)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request.
@@ -63,12 +84,10 @@ impl Routes {
         for code in gate.refuses_with() {
             site.exposition.exporter().expect_http_code(*code);
         }
-        let limit = site.config.max_requests;
         Self {
-            requests: limit
-                .map(|limit| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)))),
             site,
             gate,
+            under_way: Arc::default(),
         }
     }
 
@@ -148,7 +167,10 @@ impl Routes {
             Handler::Ready => return line(StatusCode::OK, "ready\n"),
             Handler::Metrics | Handler::Probe | Handler::Sd | Handler::Status => {}
         }
-        let Ok(permit) = self.permit() else {
+        // A reload can change the number of apps.
+        let apps = self.site.collector.apps().list().len();
+        let limit = self.site.config.max_requests.for_apps(apps);
+        let Some(place) = Place::take(&self.under_way, limit) else {
             return busy("too many requests at one time; see --web.max-requests\n");
         };
         let mut reply = match handler {
@@ -157,16 +179,8 @@ impl Routes {
             Handler::Sd => self.sd(asked),
             _ => self.status(asked.head).await,
         };
-        reply.body_mut().permit = permit;
+        reply.body_mut().place = Some(place);
         reply
-    }
-
-    /// A place among `--web.max-requests`.
-    fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, tokio::sync::TryAcquireError> {
-        self.requests
-            .as_ref()
-            .map(|requests| Arc::clone(requests).try_acquire_owned())
-            .transpose()
     }
 
     async fn metrics(&self, asked: Asked<'_>) -> Reply {

@@ -1,4 +1,9 @@
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpListener;
+
 use super::*;
+use crate::config::MaxRequests;
 
 #[tokio::test]
 async fn head_that_never_ends_is_cut_off() {
@@ -109,7 +114,7 @@ async fn body_of_a_request_is_not_read() {
 #[tokio::test]
 async fn requests_beyond_the_limit_are_turned_away_but_not_health_checks() {
     let mut setup = Setup::new();
-    setup.web.max_requests = Some(0);
+    setup.web.max_requests = MaxRequests::Fixed(0);
     let server = setup.start().await;
     for path in ["/metrics", "/probe?target=x", "/sd", "/"] {
         let answer = server.ask(&format!("GET {path}")).await;
@@ -123,12 +128,62 @@ async fn requests_beyond_the_limit_are_turned_away_but_not_health_checks() {
 #[tokio::test]
 async fn place_among_the_requests_is_given_back() {
     let mut setup = Setup::new();
-    setup.web.max_requests = Some(1);
+    setup.web.max_requests = MaxRequests::Fixed(1);
     let server = setup.start().await;
     for _ in 0..3 {
         assert_eq!(status(&server.ask("GET /metrics").await), 200);
         assert_eq!(status(&server.ask("HEAD /metrics").await), 200);
     }
+}
+
+/// Probes 60 apps at once while WeChat is silent; how many wait for it, and how many are turned away.
+async fn probe_60_apps(max_requests: MaxRequests) -> (usize, usize) {
+    const APPS: usize = 60;
+    let wechat = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", wechat.local_addr().unwrap());
+    let apps = (0..APPS).map(|number| AppConfig {
+        api_urls: vec![url.clone()],
+        ..app(&format!("wx{number}"), "shop")
+    });
+    let apps: Vec<_> = apps.collect();
+    let mut setup = Setup::new();
+    setup.web.max_requests = max_requests;
+    setup.scrape.timeout = 2 * PATIENCE;
+    setup.apps = apps[..1].to_vec();
+    let server = setup.start().await;
+    server.reload(apps);
+
+    let probes = (0..APPS).map(|number| {
+        let line = format!("GET /probe?target=wx{number}");
+        let server = &server;
+        async move { server.ask(&line).await }
+    });
+    let mut probes: FuturesUnordered<_> = probes.collect();
+    let (mut waiting, mut turned_away) = (Vec::new(), 0);
+    while waiting.len() + turned_away < APPS {
+        tokio::select! {
+            call = within(wechat.accept()) => waiting.push(call.unwrap()),
+            Some(answer) = probes.next() => {
+                assert_eq!(status(&answer), 503, "WeChat has answered nothing: {answer}");
+                turned_away += 1;
+            }
+        }
+    }
+    let waited = waiting.len();
+    // WeChat is gone, which the pages say.
+    drop((waiting, wechat));
+    while let Some(answer) = probes.next().await {
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    (waited, turned_away)
+}
+
+#[tokio::test]
+async fn each_app_can_be_probed_at_once_while_wechat_is_slow() {
+    assert_eq!(probe_60_apps(MaxRequests::ByApps).await, (60, 0));
+    // What an operator gives holds.
+    assert_eq!(probe_60_apps(MaxRequests::Fixed(40)).await, (40, 20));
+    assert_eq!(probe_60_apps(MaxRequests::Unlimited).await, (60, 0));
 }
 
 #[tokio::test]

@@ -118,7 +118,7 @@ impl Setup {
         let collector = Arc::new(Collector::new(&config, store).unwrap());
         let site = Arc::new(Site {
             exposition: Arc::new(Exposition::new(Arc::clone(&collector))),
-            collector,
+            collector: Arc::clone(&collector),
             reload: Arc::<Reloading>::clone(&self.reloading),
             config: self.web,
         });
@@ -135,6 +135,8 @@ impl Setup {
         }));
         Running {
             addresses,
+            config,
+            collector,
             reloading: self.reloading,
             stop: Some(stop),
             task,
@@ -155,6 +157,8 @@ fn app(appid: &str, name: &str) -> AppConfig {
 /// A server that runs until it is dropped.
 struct Running {
     addresses: Vec<SocketAddr>,
+    config: Config,
+    collector: Arc<Collector>,
     reloading: Arc<Reloading>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -163,6 +167,15 @@ struct Running {
 impl Running {
     fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Puts other apps in force.
+    fn reload(&self, apps: Vec<AppConfig>) {
+        let config = Config {
+            apps,
+            ..self.config.clone()
+        };
+        self.collector.reconfigure(&config).unwrap();
     }
 
     async fn connect(&self) -> TcpStream {
