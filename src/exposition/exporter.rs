@@ -22,6 +22,16 @@ use crate::version;
 /// How long a reading of `/proc` serves: it costs several system calls more than the whole rest of a page.
 const PROCESS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What the names of the exporter's own metrics begin with, and no app's.
+const OWN: [&str; 2] = ["wechat_logistics_exporter_", "process_"];
+
+/// Whether these metrics are all the exporter's own, and say nothing of an app.
+#[must_use]
+pub fn are_of_no_app(names: &[String]) -> bool {
+    let is_own = |name: &String| OWN.iter().any(|own| name.starts_with(own));
+    !names.is_empty() && names.iter().all(is_own)
+}
+
 /// The routes as `exporter_http_requests_total` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Handler {

@@ -18,7 +18,7 @@ mod shelf;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 
-pub use exporter::{ExporterCounters, Handler};
+pub use exporter::{ExporterCounters, Handler, are_of_no_app};
 pub use format::Form;
 pub use page::Exposition;
 

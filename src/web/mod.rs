@@ -2,7 +2,7 @@
 //!
 //! | path | method | answer |
 //! |---|---|---|
-//! | `--web.telemetry-path` (`/metrics`) | `GET`, `HEAD` | all apps and the exporter itself; `?appid=` (repeatable) and `?name[]=` narrow; 400 for an unknown appid |
+//! | `--web.telemetry-path` (`/metrics`) | `GET`, `HEAD` | all apps and the exporter itself; `?appid=` (repeatable) and `?name[]=` narrow, the exporter's own metrics alone fetch nothing; 400 for an unknown appid |
 //! | `/probe?target=APPID` | `GET`, `HEAD` | that app alone; 400 for a target that is missing, unknown or repeated |
 //! | `/sd` | `GET`, `HEAD` | Prometheus HTTP service discovery, one target per app |
 //! | `/` | `GET`, `HEAD` | the status page, in the language of `Accept-Language` |

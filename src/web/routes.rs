@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::collector::{self, Apps, Scrape};
-use crate::exposition::{Form, Handler, Page, Scope};
+use crate::exposition::{self, Form, Handler, Page, Scope};
 use crate::moment::Moment;
 
 use super::gate::{Gate, Refusal};
@@ -186,15 +186,18 @@ impl Routes {
     async fn metrics(&self, asked: Asked<'_>) -> Reply {
         let query = Query::read(asked.head.uri.query());
         let apps = self.site.collector.apps();
-        if query.appids.is_empty() {
-            return self
-                .scrape(asked, &apps, apps.list(), Scope::Everything, query.names)
-                .await;
-        }
         for appid in &query.appids {
             if apps.find(appid).is_none() {
                 return unknown_app("appid", appid);
             }
+        }
+        let scope = Scope::Everything;
+        if exposition::are_of_no_app(&query.names) {
+            return self.scrape(asked, &apps, &[], scope, query.names).await;
+        }
+        if query.appids.is_empty() {
+            let all = apps.list();
+            return self.scrape(asked, &apps, all, scope, query.names).await;
         }
         let appids: HashSet<&str> = query.appids.iter().map(AsRef::as_ref).collect();
         let some: Vec<Arc<App>> = apps
@@ -203,8 +206,7 @@ impl Routes {
             .filter(|app| appids.contains(app.config.appid.as_str()))
             .cloned()
             .collect();
-        self.scrape(asked, &apps, &some, Scope::Everything, query.names)
-            .await
+        self.scrape(asked, &apps, &some, scope, query.names).await
     }
 
     async fn probe(&self, asked: Asked<'_>) -> Reply {

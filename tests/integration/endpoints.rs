@@ -115,6 +115,27 @@ async fn names_filter_the_page() {
 }
 
 #[tokio::test]
+async fn metrics_of_the_exporter_alone_cost_no_call() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let own = "/metrics?name[]=process_threads&name[]=wechat_logistics_exporter_build_info";
+    for path in [own.to_owned(), format!("{own}&appid={APPID}")] {
+        let answer = exporter.get(&path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let page = Page(answer.body);
+        assert_eq!(page.series("exporter_build_info").len(), 1, "{}", page.0);
+        assert!(page.0.contains("\nprocess_threads "), "{}", page.0);
+        assert_eq!(page.0.matches("# TYPE").count(), 2, "{}", page.0);
+        assert_eq!(wechat.token_and_list_calls().await, (0, 0), "{path}");
+    }
+    let unknown = format!("{own}&appid=wx-nobodys");
+    assert_eq!(exporter.get(&unknown).await.status, 400);
+    // Any other name may be an app's.
+    exporter.get(&format!("{own}&name[]=nobody_knows")).await;
+    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+}
+
+#[tokio::test]
 async fn service_discovery_lists_one_target_per_app() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let file = scratch.two_apps(&wechat.url(), "");

@@ -1,5 +1,7 @@
 //! The README is true: its settings are accepted, its flags exist, and its tables are whole.
 
+use std::collections::BTreeSet;
+
 use wechat_logistics_exporter::exposition::family;
 
 use crate::support::*;
@@ -81,4 +83,52 @@ fn each_metric_is_in_the_table() {
             family.name
         );
     }
+}
+
+/// The names that the job for the exporter itself asks for.
+fn names_of_the_job(readme: &str) -> BTreeSet<&str> {
+    let (_, job) = readme
+        .split_once("- job_name: wechat-logistics-exporter\n")
+        .expect("the README shows such a job");
+    let (_, names) = job.split_once("\"name[]\":\n").expect("the job's names");
+    let names = names
+        .lines()
+        .map_while(|line| line.trim().strip_prefix("- "));
+    names.collect()
+}
+
+#[tokio::test]
+async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_call() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let readme = readme();
+    let asked_for = names_of_the_job(&readme);
+    let query: Vec<_> = asked_for
+        .iter()
+        .map(|name| format!("name[]={name}"))
+        .collect();
+    let job = exporter.get(&format!("/metrics?{}", query.join("&"))).await;
+    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
+
+    let page = exporter.scrape().await;
+    let is_own = |name: &&str| {
+        name.starts_with("process_") || name.starts_with("wechat_logistics_exporter_")
+    };
+    let own: BTreeSet<&str> = types(&page.0).filter(is_own).collect();
+    assert_eq!(types(&job.body).collect::<BTreeSet<_>>(), own);
+    // Some have no series here.
+    let own = own.into_iter();
+    let all: BTreeSet<&str> = own
+        .chain(family::ALL.iter().map(|family| family.name))
+        .filter(is_own)
+        .collect();
+    assert_eq!(asked_for, all);
+    let chinese = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.zh-CN.md"));
+    assert_eq!(names_of_the_job(&chinese.unwrap()), all);
+}
+
+/// The families of a page.
+fn types(page: &str) -> impl Iterator<Item = &str> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
 }

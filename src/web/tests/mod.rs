@@ -108,6 +108,8 @@ impl Setup {
         let config = Config {
             scrape: self.scrape,
             wechat: WechatConfig {
+                // A WeChat that is silent stays so for the whole of a test.
+                timeout: 2 * PATIENCE,
                 proxy_from_env: false,
                 ..WechatConfig::default()
             },

@@ -1,3 +1,5 @@
+use tokio::net::TcpListener;
+
 use super::*;
 
 #[tokio::test]
@@ -285,4 +287,24 @@ async fn scrape_covers_the_apps_asked_for() {
         status(&server.ask("GET /metrics?appid=wx1&appid=wx9").await),
         400
     );
+}
+
+#[tokio::test]
+async fn metrics_of_the_exporter_alone_wait_for_no_fetch() {
+    let wechat = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut setup = Setup::new();
+    setup.apps = vec![AppConfig {
+        api_urls: vec![format!("http://{}", wechat.local_addr().unwrap())],
+        ..app("wx1", "one")
+    }];
+    setup.scrape.timeout = 2 * PATIENCE;
+    let server = setup.start().await;
+    let mut waits = server.connect().await;
+    waits
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let _silent = within(wechat.accept()).await.unwrap();
+    let own = "GET /metrics?name[]=wechat_logistics_exporter_build_info";
+    assert_eq!(status(&server.ask(own).await), 200);
 }
