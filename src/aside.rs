@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task;
 
 /// A thread's worth of file reading: one at a time, so that a file system that hangs takes one thread and not one more
 /// with each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Aside(Arc<Mutex<()>>);
+
+/// The turn to read, until the reading has come back.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _guard: OwnedMutexGuard<()>,
+}
 
 /// What is longer than this takes long to read. Unit: bytes.
 pub(crate) const LONG: usize = 256 << 10;
@@ -25,16 +31,33 @@ pub(crate) enum Hindered {
 }
 
 impl Aside {
-    /// Runs `read` on a thread of its own. Whoever stops waiting leaves it running.
+    /// Runs `read` on a thread of its own, unless another reading has not come back. Whoever stops waiting leaves it
+    /// running.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Hindered> {
-        let turn = Arc::clone(&self.0)
-            .try_lock_owned()
-            .map_err(|_| Hindered::Hanging)?;
+        let free = Arc::clone(&self.0).try_lock_owned();
+        let turn = free.map_err(|_| Hindered::Hanging)?;
+        Turn { _guard: turn }.run(read).await
+    }
+
+    /// The next turn, once the readings before it have come back.
+    pub(crate) async fn turn(&self) -> Turn {
+        Turn {
+            _guard: Arc::clone(&self.0).lock_owned().await,
+        }
+    }
+}
+
+impl Turn {
+    /// Runs `read` on a thread of its own. Whoever stops waiting leaves it running.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Hindered> {
         let reading = task::spawn_blocking(move || {
-            let _turn = turn;
+            let _turn = self;
             read()
         });
         reading.await.map_err(|_| Hindered::Stopping)

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -125,13 +126,14 @@ impl Door {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let config = match self.routes.gate.tls() {
-            None => return self.http1(stream, local, &member).await,
-            Some(Ok(config)) => config,
-            // As with exporter-toolkit, the handshake fails as long as the configuration is bad.
-            Some(Err(_)) => return,
+        let Some(config) = self.routes.gate.tls() else {
+            return self.http1(stream, local, &member).await;
         };
-        let handshake = TlsAcceptor::from(config).accept(stream);
+        let handshake = async {
+            // As with exporter-toolkit, the handshake fails as long as the configuration is bad.
+            let config = config.await.map_err(io::Error::other)?;
+            TlsAcceptor::from(config).accept(stream).await
+        };
         let mut stage = self.stage.clone();
         let stream = tokio::select! {
             biased;

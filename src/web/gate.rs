@@ -68,7 +68,9 @@ impl Gate {
     }
 
     /// What the next TLS handshake is made with; `None`: plain HTTP is served.
-    pub(super) fn tls(&self) -> Option<Result<Arc<ServerConfig>, ConfigError>> {
+    pub(super) fn tls(
+        &self,
+    ) -> Option<impl Future<Output = Result<Arc<ServerConfig>, ConfigError>>> {
         self.file.as_ref()?.tls()
     }
 
@@ -80,7 +82,7 @@ impl Gate {
         let Some(file) = &self.file else {
             return (None, Ok(()));
         };
-        let Ok(rules) = file.rules() else {
+        let Ok(rules) = file.rules().await else {
             return (None, Err(Refusal::BadConfig));
         };
         if let Some(bucket) = &self.bucket

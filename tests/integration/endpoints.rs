@@ -373,3 +373,24 @@ async fn counters_of_all_answers_that_need_no_web_configuration_start_at_0() {
     assert_eq!(Vec::from_iter(answered), [200, 400, 403, 404, 405, 431]);
     assert_eq!(series(&exporter.scrape().await), before);
 }
+
+#[tokio::test]
+async fn web_configuration_that_becomes_a_pipe_lets_nobody_in_and_holds_nobody_up() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let web_config = scratch.write("web.yml", "");
+    let flag = format!("--web.config.file={}", web_config.display());
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &[&flag]);
+    assert_eq!(exporter.get("/-/healthy").await.status, 200);
+    std::fs::remove_file(&web_config).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(&web_config)
+        .status();
+    assert!(made.unwrap().success());
+    // More than there are threads that answer.
+    for _ in 0..8 {
+        assert_eq!(exporter.get("/-/healthy").await.status, 500);
+    }
+    std::fs::remove_file(&web_config).unwrap();
+    scratch.write("web.yml", "");
+    assert_eq!(exporter.get("/-/healthy").await.status, 200);
+}

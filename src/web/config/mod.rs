@@ -2,11 +2,11 @@
 //!
 //! The same file works with every official exporter. As there, the file counts for each request and the certificates
 //! for each handshake, so a change needs no restart; but they are read again only when they changed, which one
-//! look at the file's metadata tells. What is fixed at the start, as there: whether TLS is served, HTTP/2 and
-//! `rate_limit`.
+//! look at the file's metadata tells. Looks are made aside, as the files may lie on a slow disk. What is fixed at the
+//! start, as there: whether TLS is served, HTTP/2 and `rate_limit`.
 //!
-//! A file that turns bad while the exporter runs never opens a door: each request gets 500 and each handshake fails
-//! until it is mended. The reason is logged once.
+//! A file that turns bad while the exporter runs, or can't be looked at in time, never opens a door: each request gets
+//! 500 and each handshake fails until it is mended. The reason is logged once.
 
 mod client;
 mod document;
@@ -17,8 +17,9 @@ mod place;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
@@ -26,9 +27,12 @@ use secrecy::SecretString;
 
 pub(super) use file::RateLimit;
 use file::WebConfigFile;
-use kept::{Kept, Stamp};
+use kept::{Kept, Made, Stamp};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, read_regular};
+
+/// No file of a web configuration is longer: a bundle of all public authorities has a quarter of a MiB. Unit: bytes.
+const FILE_MAX: u64 = 4 << 20;
 
 /// Checks a web configuration file with all certificates and keys that it names.
 ///
@@ -43,7 +47,7 @@ pub fn check(path: &Path) -> Result<(), String> {
 /// A web configuration file, watched.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
-    path: PathBuf,
+    path: Arc<Path>,
     http2: bool,
     serves_tls: bool,
     rate_limit: Option<RateLimit>,
@@ -63,21 +67,27 @@ pub(super) struct Rules {
 impl ConfigFile {
     /// Reads the file and all that it names.
     pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
+        let began = Instant::now();
         let stamps = vec![Stamp::of(path)];
         let file = read(path)?;
         let (http2, rate_limit) = (file.http2, file.rate_limit);
         let tls = if file.tls.is_some() {
-            let (stamps, config) = load_tls(path, http2);
-            Some(Kept::new(stamps, Arc::new(config?)))
+            let made = load_tls(path, http2);
+            made.value.as_ref().map_err(Clone::clone)?;
+            Some(Kept::new(made, began))
         } else {
             None
         };
+        let made = Made {
+            stamps,
+            value: Ok(Arc::new(file.into())),
+        };
         Ok(Self {
-            path: path.to_owned(),
+            path: path.into(),
             http2,
             serves_tls: tls.is_some(),
             rate_limit,
-            rules: Kept::new(stamps, Arc::new(file.into())),
+            rules: Kept::new(made, began),
             tls,
         })
     }
@@ -96,29 +106,21 @@ impl ConfigFile {
     ///
     /// # Errors
     /// While the file is bad; the reason is logged.
-    pub(super) fn rules(&self) -> Result<Arc<Rules>, ConfigError> {
-        self.rules.get(|| {
-            let stamps = vec![Stamp::of(&self.path)];
-            let rules = read(&self.path).map(|file| {
-                if file.tls.is_some() != self.serves_tls {
-                    tracing::warn!(
-                        file = %self.path.display(),
-                        "TLS was switched on or off in the web configuration; that takes a restart"
-                    );
-                }
-                file.into()
-            });
-            (stamps, rules)
-        })
+    pub(super) async fn rules(&self) -> Result<Arc<Rules>, ConfigError> {
+        let (path, serves_tls) = (Arc::clone(&self.path), self.serves_tls);
+        self.rules.get(move || load_rules(&path, serves_tls)).await
     }
 
     /// What the next TLS handshake is made with; `None`: plain HTTP is served.
     ///
     /// # Errors
     /// While the file, a certificate or the key is bad; the reason is logged.
-    pub(super) fn tls(&self) -> Option<Result<Arc<ServerConfig>, ConfigError>> {
+    pub(super) fn tls(
+        &self,
+    ) -> Option<impl Future<Output = Result<Arc<ServerConfig>, ConfigError>>> {
         let tls = self.tls.as_ref()?;
-        Some(tls.get(|| load_tls(&self.path, self.http2)))
+        let (path, http2) = (Arc::clone(&self.path), self.http2);
+        Some(tls.get(move || load_tls(&path, http2)))
     }
 }
 
@@ -132,7 +134,7 @@ impl From<WebConfigFile> for Rules {
 }
 
 fn read(path: &Path) -> Result<WebConfigFile, ConfigError> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let (bytes, _) = read_regular(path, FILE_MAX).map_err(|error| {
         ConfigError(format!(
             "the web configuration {} can't be read: {error}",
             path.display()
@@ -149,18 +151,39 @@ fn read(path: &Path) -> Result<WebConfigFile, ConfigError> {
     WebConfigFile::parse(text, path)
 }
 
-/// The stamps are taken before the files are read: a file that changes in between is read once more.
-fn load_tls(path: &Path, http2: bool) -> (Vec<Stamp>, Result<ServerConfig, ConfigError>) {
+// The stamps are taken before the files are read: a file that changes in between is read once more.
+
+fn load_rules(path: &Path, serves_tls: bool) -> Made<Rules> {
+    let stamps = vec![Stamp::of(path)];
+    let rules = read(path).map(|file| {
+        if file.tls.is_some() != serves_tls {
+            tracing::warn!(
+                file = %path.display(),
+                "TLS was switched on or off in the web configuration; that takes a restart"
+            );
+        }
+        Arc::new(file.into())
+    });
+    Made {
+        stamps,
+        value: rules,
+    }
+}
+
+fn load_tls(path: &Path, http2: bool) -> Made<ServerConfig> {
     let mut stamps = vec![Stamp::of(path)];
     let config = read(path).and_then(|file| match &file.tls {
         Some(section) => {
             stamps.extend(tls::files(section).iter().map(|path| Stamp::of(path)));
-            tls::server_config(section, http2, path)
+            tls::server_config(section, http2, path).map(Arc::new)
         }
         None => Err(ConfigError(format!(
             "{}: TLS was served at the start and can't be switched off without a restart",
             path.display()
         ))),
     });
-    (stamps, config)
+    Made {
+        stamps,
+        value: config,
+    }
 }

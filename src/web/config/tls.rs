@@ -12,8 +12,9 @@ use rustls::{
 use secrecy::{ExposeSecret, SecretString};
 use serde_saphyr::Spanned;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, read_regular};
 
+use super::FILE_MAX;
 use super::client::ClientCertificates;
 use super::file::{Pem, PemSource, Tls, TlsVersion};
 use super::place::Place;
@@ -299,9 +300,9 @@ fn fault(pem: &Pem, key: &str, place: Place<'_>, what: &str) -> ConfigError {
 fn read(pem: &Pem, key: &str, place: Place<'_>) -> Result<SecretString, ConfigError> {
     match &pem.source {
         PemSource::Inline(text) => Ok(text.clone()),
-        PemSource::File(path) => match std::fs::read(path) {
+        PemSource::File(path) => match read_regular(path, FILE_MAX) {
             // PEM is ASCII; whatever else stands there is outside of the blocks.
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned().into()),
+            Ok((bytes, _)) => Ok(String::from_utf8_lossy(&bytes).into_owned().into()),
             Err(error) => {
                 let what = format!("can't be read, {error}; correct the path or its permissions");
                 Err(fault(pem, key, place, &what))
