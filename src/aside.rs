@@ -19,16 +19,10 @@ pub(crate) struct Turn {
 /// What is longer than this takes long to read. Unit: bytes.
 pub(crate) const LONG: usize = 256 << 10;
 
-/// The reading can't be made.
+/// The reading before it has not come back.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Hindered {
-    /// The one before it has not come back.
-    #[error("an earlier reading of it still hangs")]
-    Hanging,
-    /// The exporter is stopping.
-    #[error("the exporter is stopping")]
-    Stopping,
-}
+#[error("an earlier reading of it still hangs")]
+pub(crate) struct Hanging;
 
 impl Aside {
     /// Runs `read` on a thread of its own, unless another reading has not come back. Whoever stops waiting leaves it
@@ -36,10 +30,10 @@ impl Aside {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Hindered> {
+    ) -> Result<T, Hanging> {
         let free = Arc::clone(&self.0).try_lock_owned();
-        let turn = free.map_err(|_| Hindered::Hanging)?;
-        Turn { _guard: turn }.run(read).await
+        let turn = free.map_err(|_| Hanging)?;
+        Ok(Turn { _guard: turn }.run(read).await)
     }
 
     /// The next turn, once the readings before it have come back.
@@ -55,31 +49,47 @@ impl Turn {
     pub(crate) async fn run<T: Send + 'static>(
         self,
         read: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Hindered> {
-        let reading = task::spawn_blocking(move || {
+    ) -> T {
+        on_its_own_thread(move || {
             let _turn = self;
             read()
-        });
-        reading.await.map_err(|_| Hindered::Stopping)
+        })
+        .await
     }
 }
 
-/// Does it here, or where it `takes_long` on a thread where the time keeps nobody waiting; `None`: it was broken off
-/// there.
+/// Does what takes long where the time keeps nobody waiting. A panic there goes on here: it is a fault of the
+/// exporter's, not of what was read.
+pub(crate) async fn on_its_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Nobody cancels it: the runtime is ending, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Does it here, or on a thread of its own where it `takes_long`.
 pub(crate) async fn work<T: Send + 'static>(
     takes_long: bool,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+) -> T {
     if takes_long {
-        task::spawn_blocking(work).await.ok()
+        on_its_own_thread(work).await
     } else {
-        Some(work())
+        work()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+
+    use tokio::task::JoinError;
 
     use super::*;
 
@@ -94,9 +104,25 @@ mod tests {
         while aside.0.try_lock().is_ok() {
             task::yield_now().await;
         }
-        assert!(matches!(aside.run(|| ()).await, Err(Hindered::Hanging)));
+        assert!(matches!(aside.run(|| ()).await, Err(Hanging)));
         drop(end);
         hangs.await.unwrap().unwrap().unwrap_err();
         assert!(aside.run(|| ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn panic_aside_is_one_of_whoever_asked() {
+        fn fault() {
+            panic!("a fault");
+        }
+        let is_fault = |ended: Result<(), JoinError>| {
+            let panic = ended.unwrap_err().into_panic();
+            panic.downcast_ref() == Some(&"a fault")
+        };
+        let reading = task::spawn(async { Aside::default().run(fault).await.unwrap() });
+        assert!(is_fault(reading.await));
+        for takes_long in [false, true] {
+            assert!(is_fault(task::spawn(work(takes_long, fault)).await));
+        }
     }
 }

@@ -82,7 +82,7 @@ impl RedisServer {
         let read = self.aside.run(move || SecretSource::File(file).read());
         let password = read
             .await
-            .map_err(|hindered| Unconnected::Password(Arc::new(hindered)))?
+            .map_err(|hanging| Unconnected::Password(Arc::new(hanging)))?
             .map_err(|error| Unconnected::Password(Arc::new(error)))?;
         let login = server.redis_settings().clone();
         Ok(server.set_redis_settings(login.set_password(password.expose_secret())))

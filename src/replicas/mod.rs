@@ -319,9 +319,8 @@ impl Replicas {
             snapshot,
         } = ending;
         let mut snapshot_age = None;
-        if let Some(snapshot) = snapshot
-            && let Some(written) = write_snapshot(snapshot, appid).await
-        {
+        if let Some(snapshot) = snapshot {
+            let written = write_snapshot(snapshot, appid).await;
             let mut script = STORE_SNAPSHOT.prepare_invoke();
             script
                 .key(self.key(appid, "limiter"))
@@ -389,7 +388,7 @@ impl Replicas {
         fetch: &str,
         snapshot: &Arc<Snapshot>,
     ) -> Option<String> {
-        let written = write_snapshot(snapshot, appid).await?;
+        let written = write_snapshot(snapshot, appid).await;
         let revised = format!("{fetch}{REVISED}");
         let mut script = REVISE_SNAPSHOT.prepare_invoke();
         script
@@ -445,9 +444,7 @@ impl Replicas {
         let read = aside::work(bytes.len() > aside::LONG, move || {
             form::read_snapshot(&bytes, &owner, limits, now)
         });
-        let broken_off = || Err("reading it was broken off".to_owned());
-        let read = read.await.unwrap_or_else(broken_off);
-        let snapshot = read.map_err(Unread::Unusable)?;
+        let snapshot = read.await.map_err(Unread::Unusable)?;
         link.settled(Some(appid), SNAPSHOT);
         Ok(snapshot.aged(age))
     }
@@ -488,8 +485,7 @@ impl Replicas {
     }
 }
 
-/// `None`: it was broken off.
-async fn write_snapshot(snapshot: &Arc<Snapshot>, appid: &str) -> Option<Vec<u8>> {
+async fn write_snapshot(snapshot: &Arc<Snapshot>, appid: &str) -> Vec<u8> {
     let large = snapshot.accounts().len() > LARGE_ACCOUNTS;
     let (snapshot, appid) = (Arc::clone(snapshot), appid.to_owned());
     aside::work(large, move || form::write_snapshot(&snapshot, &appid)).await

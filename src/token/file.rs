@@ -38,9 +38,9 @@ impl FileSource {
         match tokio::time::timeout(limit, read).await {
             Ok(Ok(Ok((text, written)))) => self.find(&text, written),
             Ok(Ok(Err(error))) => Err(self.unreadable(error)),
-            Ok(Err(hindered)) => Err(Error::Unreachable {
+            Ok(Err(hanging)) => Err(Error::Unreachable {
                 place: self.place(),
-                source: Arc::new(hindered),
+                source: Arc::new(hanging),
             }),
             Err(_) => Err(Error::Late {
                 place: self.place(),

@@ -174,7 +174,7 @@ impl HttpSource {
         self.aside
             .run(move || headers(&path))
             .await
-            .map_err(|hindered| unreadable(Arc::new(hindered)))?
+            .map_err(|hanging| unreadable(Arc::new(hanging)))?
             .map_err(|error| unreadable(Arc::new(error)))
     }
 

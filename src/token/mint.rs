@@ -103,7 +103,7 @@ impl Mint {
         let read = self.aside.run(move || source.read());
         match tokio::time::timeout(SOURCE_TIMEOUT, read).await {
             Ok(Ok(secret)) => secret.map_err(Error::Secret),
-            Ok(Err(hindered)) => Err(Error::Secret(ConfigError(hindered.to_string()))),
+            Ok(Err(hanging)) => Err(Error::Secret(ConfigError(hanging.to_string()))),
             Err(_) => Err(Error::Secret(ConfigError("reading it hangs".to_owned()))),
         }
     }

@@ -17,6 +17,7 @@ use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::aside;
 use crate::collector::{self, Apps, Scrape};
 use crate::exposition::{self, Form, Handler, Page, Scope};
 use crate::moment::Moment;
@@ -260,11 +261,12 @@ impl Routes {
     /// The page, made on a thread of its own where it takes long: those that wait for others' requests stay free.
     async fn page(&self, scrape: Scrape, scope: Scope, names: Vec<String>, form: Form) -> Page {
         let exposition = &self.site.exposition;
-        if !exposition.takes_long(&scrape, &names, form) {
-            return exposition.page(&scrape, scope, &names, form);
-        }
+        let takes_long = exposition.takes_long(&scrape, &names, form);
         let exposition = Arc::clone(exposition);
-        on_its_own_thread(move || exposition.page(&scrape, scope, &names, form)).await
+        aside::work(takes_long, move || {
+            exposition.page(&scrape, scope, &names, form)
+        })
+        .await
     }
 
     fn sd(&self, asked: Asked<'_>) -> Reply {
@@ -285,7 +287,7 @@ impl Routes {
         );
         let site = Arc::clone(&self.site);
         // Few people look at it, and that of thousands of accounts takes long.
-        let page = on_its_own_thread(move || {
+        let page = aside::on_its_own_thread(move || {
             let telemetry_path = &site.config.telemetry_path;
             status::page(&site.collector, telemetry_path, language, Moment::now())
         })
@@ -311,15 +313,6 @@ impl Routes {
                 format!("the old configuration stays, the new one can't be used: {reason}\n"),
             ),
         }
-    }
-}
-
-/// Makes what takes long where those that wait for others' requests don't miss the thread.
-async fn on_its_own_thread<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(make).await {
-        Ok(made) => made,
-        // Nobody cancels it, so that it is a panic, which `answer` answers.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::aside::{Aside, Hindered};
+use crate::aside::Aside;
 use crate::config::ConfigError;
 
 /// A file younger than this when it was read may change once more without a change of its times, whose grain is a few
@@ -127,33 +127,27 @@ impl<T: Send + Sync + 'static> Kept<T> {
         make: impl FnOnce() -> Made<T> + Send + 'static,
     ) -> Result<Arc<T>, ConfigError> {
         let asked = Instant::now();
-        let looked = tokio::time::timeout(self.patience, self.look_since(asked, make));
-        match looked.await {
-            Ok(Ok(())) => lock(&self.latest).made.value.clone(),
-            Ok(Err(hindered)) => Err(ConfigError(hindered.to_string())),
-            Err(_) => {
-                let error = ConfigError("looking at its files hangs".to_owned());
-                let hung = std::mem::replace(&mut lock(&self.latest).hangs, true);
-                if !hung {
-                    tracing::error!(%error, "the web configuration can't be used any more");
-                }
-                Err(error)
-            }
+        let look = self.look_since(asked, make);
+        let is_in_time = tokio::time::timeout(self.patience, look).await.is_ok();
+        let mut latest = lock(&self.latest);
+        if is_in_time {
+            return latest.made.value.clone();
         }
+        let error = ConfigError("looking at its files hangs".to_owned());
+        if !std::mem::replace(&mut latest.hangs, true) {
+            tracing::error!(%error, "the web configuration can't be used any more");
+        }
+        Err(error)
     }
 
-    async fn look_since(
-        &self,
-        asked: Instant,
-        make: impl FnOnce() -> Made<T> + Send + 'static,
-    ) -> Result<(), Hindered> {
+    /// Ends with a look that began no earlier than `asked`.
+    async fn look_since(&self, asked: Instant, make: impl FnOnce() -> Made<T> + Send + 'static) {
         let turn = self.aside.turn().await;
-        if lock(&self.latest).looked >= asked {
-            return Ok(());
+        if lock(&self.latest).looked < asked {
+            let latest = Arc::clone(&self.latest);
+            // What it finds serves also when nobody waits for it any more.
+            turn.run(move || look(&latest, make)).await;
         }
-        let latest = Arc::clone(&self.latest);
-        // What it finds serves also when nobody waits for it any more.
-        turn.run(move || look(&latest, make)).await
     }
 }
 

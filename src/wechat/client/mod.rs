@@ -322,9 +322,7 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let body = self.send(&call, meter).await?;
-        let read = aside::work(body.len() > aside::LONG, move || read(&body)).await;
-        let broken_off = || Fault::Malformed("reading it was broken off".to_owned());
-        let result = read.unwrap_or_else(|| Err(broken_off()));
+        let result = aside::work(body.len() > aside::LONG, move || read(&body)).await;
         result.map_err(|fault| {
             let error = self.refusal(&call, fault);
             meter.failed(call.endpoint, error.reason(), error.errcode());
