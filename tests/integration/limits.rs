@@ -10,6 +10,17 @@ fn state_dir(scratch: &Scratch) -> String {
     format!("--state.dir={}", scratch.path("state").display())
 }
 
+/// Waits until the first fetch is in the state directory, the reading included: files are written after the answer,
+/// the reading before the fetch's end.
+async fn fetch_is_kept(scratch: &Scratch) {
+    let limiter = scratch.path(&format!("state/{APPID}.limiter.json"));
+    until("the fetch's end is kept", async || {
+        let kept = std::fs::read_to_string(&limiter).unwrap_or_default();
+        kept.contains("\"last_fetch\":{")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn daily_limit_keeps_calls_back_and_shows_what_is_left() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
@@ -142,15 +153,7 @@ async fn fifty_restarts_with_a_state_directory_spend_no_more_than_one_start() {
         let page = exporter.scrape().await;
         assert_eq!(page.up(APPID), Some(1.0), "restart {restart}");
         assert_eq!(page.series("account_quota").len(), 1, "restart {restart}");
-        // Files are written after the answer, the reading before the fetch's end.
-        let limiter = scratch.path(&format!("state/{APPID}.limiter.json"));
-        for _ in 0..500 {
-            let kept = std::fs::read_to_string(&limiter).unwrap_or_default();
-            if kept.contains("\"last_fetch\":{") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        fetch_is_kept(&scratch).await;
         // Every second one is killed without a chance to say anything.
         signal(
             exporter.process(),
@@ -251,14 +254,17 @@ async fn state_files_hold_no_secret_and_no_token() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state_dir(&scratch)]);
     exporter.scrape().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut files = 0;
+    fetch_is_kept(&scratch).await;
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(scratch.path("state")).unwrap() {
-        let content = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        let content = std::fs::read_to_string(&path).unwrap();
         assert!(!content.contains("canary"), "{content}");
-        files += 1;
+        names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
-    assert!(files >= 2, "{files} state files");
+    for kept in ["limiter", "snapshot"] {
+        assert!(names.contains(&format!("{APPID}.{kept}.json")), "{names:?}");
+    }
 }
 
 #[tokio::test]

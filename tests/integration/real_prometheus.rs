@@ -40,33 +40,39 @@ impl Prometheus {
         }
     }
 
-    /// The result of a query now; empty where there is none, or no answer.
+    /// The result of a query now, of a Prometheus that has answered before.
     pub async fn query(&self, query: &str) -> Vec<Value> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("query", query)
-            .finish();
-        let request = client().get(format!("{}/api/v1/query?{query}", self.url));
-        let Ok(response) = request.send().await else {
-            return Vec::new();
-        };
-        let text = response.text().await.unwrap_or_default();
-        let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-        answer["data"]["result"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default()
+        let answer = self.ask(query).await;
+        answer.unwrap_or_else(|error| panic!("no answer to {query}: {error}"))
     }
 
     /// The result of a query as soon as it has one.
     pub async fn answer(&self, query: &str) -> Vec<Value> {
+        let mut answer = Ok(Vec::new());
         for _ in 0..300 {
-            let result = self.query(query).await;
-            if !result.is_empty() {
-                return result;
+            answer = self.ask(query).await;
+            match answer {
+                Ok(result) if !result.is_empty() => return result,
+                // It may be starting still, or not have scraped yet.
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("no answer to {query}");
+        panic!("no answer to {query}: {answer:?}");
+    }
+
+    /// The result, or what came instead of one.
+    async fn ask(&self, query: &str) -> Result<Vec<Value>, String> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("query", query)
+            .finish();
+        let request = client().get(format!("{}/api/v1/query?{query}", self.url));
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        let answer: Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
+        match answer["data"]["result"].as_array() {
+            Some(result) if answer["status"] == "success" => Ok(result.clone()),
+            _ => Err(text),
+        }
     }
 }
 

@@ -509,6 +509,15 @@ impl Page {
     }
 }
 
+/// Waits until that is so.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < PATIENCE, "not in {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Bound and let go again: the next program that asks for a free port is unlikely to get this one.
 pub fn free_address() -> SocketAddr {
     let bound = TcpListener::bind("127.0.0.1:0").expect("a free port");
