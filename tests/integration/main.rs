@@ -27,6 +27,8 @@ mod endpoints;
 mod limits;
 mod page;
 mod prometheus;
+#[expect(dead_code, reason = "the reliability tests use the rest")]
+mod raw_api;
 mod readme;
 mod real_prometheus;
 mod real_redis;

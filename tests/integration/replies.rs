@@ -1,90 +1,124 @@
 //! Replies that are wrong, and a network that is: each gives the promised page in time, a counted reason, one log
 //! line, and changes nothing else, whether there is no snapshot, a fresh one or a stale one.
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::raw_api::*;
 use crate::support::*;
-
-/// What the API does with the account-list call. The token call is always answered well.
-#[derive(Clone)]
-enum Behaviour {
-    /// Whole HTTP answer.
-    Says(String),
-    /// Part of an answer, then the connection is closed.
-    BreaksOffAfter(String),
-    /// Reads the request and never answers.
-    Hangs,
-    /// One byte at a time.
-    Drips,
-    /// A body without end.
-    Endless,
-}
 
 struct Case {
     name: &'static str,
-    behaviour: Behaviour,
+    /// `None`: never one.
+    reply: Option<Reply>,
     reasons: &'static [&'static str],
 }
 
-fn says(body: &str) -> Behaviour {
+fn bytes(bytes: impl Into<Vec<u8>>) -> Reply {
+    Reply::Bytes(bytes.into().into())
+}
+
+fn says(body: &str) -> Reply {
     answers("200 OK", "application/json; encoding=utf-8", body)
 }
 
-fn answers(status: &str, content_type: &str, body: &str) -> Behaviour {
-    Behaviour::Says(format!(
+fn answers(status: &str, content_type: &str, body: &str) -> Reply {
+    bytes(format!(
         "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     ))
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name, behaviour, reasons| Case {
+    let case = |name, reply, reasons| Case {
         name,
-        behaviour,
+        reply: Some(reply),
         reasons,
     };
     let deep = "{\"list\":".repeat(100_000) + &"}".repeat(100_000);
+    let endless = Reply::Repeated(
+        b"HTTP/1.1 200 OK\r\n\r\n{\"list\":["[..].into(),
+        vec![b' '; 64 << 10].into(),
+        usize::MAX,
+    );
     let mut cases = vec![
         case("empty body", says(""), &["decode"]),
         case("empty object", says("{}"), &["decode"]),
         case("null", says("null"), &["decode"]),
         case("array", says("[]"), &["decode"]),
-        case("list is null", says(r#"{"count":3,"list":null}"#), &["decode"]),
+        case(
+            "list is null",
+            says(r#"{"count":3,"list":null}"#),
+            &["decode"],
+        ),
         case("list is text", says(r#"{"list":"none"}"#), &["decode"]),
-        case("html", answers("200 OK", "text/html", "<html><body>login</body></html>"), &["decode"]),
-        case("truncated", says(r#"{"count":1,"list":[{"biz_id":"a","deliv"#), &["decode"]),
+        case(
+            "html",
+            answers("200 OK", "text/html", "<html><body>login</body></html>"),
+            &["decode"],
+        ),
+        case(
+            "truncated",
+            says(r#"{"count":1,"list":[{"biz_id":"a","deliv"#),
+            &["decode"],
+        ),
         case("NaN", says(r#"{"count":NaN,"list":[]}"#), &["decode"]),
         case("deep nesting", says(&deep), &["decode"]),
-        case("encrypted", says(r#"{"iv":"a","data":"b","authtag":"c"}"#), &["config"]),
-        case("404", answers("404 Not Found", "text/html", "nginx"), &["unknown", "config", "decode"]),
-        case("403", answers("403 Forbidden", "text/html", "proxy"), &["unknown", "config", "permission"]),
-        case("412", answers("412 Precondition Failed", "text/plain", ""), &["unknown", "config"]),
-        case("429", answers("429 Too Many Requests", "text/plain", ""), &["rate"]),
-        case("500", answers("500 Internal Server Error", "text/plain", ""), &["transient"]),
-        case("502", answers("502 Bad Gateway", "text/html", "<h1>502</h1>"), &["transient"]),
+        case(
+            "encrypted",
+            says(r#"{"iv":"a","data":"b","authtag":"c"}"#),
+            &["config"],
+        ),
+        case(
+            "404",
+            answers("404 Not Found", "text/html", "nginx"),
+            &["unknown", "config", "decode"],
+        ),
+        case(
+            "403",
+            answers("403 Forbidden", "text/html", "proxy"),
+            &["unknown", "config", "permission"],
+        ),
+        case(
+            "412",
+            answers("412 Precondition Failed", "text/plain", ""),
+            &["unknown", "config"],
+        ),
+        case(
+            "429",
+            answers("429 Too Many Requests", "text/plain", ""),
+            &["rate"],
+        ),
+        case(
+            "500",
+            answers("500 Internal Server Error", "text/plain", ""),
+            &["transient"],
+        ),
+        case(
+            "502",
+            answers("502 Bad Gateway", "text/html", "<h1>502</h1>"),
+            &["transient"],
+        ),
         case(
             "redirect to another host",
-            Behaviour::Says(
-                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            bytes(
+                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\n\r\n",
             ),
             &["unknown", "config", "decode"],
         ),
-        case("not HTTP", Behaviour::Says("SSH-2.0-OpenSSH_9.2\r\n".to_owned()), &["network"]),
+        case("not HTTP", bytes("SSH-2.0-OpenSSH_9.2\r\n"), &["network"]),
         case(
             "reset midway",
-            Behaviour::BreaksOffAfter(
-                "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"count\":1,\"list\":[".to_owned(),
-            ),
+            bytes("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"count\":1,\"list\":["),
             &["network"],
         ),
-        case("closed without an answer", Behaviour::BreaksOffAfter(String::new()), &["network"]),
-        case("hang", Behaviour::Hangs, &["timeout"]),
-        case("one byte at a time", Behaviour::Drips, &["timeout"]),
-        case("endless body", Behaviour::Endless, &["decode", "timeout"]),
+        case("closed without an answer", bytes(""), &["network"]),
+        Case {
+            name: "hang",
+            reply: None,
+            reasons: &["timeout"],
+        },
+        case("one byte at a time", Reply::Dripping, &["timeout"]),
+        case("endless body", endless, &["decode", "timeout"]),
     ];
     for (code, reason) in [
         ("-1", "transient"),
@@ -121,129 +155,17 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// An API on a socket of its own, so that it can do what no HTTP library would.
-struct RawApi {
-    address: std::net::SocketAddr,
-    /// 0: answers well; 1: as the case says.
-    bad: Arc<AtomicU8>,
-    list_calls: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
-}
-
-impl RawApi {
-    fn start(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let api = Self {
-            address: listener.local_addr().unwrap(),
-            bad: Arc::default(),
-            list_calls: Arc::default(),
-            stop: Arc::default(),
-        };
-        let (bad, calls, stop) = (
-            Arc::clone(&api.bad),
-            Arc::clone(&api.list_calls),
-            Arc::clone(&api.stop),
-        );
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let behaviour = behaviour.clone();
-                let (bad, calls, stop) = (Arc::clone(&bad), Arc::clone(&calls), Arc::clone(&stop));
-                std::thread::spawn(move || {
-                    let _ = serve(stream, &behaviour, &bad, &calls, &stop);
-                });
-            }
-        });
-        api
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for RawApi {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-fn serve(
-    mut stream: TcpStream,
-    behaviour: &Behaviour,
-    bad: &AtomicU8,
-    calls: &AtomicUsize,
-    stop: &AtomicBool,
-) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(20)))?;
-    let mut request = Vec::new();
-    let mut buffer = [0; 4096];
-    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(());
-        }
-        request.extend_from_slice(&buffer[..read]);
-    }
-    let text = String::from_utf8_lossy(&request).into_owned();
-    let well = |body: String| {
-        format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )
-    };
-    if text.starts_with("POST /cgi-bin/stable_token ") {
-        return stream.write_all(
-            well(format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#)).as_bytes(),
-        );
-    }
-    calls.fetch_add(1, Ordering::Relaxed);
-    if bad.load(Ordering::Relaxed) == 0 {
-        return stream.write_all(well(accounts().to_string()).as_bytes());
-    }
-    match behaviour {
-        Behaviour::Says(answer) | Behaviour::BreaksOffAfter(answer) => {
-            stream.write_all(answer.as_bytes())
-        }
-        Behaviour::Hangs => {
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Ok(())
-        }
-        Behaviour::Drips => {
-            let answer = well(accounts().to_string());
-            for byte in answer.bytes() {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                stream.write_all(&[byte])?;
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Ok(())
-        }
-        Behaviour::Endless => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"list\":[")?;
-            let block = vec![b' '; 64 << 10];
-            while !stop.load(Ordering::Relaxed) {
-                stream.write_all(&block)?;
-            }
-            Ok(())
-        }
-    }
-}
-
 async fn page_after(case: &Case, before: Before) {
     let context = format!("{} with {before:?}", case.name);
     let scratch = Scratch::new();
-    let api = RawApi::start(case.behaviour.clone());
-    let more = ["--wechat.timeout=800ms"];
+    let api = RawApi::start().await;
+    // Long enough for whatever answers, also on a machine with much else to do.
+    let more = ["--wechat.timeout=3s"];
     let exporter = before.exporter(&scratch, &api.url(), &more, &context).await;
-    api.bad.store(1, Ordering::Relaxed);
+    match &case.reply {
+        Some(reply) => api.lists(reply.clone()),
+        None => api.holds_lists(),
+    }
     let log_before = exporter.log().lines().count();
 
     let asked = Instant::now();
@@ -287,8 +209,6 @@ async fn page_after(case: &Case, before: Before) {
     assert!(!log.contains("canary"), "{context}: {log}");
     assert!(!log.contains("panic"), "{context}: {log}");
 
-    // The exporter is as well as before once the API is.
-    api.bad.store(0, Ordering::Relaxed);
     assert_eq!(exporter.get("/-/healthy").await.status, 200, "{context}");
 }
 

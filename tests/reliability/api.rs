@@ -152,9 +152,9 @@ fn cases() -> Vec<Case> {
 async fn meets(case: &Case, before: Before) {
     let context = format!("{} with {before:?}", case.name);
     let scratch = Scratch::new();
-    let api = RawApi::start(case.reply.clone()).await;
+    let api = RawApi::start().await;
     let exporter = before.exporter(&scratch, &api.url(), &[], &context).await;
-    api.turns_bad(true);
+    api.lists(case.reply.clone());
     let lines_before = exporter.log().lines().count();
     let asked = std::time::Instant::now();
     let page = exporter

@@ -32,6 +32,10 @@ mod support;
 #[path = "../integration/real_prometheus.rs"]
 mod real_prometheus;
 
+#[path = "../integration/raw_api.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
+mod raw_api;
+
 #[path = "../integration/real_redis.rs"]
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod real_redis;
@@ -45,7 +49,6 @@ mod http2;
 mod kills;
 mod process;
 mod prometheus;
-mod raw_api;
 mod secrets;
 mod sockets;
 mod tls_api;

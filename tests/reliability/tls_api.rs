@@ -40,7 +40,6 @@ async fn page_of(authority: &Authority, api_url: &str) -> (Page, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_certificate_is_a_failure_of_the_network_and_the_secret_stays_here() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let good = Reply::Bytes(well(&accounts().to_string()).into());
     let long_ago = |params: &mut rcgen::CertificateParams| {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
@@ -56,7 +55,7 @@ async fn wrong_certificate_is_a_failure_of_the_network_and_the_secret_stays_here
             authority.issue_with("api", "localhost", long_ago),
         ),
     ] {
-        let api = RawApi::over(good.clone(), Some(acceptor(issued))).await;
+        let api = RawApi::behind(acceptor(issued)).await;
         let url = format!("https://localhost:{}", api.address.port());
         let (page, log) = page_of(&authority, &url).await;
         assert_eq!(page.up(APPID), Some(0.0), "{name}");
@@ -71,11 +70,7 @@ async fn wrong_certificate_is_a_failure_of_the_network_and_the_secret_stays_here
         assert!(!log.contains("canary"), "{name}: {log}");
     }
 
-    let api = RawApi::over(
-        good.clone(),
-        Some(acceptor(authority.issue("api", "localhost"))),
-    )
-    .await;
+    let api = RawApi::behind(acceptor(authority.issue("api", "localhost"))).await;
     let url = format!("https://localhost:{}", api.address.port());
     let (page, log) = page_of(&authority, &url).await;
     assert_eq!(page.up(APPID), Some(1.0), "{log}");
@@ -84,9 +79,8 @@ async fn wrong_certificate_is_a_failure_of_the_network_and_the_secret_stays_here
 #[tokio::test(flavor = "multi_thread")]
 async fn https_to_a_port_that_speaks_no_tls_fails_and_so_does_http_to_one_that_does() {
     let authority = Authority::new();
-    let good = Reply::Bytes(well(&accounts().to_string()).into());
-    let plain = RawApi::start(good.clone()).await;
-    let encrypted = RawApi::over(good, Some(acceptor(authority.issue("api", "localhost")))).await;
+    let plain = RawApi::start().await;
+    let encrypted = RawApi::behind(acceptor(authority.issue("api", "localhost"))).await;
     for url in [
         format!("https://localhost:{}", plain.address.port()),
         format!("http://localhost:{}", encrypted.address.port()),
