@@ -17,27 +17,36 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::listening(|port| {
+            let port = port.to_string();
+            let all = [&["--port", &port], arguments].concat();
+            all.into_iter().map(str::to_owned).collect()
+        })
+    }
+
+    /// One with these flags, which make it listen on that port.
+    pub(crate) fn listening(flags: impl Fn(u16) -> Vec<String>) -> Self {
         // Somebody else can take a free port before Redis does; then another one is tried.
         for _ in 0..5 {
-            if let Some(server) = Self::try_start(arguments) {
+            if let Some(server) = Self::try_start(&flags) {
                 return server;
             }
         }
         panic!("redis-server did not start on any of 5 free ports");
     }
 
-    fn try_start(arguments: &[&str]) -> Option<Self> {
+    fn try_start(flags: impl Fn(u16) -> Vec<String>) -> Option<Self> {
         let port = free_port();
         let directory = tempfile::tempdir().unwrap();
-        let mut all = vec!["--port".to_owned(), port.to_string()];
-        all.extend(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(str::to_owned));
-        all.extend(["--dir".to_owned(), directory.path().display().to_string()]);
-        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        let child = spawn(&all);
+        let mut arguments = flags(port);
+        let usual = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        arguments.extend(usual.map(str::to_owned));
+        arguments.extend(["--dir".to_owned(), directory.path().display().to_string()]);
+        let child = spawn(&arguments);
         let mut server = Self {
             child,
             port,
-            arguments: all,
+            arguments,
             _directory: directory,
         };
         server.answers().then_some(server)

@@ -22,6 +22,10 @@
     unreachable_pub
 )]
 
+#[path = "../../src/redis_server.rs"]
+#[expect(dead_code, reason = "the unit tests use the rest")]
+mod redis_server;
+
 mod commands;
 mod endpoints;
 mod limits;
@@ -31,7 +35,6 @@ mod prometheus;
 mod raw_api;
 mod readme;
 mod real_prometheus;
-mod real_redis;
 mod replicas;
 mod replies;
 mod scrape;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::real_redis::Redis;
+use crate::redis_server::Server;
 use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_processes_cost_what_one_does_and_show_the_same() {
-    let (scratch, wechat, redis) = (Scratch::new(), Wechat::silent().await, Redis::start().await);
+    let (scratch, wechat, redis) = (Scratch::new(), Wechat::silent().await, Server::start(&[]));
     wechat.gives_token(TOKEN).await;
     wechat
         .lists(json(accounts()).set_delay(Duration::from_millis(300)))
@@ -16,9 +16,9 @@ async fn four_processes_cost_what_one_does_and_show_the_same() {
         "exporter.yml",
         &format!(
             "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
-             shared_state:\n  redis: redis://127.0.0.1:{}/0\n",
+             shared_state:\n  redis: {}\n",
             wechat.url(),
-            redis.port
+            redis.url()
         ),
     );
     let exporters: Vec<_> = (0..4).map(|_| Exporter::from_file(&file, &[])).collect();
@@ -61,18 +61,14 @@ async fn four_processes_cost_what_one_does_and_show_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replica_goes_on_alone_while_redis_is_away_and_says_so() {
-    let (scratch, wechat, redis) = (
-        Scratch::new(),
-        Wechat::healthy().await,
-        Redis::start().await,
-    );
+    let (scratch, wechat, redis) = (Scratch::new(), Wechat::healthy().await, Server::start(&[]));
     let file = scratch.write(
         "exporter.yml",
         &format!(
             "apps:\n  - appid: {APPID}\n    api_url: {}\n    min_interval: 200ms\n    access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
-             shared_state:\n  redis: redis://127.0.0.1:{}/0\n",
+             shared_state:\n  redis: {}\n",
             wechat.url(),
-            redis.port
+            redis.url()
         ),
     );
     drop(redis);

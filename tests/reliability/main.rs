@@ -36,9 +36,9 @@ mod real_prometheus;
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod raw_api;
 
-#[path = "../integration/real_redis.rs"]
-#[expect(dead_code, reason = "the integration tests use the rest")]
-mod real_redis;
+#[path = "../../src/redis_server.rs"]
+#[expect(dead_code, reason = "the unit tests use the rest")]
+mod redis_server;
 
 mod api;
 mod certificates;

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::certificates::Authority;
-use crate::real_redis::Redis;
+use crate::redis_server::Server;
 use crate::support::*;
 
 const PASSWORD: &str = "canary-redis-password-1f3870be274f6c49";
 
 /// A Redis that speaks TLS alone, with the certificate `redis` of that authority, and asks for [`PASSWORD`].
-async fn redis(authority: &Authority) -> Redis {
+fn redis(authority: &Authority) -> Server {
     let path = |name: &str| authority.path(name).display().to_string();
-    Redis::listening(|port| {
+    Server::listening(|port| {
         [
             ("--port", "0".to_owned()),
             ("--tls-port", port.to_string()),
@@ -26,7 +26,6 @@ async fn redis(authority: &Authority) -> Redis {
         .flat_map(|(flag, value)| [flag.to_owned(), value])
         .collect()
     })
-    .await
 }
 
 /// An exporter that trusts that authority alone.
@@ -41,7 +40,7 @@ fn exporter(file: &Path, trusted: &Authority) -> Exporter {
     Exporter::spawn(command)
 }
 
-fn shared(scratch: &Scratch, wechat: &Wechat, redis: &Redis) -> std::path::PathBuf {
+fn shared(scratch: &Scratch, wechat: &Wechat, redis: &Server) -> std::path::PathBuf {
     scratch.write("password", &format!("{PASSWORD}\n"));
     scratch.write(
         "exporter.yml",
@@ -49,7 +48,7 @@ fn shared(scratch: &Scratch, wechat: &Wechat, redis: &Redis) -> std::path::PathB
             "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
              shared_state: {{ redis: \"rediss://localhost:{}/0\", password_file: password }}\n",
             wechat.url(),
-            redis.port
+            redis.port()
         ),
     )
 }
@@ -66,11 +65,7 @@ fn failures(page: &Page) -> f64 {
 async fn replicas_share_one_budget_over_tls() {
     let authority = Authority::new();
     authority.issue("redis", "localhost");
-    let (scratch, wechat, redis) = (
-        Scratch::new(),
-        Wechat::healthy().await,
-        redis(&authority).await,
-    );
+    let (scratch, wechat, redis) = (Scratch::new(), Wechat::healthy().await, redis(&authority));
     let file = shared(&scratch, &wechat, &redis);
     for replica in &[exporter(&file, &authority), exporter(&file, &authority)] {
         let page = replica.scrape().await;
@@ -87,11 +82,7 @@ async fn redis_with_a_wrong_certificate_is_away_and_gets_no_password() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     for (host, trusted) in [("localhost", &stranger), ("elsewhere.example", &authority)] {
         authority.issue("redis", host);
-        let (scratch, wechat, redis) = (
-            Scratch::new(),
-            Wechat::healthy().await,
-            redis(&authority).await,
-        );
+        let (scratch, wechat, redis) = (Scratch::new(), Wechat::healthy().await, redis(&authority));
         let replica = exporter(&shared(&scratch, &wechat, &redis), trusted);
         let page = replica.scrape().await;
         let log = replica.log();
@@ -104,9 +95,9 @@ async fn redis_with_a_wrong_certificate_is_away_and_gets_no_password() {
 }
 
 /// What that Redis answers, whoever has signed its certificate.
-fn ask(redis: &Redis, command: &[&str]) -> String {
+fn ask(redis: &Server, command: &[&str]) -> String {
     let output = Command::new("redis-cli")
-        .args(["-p", &redis.port.to_string(), "--tls", "--insecure"])
+        .args(["-p", &redis.port().to_string(), "--tls", "--insecure"])
         .args(["-a", PASSWORD, "--no-auth-warning"])
         .args(command)
         .output()
@@ -115,7 +106,7 @@ fn ask(redis: &Redis, command: &[&str]) -> String {
 }
 
 /// Kinds of commands that Redis was given, but for the one login that this very question takes.
-fn kinds_of_commands(redis: &Redis) -> usize {
+fn kinds_of_commands(redis: &Server) -> usize {
     let told = ask(redis, &["INFO", "commandstats"]);
     assert!(told.contains("cmdstat_auth:calls=1,"), "{told}");
     told.lines()
@@ -127,11 +118,7 @@ fn kinds_of_commands(redis: &Redis) -> usize {
 async fn token_is_read_over_tls() {
     let authority = Authority::new();
     authority.issue("redis", "localhost");
-    let (scratch, wechat, redis) = (
-        Scratch::new(),
-        Wechat::silent().await,
-        redis(&authority).await,
-    );
+    let (scratch, wechat, redis) = (Scratch::new(), Wechat::silent().await, redis(&authority));
     wechat.lists_for(TOKEN, json(accounts())).await;
     scratch.write("password", PASSWORD);
     let file = scratch.write(
@@ -139,7 +126,7 @@ async fn token_is_read_over_tls() {
         &format!(
             "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token:\n      redis: {{ url: \"rediss://localhost:{}/0\", password_file: password, key: token }}\n",
             wechat.url(),
-            redis.port
+            redis.port()
         ),
     );
     let kept = ask(&redis, &["SET", "token", TOKEN]);
