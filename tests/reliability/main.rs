@@ -29,6 +29,9 @@
 #[expect(dead_code, reason = "the integration tests use the rest")]
 mod support;
 
+#[path = "../../src/web/tests/certificates.rs"]
+mod certificates;
+
 #[path = "../integration/real_prometheus.rs"]
 mod real_prometheus;
 
@@ -41,7 +44,6 @@ mod raw_api;
 mod redis_server;
 
 mod api;
-mod certificates;
 mod clients;
 mod clock;
 mod disk;

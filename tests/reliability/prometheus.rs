@@ -49,9 +49,12 @@ async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configur
     authority.write("web.yml", &web_config);
     let flag = format!("--web.config.file={}", authority.path("web.yml").display());
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[&flag, "--wechat.min-interval=2s"]);
-    let folder = authority.folder().display();
+    let path = |name: &str| authority.path(name).display().to_string();
+    let ca = path("ca.pem");
     let tls = format!(
-        "  scheme: https\n  tls_config: {{ca_file: {folder}/ca.pem, cert_file: {folder}/prometheus.pem, key_file: {folder}/prometheus.key, server_name: localhost}}\n"
+        "  scheme: https\n  tls_config: {{ca_file: {ca}, cert_file: {}, key_file: {}, server_name: localhost}}\n",
+        path("prometheus.pem"),
+        path("prometheus.key")
     );
     let address = exporter.address.to_string();
     let login = |password: &str| {
@@ -59,13 +62,16 @@ async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configur
     };
     let right = Prometheus::scraping(
         &address,
-        &format!("{tls}  basic_auth: {{username: prometheus, password_file: {folder}/password}}\n"),
+        &format!(
+            "{tls}  basic_auth: {{username: prometheus, password_file: {}}}\n",
+            path("password")
+        ),
     );
     let wrong = Prometheus::scraping(&address, &login("wrong"));
     let without_certificate = Prometheus::scraping(
         &address,
         &format!(
-            "  scheme: https\n  tls_config: {{ca_file: {folder}/ca.pem, server_name: localhost}}\n  basic_auth: {{username: prometheus, password: correct horse}}\n"
+            "  scheme: https\n  tls_config: {{ca_file: {ca}, server_name: localhost}}\n  basic_auth: {{username: prometheus, password: correct horse}}\n"
         ),
     );
     let began = Instant::now();

@@ -6,9 +6,11 @@
 //! - `stop`: how it ends
 //! - `auth`: the web configuration's users, headers and rate limit
 //! - `tls`: certificates of both sides
+//! - `certificates`: an authority of the tests' own, and what it issues
 //! - `conformance`: the web configuration beside promtool's opinion of it
 
 mod auth;
+mod certificates;
 mod conformance;
 mod limits;
 mod panics;

@@ -1,76 +1,28 @@
 use std::fs;
-use std::path::Path;
 
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, SanType,
-};
+use rcgen::SanType;
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::certificates::{Authority, Issued};
 use super::*;
 
-/// A certificate authority with the server's certificate, in files.
-struct Authority {
-    folder: tempfile::TempDir,
-    certificate: Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// What a client shows of itself.
-struct Identity(CertificateDer<'static>, PrivateKeyDer<'static>);
-
 impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let authority = Self {
-            folder: tempfile::tempdir().unwrap(),
-            certificate: params.self_signed(&key).unwrap(),
-            issuer: Issuer::new(params, key),
-        };
-        authority.write("ca.pem", &authority.certificate.pem());
-        authority.issue_server();
-        authority
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        // As careful administrators do it: the new file takes the old one's place in one step.
-        let new = self.path().join("new");
-        fs::write(&new, text).unwrap();
-        fs::rename(new, self.path().join(name)).unwrap();
-    }
-
     /// Puts a fresh certificate for the server in place.
     fn issue_server(&self) -> CertificateDer<'static> {
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        self.write("server.key", &key.serialize_pem());
-        self.write("server.pem", &certificate.pem());
-        certificate.der().clone()
+        self.issue("server", "localhost").certificate
     }
 
-    fn identity(&self, sans: Vec<SanType>) -> Identity {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.subject_alt_names = sans;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity(
-            certificate.der().clone(),
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
+    /// What a client with those names shows of itself.
+    fn identity(&self, sans: &[SanType]) -> Issued {
+        self.issue_with("client", "client.example", |params| {
+            params.subject_alt_names = sans.to_vec();
+        })
     }
 
     fn web_config(&self, more_tls: &str) {
@@ -83,14 +35,15 @@ impl Authority {
     }
 
     fn setup(&self, more_tls: &str) -> Setup {
+        self.issue_server();
         self.web_config(more_tls);
-        Setup::with_web_config(self.path().join("web.yml"))
+        Setup::with_web_config(self.path("web.yml"))
     }
 
     async fn connect(
         &self,
         server: &Running,
-        identity: Option<&Identity>,
+        identity: Option<&Issued>,
         versions: &[&'static SupportedProtocolVersion],
         alpn: &[&[u8]],
     ) -> std::io::Result<TlsStream<TcpStream>> {
@@ -102,7 +55,7 @@ impl Authority {
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match identity {
-            Some(Identity(certificate, key)) => builder
+            Some(Issued { certificate, key }) => builder
                 .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
                 .unwrap(),
             None => builder.with_no_client_auth(),
@@ -115,7 +68,7 @@ impl Authority {
     }
 
     /// Whether a client with this identity gets an answer. With TLS 1.3 a client learns only then that it is refused.
-    async fn gets_in(&self, server: &Running, identity: Option<&Identity>) -> bool {
+    async fn gets_in(&self, server: &Running, identity: Option<&Issued>) -> bool {
         let mut outcomes = Vec::new();
         for version in [&version::TLS13, &version::TLS12] {
             let answer = match self.connect(server, identity, &[version], &[]).await {
@@ -158,8 +111,8 @@ async fn https_is_served_and_plain_http_is_not() {
 #[tokio::test]
 async fn client_auth_types_mean_what_they_mean_in_go() {
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let (known, unknown) = (ours.identity(vec![]), theirs.identity(vec![]));
-    let nobody: Option<&Identity> = None;
+    let (known, unknown) = (ours.identity(&[]), theirs.identity(&[]));
+    let nobody: Option<&Issued> = None;
     for (auth_type, [known_in, unknown_in, nobody_in]) in [
         ("NoClientCert", [true, true, true]),
         ("RequestClientCert", [true, true, true]),
@@ -197,7 +150,7 @@ async fn without_an_authority_of_its_own_the_server_trusts_the_systems() {
     // Where the system has none either, the server does not start at all.
     if Server::bind(&setup.web).await.is_ok() {
         let server = setup.start().await;
-        let stranger = authority.identity(vec![]);
+        let stranger = authority.identity(&[]);
         assert!(!authority.gets_in(&server, Some(&stranger)).await);
     }
 }
@@ -225,11 +178,11 @@ async fn only_clients_with_a_listed_name_get_in() {
         (dns("grafana.example"), false),
         (SanType::IpAddress([10, 0, 0, 2].into()), false),
     ] {
-        let identity = authority.identity(vec![dns("other.example"), name.clone()]);
+        let identity = authority.identity(&[dns("other.example"), name.clone()]);
         let gets_in = authority.gets_in(&server, Some(&identity)).await;
         assert_eq!(gets_in, is_allowed, "{name:?}");
     }
-    let nameless = authority.identity(vec![]);
+    let nameless = authority.identity(&[]);
     assert!(!authority.gets_in(&server, Some(&nameless)).await);
 }
 
@@ -307,7 +260,7 @@ async fn handshake_fails_while_the_configuration_is_bad() {
 
     authority.web_config("");
     assert!(authority.gets_in(&server, None).await);
-    fs::remove_file(authority.path().join("server.key")).unwrap();
+    fs::remove_file(authority.path("server.key")).unwrap();
     assert!(!authority.gets_in(&server, None).await);
     authority.issue_server();
     assert!(authority.gets_in(&server, None).await);

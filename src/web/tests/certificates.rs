@@ -1,6 +1,6 @@
 //! A certificate authority of the tests' own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -9,20 +9,20 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate authority, and what it has issued, in files.
-pub struct Authority {
+pub(crate) struct Authority {
     folder: tempfile::TempDir,
-    pub certificate: Certificate,
+    pub(crate) certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate with its key.
-pub struct Issued {
-    pub certificate: CertificateDer<'static>,
-    pub key: PrivateKeyDer<'static>,
+pub(crate) struct Issued {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -35,27 +35,23 @@ impl Authority {
         authority
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// As careful administrators do it: the new file takes the old one's place in one step.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let new = self.path("new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.path(name)).unwrap();
     }
 
     /// Issues `NAME.pem` and `NAME.key` for that host.
-    pub fn issue(&self, name: &str, host: &str) -> Issued {
+    pub(crate) fn issue(&self, name: &str, host: &str) -> Issued {
         self.issue_with(name, host, |_| {})
     }
 
-    pub fn issue_with(
+    pub(crate) fn issue_with(
         &self,
         name: &str,
         host: &str,
@@ -75,19 +71,5 @@ impl Authority {
             certificate: certificate.der().clone(),
             key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
         }
-    }
-
-    /// A client that trusts this authority alone.
-    pub fn client(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        config
     }
 }
