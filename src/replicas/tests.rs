@@ -760,6 +760,7 @@ async fn replica_that_can_never_get_the_shared_reading_keeps_its_own_fresh() {
     world.app.min_interval = Duration::from_millis(400);
     let (first, second) = (world.replica(), world.replica());
     first.settle().await;
+    world.let_others_be_first().await;
     let mut last = second.settle().await.snapshot.unwrap().fetched();
     assert_eq!(second.requests(), 0);
     let (log, _guard) = Log::of_this_thread();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use tokio::net::TcpStream;
 
+use crate::raw_api::*;
 use crate::support::*;
 
 #[tokio::test]
@@ -262,14 +264,11 @@ async fn sighup_puts_a_new_configuration_in_force_and_keeps_counters_and_limits(
         &format!("- appid: {third}\n  api_url: {}\n  access_token: {{ stable_token: {{ secret_file: secret }} }}\n", wechat.url()),
     );
     signal(exporter.process(), "HUP");
-    let mut page = exporter.scrape().await;
-    for _ in 0..100 {
-        if page.up(third).is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        page = exporter.scrape().await;
-    }
+    until("the third app is there", async || {
+        exporter.scrape().await.up(third).is_some()
+    })
+    .await;
+    let page = exporter.scrape().await;
     assert_eq!(page.up(third), Some(1.0), "{}", exporter.log());
     assert_eq!(page.served("fetched"), 1.0, "counters go on");
     assert_eq!(wechat.token_and_list_calls().await, (3, 3), "limits go on");
@@ -292,16 +291,20 @@ async fn shorter_interval_is_in_force_after_the_reload() {
 #[tokio::test]
 async fn stop_lets_scrapes_under_way_finish() {
     for name in ["TERM", "INT"] {
-        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-        wechat.gives_token(TOKEN).await;
-        wechat
-            .lists(json(accounts()).set_delay(Duration::from_millis(700)))
-            .await;
-        let mut exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-        let process = exporter.process();
+        let (scratch, api) = (Scratch::new(), RawApi::start().await);
+        api.holds_lists();
+        let mut exporter = Exporter::for_one_app_at(&scratch, &api.url(), &[]);
         let stopping = async {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            signal(process, name);
+            until("the list is asked for", async || {
+                api.token_and_list_calls() == (1, 1)
+            })
+            .await;
+            signal(exporter.process(), name);
+            until("nobody is let in", async || {
+                TcpStream::connect(exporter.address).await.is_err()
+            })
+            .await;
+            api.lists(Reply::Well);
         };
         let (page, ()) = tokio::join!(exporter.scrape(), stopping);
         assert_eq!(page.up(APPID), Some(1.0), "{name}");

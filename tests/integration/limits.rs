@@ -182,9 +182,10 @@ async fn restart_amid_the_live_balances_costs_no_call_that_was_not_sent() {
     let mut exporter =
         Exporter::for_one_app(&scratch, &wechat, &[&state, "--wechat.live-quota=6h"]);
     exporter.scrape().await;
-    while !wechat.calls().await.contains_key(QUOTA_PATH) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("a balance is asked for", async || {
+        wechat.calls().await.contains_key(QUOTA_PATH)
+    })
+    .await;
     signal(exporter.process(), "TERM");
     assert_eq!(exporter.ended().code(), Some(0), "{}", exporter.log());
 
@@ -200,12 +201,12 @@ async fn restart_amid_the_live_balances_costs_no_call_that_was_not_sent() {
 async fn restart_during_an_outage_shows_the_last_balances_with_their_age() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let state = state_dir(&scratch);
-    let interval = "--wechat.min-interval=20ms";
+    // None that would keep the fetch of the second start back.
+    let interval = "--wechat.min-interval=0s";
     let fetched = {
         let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state, interval]);
         let page = exporter.scrape().await;
-        // The write follows the answer; the next scrape's fetch waits for its turn behind it.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        fetch_is_kept(&scratch).await;
         page.value(&format!("snapshot_timestamp_seconds{{appid=\"{APPID}\"}}"))
             .unwrap()
     };

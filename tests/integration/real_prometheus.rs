@@ -83,9 +83,13 @@ impl Drop for Prometheus {
     }
 }
 
-/// Scrapes that address once a second. `more`: lines of the job.
+/// How often it scrapes, and how long a scrape may take: on a machine with much else to do, seconds.
+pub const INTERVAL: Duration = Duration::from_secs(3);
+
+/// Scrapes that address again and again. `more`: lines of the job.
 pub fn scraping(address: &str, more: &str) -> String {
+    let interval = INTERVAL.as_secs();
     format!(
-        "scrape_configs:\n- job_name: wechat\n  scrape_interval: 1s\n  scrape_timeout: 1s\n{more}  static_configs:\n  - targets: ['{address}']\n"
+        "scrape_configs:\n- job_name: wechat\n  scrape_interval: {interval}s\n  scrape_timeout: {interval}s\n{more}  static_configs:\n  - targets: ['{address}']\n"
     )
 }

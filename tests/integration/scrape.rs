@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::raw_api::*;
 use crate::support::*;
 
 const FRANCHISE: &str =
@@ -125,12 +126,18 @@ async fn account_that_wechat_no_longer_lists_is_gone_from_the_page() {
 
 #[tokio::test]
 async fn late_answer_is_down_for_this_scrape_and_serves_the_next() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-    wechat.gives_token(TOKEN).await;
-    wechat
-        .lists(json(accounts()).set_delay(Duration::from_millis(1500)))
-        .await;
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
+    let (scratch, api) = (Scratch::new(), RawApi::start().await);
+    api.holds_lists();
+    // A token that costs no call: which one a scrape waited for is counted.
+    let token = scratch.write("token", TOKEN).display().to_string();
+    let exporter = Exporter::start(&[
+        "--wechat.appid",
+        APPID,
+        "--wechat.token-file",
+        &token,
+        "--wechat.api-url",
+        &api.url(),
+    ]);
 
     let page = exporter.scrape_with_timeout("1").await;
     assert_eq!(page.up(APPID), Some(0.0));
@@ -138,29 +145,30 @@ async fn late_answer_is_down_for_this_scrape_and_serves_the_next() {
     assert_eq!(page.failures("account_getall", "timeout"), 1.0);
     assert!(page.series("account_quota").is_empty());
 
+    api.lists(Reply::Well);
     let page = exporter.scrape_with_timeout("10").await;
     assert_eq!(page.up(APPID), Some(1.0));
     assert_eq!(page.value(&format!("account_quota{FRANCHISE}")), Some(2.0));
-    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+    assert_eq!(api.token_and_list_calls(), (0, 1));
 }
 
 #[tokio::test]
 async fn client_that_leaves_wastes_neither_the_token_nor_the_call() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-    wechat.gives_token(TOKEN).await;
-    wechat
-        .lists(json(accounts()).set_delay(Duration::from_millis(700)))
-        .await;
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let leaving = exporter
-        .request(reqwest::Method::GET, "/metrics")
-        .timeout(Duration::from_millis(200))
-        .send()
-        .await;
-    assert!(leaving.is_err());
+    let (scratch, api) = (Scratch::new(), RawApi::start().await);
+    api.holds_lists();
+    let exporter = Exporter::for_one_app_at(&scratch, &api.url(), &[]);
+    let leaving = exporter.request(reqwest::Method::GET, "/metrics").send();
+    let asked = until("the list is asked for", async || {
+        api.token_and_list_calls() == (1, 1)
+    });
+    tokio::select! {
+        answer = leaving => panic!("answered before the list was there: {answer:?}"),
+        () = asked => {}
+    }
+    api.lists(Reply::Well);
     let page = exporter.scrape().await;
     assert_eq!(page.up(APPID), Some(1.0));
-    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+    assert_eq!(api.token_and_list_calls(), (1, 1));
 }
 
 #[tokio::test]
@@ -188,32 +196,20 @@ async fn hostile_timeout_headers_change_nothing() {
 
 #[tokio::test]
 async fn last_good_accounts_are_served_until_they_are_too_old() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let exporter = Exporter::for_one_app(
-        &scratch,
-        &wechat,
-        &["--wechat.min-interval=100ms", "--scrape.max-stale=2s"],
-    );
-    exporter.scrape().await;
-    wechat.reset().await;
-    wechat.lists(errcode(-1, "system error")).await;
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    for before in [Before::Fresh, Before::Stale] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+        let exporter = before.exporter(&scratch, &wechat.url(), &[], "").await;
+        wechat.reset().await;
+        wechat.lists(errcode(-1, "system error")).await;
 
-    let page = exporter.scrape().await;
-    assert_eq!(page.up(APPID), Some(0.0));
-    assert_eq!(page.failures("account_getall", "transient"), 1.0);
-    assert_eq!(page.value(&format!("account_quota{FRANCHISE}")), Some(2.0));
-    assert!(
-        page.value(&format!("snapshot_timestamp_seconds{{appid=\"{APPID}\"}}"))
-            .is_some()
-    );
-
-    tokio::time::sleep(Duration::from_millis(2100)).await;
-    let page = exporter.scrape().await;
-    assert_eq!(page.up(APPID), Some(0.0));
-    assert!(page.series("account_quota").is_empty());
-    assert!(page.series("accounts").is_empty());
-    assert!(page.series("snapshot_timestamp_seconds").is_empty());
+        let page = exporter.scrape().await;
+        assert_eq!(page.up(APPID), Some(0.0));
+        assert_eq!(page.failures("account_getall", "transient"), 1.0);
+        let shown = usize::from(before == Before::Fresh);
+        for name in ["account_quota", "accounts", "snapshot_timestamp_seconds"] {
+            assert_eq!(page.series(name).len(), shown, "{name}, {before:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -275,14 +271,16 @@ async fn token_that_is_late_is_a_counted_reason_too() {
     let file = scratch.write(
         "slow.yml",
         &format!(
-            "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token: {{ command: {{ argv: [sh, -c, 'sleep 2; echo {TOKEN}'] }} }}\n",
-            wechat.url()
+            "apps:\n  - appid: {APPID}\n    api_url: {}\n    access_token: {{ command: {{ argv: [sh, -c, 'until [ -e {} ]; do sleep 0.1; done; echo {TOKEN}'] }} }}\n",
+            wechat.url(),
+            scratch.path("go").display()
         ),
     );
     let exporter = Exporter::from_file(&file, &[]);
     let page = exporter.scrape_with_timeout("1").await;
     assert_eq!(page.up(APPID), Some(0.0));
     assert_eq!(page.failures("account_getall", "timeout"), 1.0);
+    scratch.write("go", "");
     let page = exporter.scrape().await;
     assert_eq!(page.up(APPID), Some(1.0), "{}", exporter.log());
     assert_eq!(wechat.token_and_list_calls().await, (0, 1));

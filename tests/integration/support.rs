@@ -25,7 +25,7 @@ pub const STABLE_TOKEN_PATH: &str = "/cgi-bin/stable_token";
 pub const LIST_PATH: &str = "/cgi-bin/express/business/account/getall";
 
 /// Nothing here takes this long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A fake WeChat API.
 pub struct Wechat {

@@ -11,9 +11,9 @@ use crate::support::*;
 /// What counts as well: the reading is shown.
 const READ: &[&str] = &[];
 
-/// What the scrape allows. More than Prometheus' usual 10 s: a debug build beside other work needs seconds to read and
-/// show the largest reply. Unit: seconds.
-const SCRAPE_TIMEOUT: u64 = 25;
+/// What the scrape allows. Far more than Prometheus' usual 10 s: a debug build beside much other work needs half a
+/// minute to read and show the largest reply. Unit: seconds.
+const SCRAPE_TIMEOUT: u64 = 100;
 
 struct Case {
     name: &'static str,
@@ -153,7 +153,9 @@ async fn meets(case: &Case, before: Before) {
     let context = format!("{} with {before:?}", case.name);
     let scratch = Scratch::new();
     let api = RawApi::start().await;
-    let exporter = before.exporter(&scratch, &api.url(), &[], &context).await;
+    let more = ["scrape", "wechat"].map(|what| format!("--{what}.timeout={SCRAPE_TIMEOUT}s"));
+    let more = more.each_ref().map(String::as_str);
+    let exporter = before.exporter(&scratch, &api.url(), &more, &context).await;
     api.lists(case.reply.clone());
     let lines_before = exporter.log().lines().count();
     let asked = std::time::Instant::now();

@@ -31,15 +31,11 @@ fn command(wrapper: &[&str], scratch: &Scratch, wechat: &Wechat) -> Command {
     command
 }
 
-async fn write_failures(exporter: &Exporter) -> usize {
-    for _ in 0..200 {
-        let failures = exporter.log().matches("goes on from memory").count();
-        if failures > 0 {
-            return failures;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    0
+async fn write_fails(exporter: &Exporter) {
+    until("a write fails", async || {
+        exporter.log().contains("goes on from memory")
+    })
+    .await;
 }
 
 /// Scrapes go on from memory, and each keeps the interval.
@@ -50,7 +46,7 @@ async fn goes_on(exporter: &Exporter) {
         assert_eq!(page.series("account_quota").len(), 1);
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
-    assert!(write_failures(exporter).await > 0, "{}", exporter.log());
+    write_fails(exporter).await;
     assert!(!exporter.log().contains("panic"), "{}", exporter.log());
 }
 
@@ -89,7 +85,7 @@ async fn disk_that_has_room_again_is_written_again() {
     }
     let exporter = Exporter::spawn(command(&["env"], &scratch, &wechat));
     assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
-    assert!(write_failures(&exporter).await > 0);
+    write_fails(&exporter).await;
     assert!(
         exporter.log().contains("No space left"),
         "{}",
@@ -97,14 +93,11 @@ async fn disk_that_has_room_again_is_written_again() {
     );
     for name in &names {
         let file = scratch.path(&format!("state/{name}"));
-        for _ in 0..200 {
-            if file.exists() {
-                break;
-            }
+        until("it is written once there is room", async || {
             exporter.scrape().await;
-            tokio::time::sleep(Duration::from_millis(60)).await;
-        }
-        assert!(file.exists(), "{name} is written once there is room");
+            file.exists()
+        })
+        .await;
     }
 }
 
@@ -116,12 +109,7 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
         let exporter = Exporter::spawn(command(&["env"], &scratch, &wechat));
         exporter.scrape().await;
         let file = scratch.path(&format!("state/{APPID}.snapshot.json"));
-        for _ in 0..200 {
-            if file.exists() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("the reading is kept", async || file.exists()).await;
     }
     let read_only = std::fs::Permissions::from_mode(0o555);
     std::fs::set_permissions(scratch.path("state"), read_only).unwrap();
@@ -147,7 +135,7 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
     let page = exporter.scrape().await;
     assert_eq!(page.up(APPID), Some(0.0));
     assert_eq!(page.series("account_quota").len(), 1, "{}", exporter.log());
-    assert!(write_failures(&exporter).await > 0, "{}", exporter.log());
+    write_fails(&exporter).await;
     drop(exporter);
     std::fs::set_permissions(
         scratch.path("state"),
@@ -166,13 +154,9 @@ async fn real_state(folder: &Path) -> Vec<(String, Vec<u8>)> {
         format!("{APPID}.limiter.json"),
         format!("{APPID}.snapshot.json"),
     ] {
-        for _ in 0..200 {
-            if folder.join(&name).exists() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let content = std::fs::read(folder.join(&name)).expect("the exporter keeps its state");
+        let file = folder.join(&name);
+        until("the exporter keeps its state", async || file.exists()).await;
+        let content = std::fs::read(file).unwrap();
         files.push((name, content));
     }
     files

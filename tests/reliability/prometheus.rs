@@ -1,14 +1,14 @@
-//! A real Prometheus (Debian's package) scrapes once a second while certificates are rotated and files are broken and
+//! A real Prometheus (Debian's package) scrapes every few seconds while certificates are rotated and files are broken and
 //! mended: every scrape succeeds, but for those that the web configuration promises to turn away while it is broken.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::certificates::Authority;
-use crate::real_prometheus::{Prometheus, scraping};
+use crate::real_prometheus::{INTERVAL, Prometheus, scraping};
 use crate::support::*;
 
 impl Prometheus {
-    /// Scrapes once a second. `more`: lines of the job.
+    /// Scrapes that address again and again. `more`: lines of the job.
     fn scraping(address: &str, more: &str) -> Self {
         Self::start(&scraping(address, more), &[])
     }
@@ -22,10 +22,15 @@ impl Prometheus {
             .map(|sample| (sample[0].as_f64().unwrap(), sample[1] == "1"))
             .collect()
     }
-}
 
-async fn seconds(seconds: u64) {
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    /// Waits for so many more scrapes.
+    async fn scrapes_again(&self, times: usize) {
+        let before = self.scrapes().await.len();
+        until("it scrapes again", async || {
+            self.scrapes().await.len() >= before + times
+        })
+        .await;
+    }
 }
 
 fn unix_time() -> f64 {
@@ -81,38 +86,37 @@ async fn mutual_tls_and_passwords_with_certificates_rotated_and_the_web_configur
     // Fresh certificates in place, a part at a time, twice.
     for _ in 0..2 {
         authority.issue("server", "localhost");
-        seconds(3).await;
+        right.scrapes_again(2).await;
         // New connections meet the new certificate: whoever scrapes from now on shakes hands anew.
         let newcomer = Prometheus::scraping(&address, &login("correct horse"));
         newcomer.answer("up == 1").await;
     }
-    seconds(2).await;
     let quiet = right.scrapes().await;
     assert!(quiet.len() >= 5, "{quiet:?}");
     let first = quiet.iter().position(|(_, up)| *up).unwrap();
     assert!(quiet[first..].iter().all(|(_, up)| *up), "a gap: {quiet:?}");
 
     // Nobody is let in while the web configuration is broken, as with every official exporter.
-    let broken_at = unix_time();
-    authority.write("web.yml", "tls_server_config: [\n");
+    let write = |web_config: &str| {
+        let before = unix_time();
+        authority.write("web.yml", web_config);
+        [before, unix_time()]
+    };
+    let broken = write("tls_server_config: [\n");
     right.answer("up == 0").await;
-    seconds(2).await;
-    authority.write("web.yml", &web_config);
-    let mended_at = unix_time();
+    right.scrapes_again(2).await;
+    let mended = write(&web_config);
     right.answer("up == 1").await;
-    seconds(4).await;
+    right.scrapes_again(1).await;
+    let longest = INTERVAL.as_secs_f64();
     for (at, up) in right.scrapes().await.into_iter().skip(first) {
-        // A scrape near the change may have met either.
-        if at < broken_at - 1.0 || at > mended_at + 1.0 {
-            assert!(
-                up,
-                "a gap at {at}; broken at {broken_at}, mended at {mended_at}"
-            );
-        } else if at > broken_at + 1.0 && at < mended_at - 1.0 {
-            assert!(
-                !up,
-                "let in at {at}; broken at {broken_at}, mended at {mended_at}"
-            );
+        let context = format!("at {at}; broken at {broken:?}, mended at {mended:?}");
+        // A scrape during a change may have met either. What began at `at` has ended by `end`.
+        let end = at + longest;
+        if end < broken[0] || at > mended[1] {
+            assert!(up, "a gap {context}");
+        } else if at > broken[1] && end < mended[0] {
+            assert!(!up, "let in {context}");
         }
     }
     for stranger in [&wrong, &without_certificate] {
@@ -159,9 +163,11 @@ async fn configuration_broken_and_mended_makes_no_gap_and_spends_no_call() {
         assert_eq!(answer.status, 500, "{bad:?}");
         prometheus.answer(&format!("{successful} == 0")).await;
         // The file away for a moment, as with an editor that writes it anew; then good again.
+        let refused = || exporter.log().matches("can't be used").count();
+        let before = refused();
         std::fs::remove_file(&file).unwrap();
         signal(exporter.process(), "HUP");
-        seconds(1).await;
+        until("the reload fails", async || refused() > before).await;
         scratch.write("exporter.yml", &good);
         signal(exporter.process(), "HUP");
         prometheus.answer(&format!("{successful} == 1")).await;
@@ -169,10 +175,10 @@ async fn configuration_broken_and_mended_makes_no_gap_and_spends_no_call() {
     // The secret away and back: read again only when a token is needed.
     std::fs::remove_file(scratch.path("secret")).unwrap();
     signal(exporter.process(), "HUP");
-    seconds(2).await;
+    prometheus.scrapes_again(1).await;
     scratch.write("secret", SECRET);
     signal(exporter.process(), "HUP");
-    seconds(2).await;
+    prometheus.scrapes_again(1).await;
 
     let scrapes = prometheus.scrapes().await;
     let first = scrapes.iter().position(|(_, up)| *up).unwrap();

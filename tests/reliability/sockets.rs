@@ -152,6 +152,7 @@ async fn exporter_without_descriptors_recovers_and_reads_on() {
         held.push(TcpStream::connect(exporter.address).unwrap());
     }
     for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
         // New readings too: descriptors are left for WeChat and for the state.
         let (_, lists) = wechat.token_and_list_calls().await;
         assert_eq!(
@@ -161,7 +162,6 @@ async fn exporter_without_descriptors_recovers_and_reads_on() {
             exporter.log()
         );
         assert!(wechat.token_and_list_calls().await.1 > lists);
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(descriptors(exporter.process()) <= 64);
     drop(held);

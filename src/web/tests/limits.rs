@@ -27,15 +27,16 @@ async fn head_that_never_ends_is_cut_off() {
 #[tokio::test]
 async fn idle_connection_is_closed() {
     let mut setup = Setup::new();
-    setup.limits.idle = Duration::from_millis(50);
+    // Long enough for the one to ask.
+    setup.limits.idle = Duration::from_millis(500);
     let server = setup.start().await;
-    let mut silent = server.connect().await;
-    assert_eq!(rest(&mut silent).await, "");
     let mut used = server.connect().await;
     used.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
         .await
         .unwrap();
+    let mut silent = server.connect().await;
     assert!(rest(&mut used).await.ends_with("ready\n"));
+    assert_eq!(rest(&mut silent).await, "");
 }
 
 #[tokio::test]
