@@ -11,7 +11,7 @@ use super::Error;
 use crate::app::App;
 use crate::causes::with_causes;
 use crate::collector::{AppReading, Collector};
-use crate::config::{AppConfig, Args, CheckArgs, Config, Credential, duration};
+use crate::config::{AppConfig, Args, CheckArgs, Config, ConfigError, Credential, duration};
 use crate::limit::Cause;
 use crate::moment::Moment;
 use crate::snapshot::Snapshot;
@@ -29,19 +29,28 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 ///
 /// # Errors
 /// [`Error::Unwell`] when something is to be mended; it has been printed.
-pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
+pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     let mut config = Config::load(args)?;
     Server::check(&config.web)?;
+    let configured = config.apps.len();
+    narrow(&mut config.apps, &options.only)?;
     let mut out = io::stdout();
-    let plural = if config.apps.len() == 1 { "" } else { "s" };
+    let plural = if configured == 1 { "" } else { "s" };
     writeln!(
         out,
-        "Settings: well formed, {} app{plural}; secrets and web configuration can be read.",
-        config.apps.len()
+        "Settings: well formed, {configured} app{plural}; secrets and web configuration can be read.",
     )
     .map_err(Error::Output)?;
     if options.config_only {
         return Ok(());
+    }
+    if config.apps.len() < configured {
+        let checked = config.apps.len();
+        writeln!(
+            out,
+            "Apps: {checked} of {configured} checked, as --only says."
+        )
+        .map_err(Error::Output)?;
     }
     for app in &mut config.apps {
         // They are not reported on, and each would cost calls.
@@ -84,6 +93,21 @@ pub(super) async fn run(args: &Args, options: CheckArgs) -> Result<(), Error> {
     } else {
         Err(Error::Unwell)
     }
+}
+
+/// Leaves the apps with these appids, and all of them where there is none.
+fn narrow(apps: &mut Vec<AppConfig>, only: &[String]) -> Result<(), ConfigError> {
+    let is_unknown = |appid: &&String| !apps.iter().any(|app| app.appid == **appid);
+    if let Some(unknown) = only.iter().find(is_unknown) {
+        return Err(ConfigError(format!(
+            "--only {}: no app with this appid is configured",
+            printable(unknown)
+        )));
+    }
+    if !only.is_empty() {
+        apps.retain(|app| only.contains(&app.appid));
+    }
+    Ok(())
 }
 
 /// Where the calls of a check are counted.

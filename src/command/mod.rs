@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     match args.command.clone() {
         None | Some(Command::Serve) => serve::run(args).await,
         Some(Command::Demo(options)) => demo::run(args, &options).await,
-        Some(Command::Check(options)) => check::run(&args, options).await,
+        Some(Command::Check(options)) => check::run(&args, &options).await,
         Some(Command::Collect) => collect::run(&args).await,
     }
 }

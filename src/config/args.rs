@@ -67,11 +67,19 @@ pub enum Command {
 }
 
 /// What `check` is to do.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct CheckArgs {
     /// Check the settings, the secrets and the web configuration alone; send nothing
     #[arg(long = "config-only")]
     pub config_only: bool,
+    /// Call WeChat for this app alone; may be repeated. All settings and secrets are checked as without it
+    #[arg(
+        long = "only",
+        env = "WECHAT_LOGISTICS_ONLY",
+        value_name = "APPID",
+        value_delimiter = ','
+    )]
+    pub only: Vec<String>,
 }
 
 /// Where the apps stand.
@@ -484,19 +492,24 @@ impl Args {
 
 /// The command line as it is read here and now.
 fn command_line() -> clap::Command {
-    Args::command().mut_args(|arg| {
-        // A URL in a variable can hold a password, and help texts are pasted into tickets.
-        let arg = arg.hide_env_values(true);
-        let name = match arg.get_env() {
-            Some(name) if std::env::var_os(name).is_some_and(|value| value.is_empty()) => {
-                name.to_string_lossy().into_owned()
-            }
-            _ => return arg,
-        };
-        // clap takes an empty variable for an empty value; compose files and unit files leave many empty.
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        arg.env(None).help(format!("{help} [env: {name}]"))
-    })
+    Args::command()
+        .mut_args(read_variable)
+        .mut_subcommands(|command| command.mut_args(read_variable))
+}
+
+/// The flag, without the value of its variable in help texts, and without its variable where that is empty.
+fn read_variable(arg: clap::Arg) -> clap::Arg {
+    // A URL in a variable can hold a password, and help texts are pasted into tickets.
+    let arg = arg.hide_env_values(true);
+    let name = match arg.get_env() {
+        Some(name) if std::env::var_os(name).is_some_and(|value| value.is_empty()) => {
+            name.to_string_lossy().into_owned()
+        }
+        _ => return arg,
+    };
+    // clap takes an empty variable for an empty value; compose files and unit files leave many empty.
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    arg.env(None).help(format!("{help} [env: {name}]"))
 }
 
 #[cfg(test)]
@@ -530,6 +543,15 @@ mod tests {
             let shown = format!("[env: WECHAT_LOGISTICS_{name}]");
             assert!(help.contains(&shown), "--{flag} without {shown}");
         }
+    }
+
+    #[test]
+    fn help_of_check_shows_the_variable_of_its_flag() {
+        let mut commands = command_line();
+        commands.build();
+        let check = commands.find_subcommand_mut("check").unwrap();
+        let help = check.render_long_help().to_string();
+        assert!(help.contains("[env: WECHAT_LOGISTICS_ONLY]"), "{help}");
     }
 
     #[test]
@@ -606,7 +628,10 @@ mod tests {
         let check = read(&["--web.enable-lifecycle", "check", "--config-only"]);
         assert!(matches!(
             check.command,
-            Some(Command::Check(CheckArgs { config_only: true }))
+            Some(Command::Check(CheckArgs {
+                config_only: true,
+                ..
+            }))
         ));
     }
 

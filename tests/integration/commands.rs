@@ -109,6 +109,91 @@ async fn check_of_the_configuration_alone_sends_nothing() {
     assert_eq!(wechat.token_and_list_calls().await, (0, 0));
 }
 
+/// Runs `check` for two apps on that API, off the runtime that the API needs.
+async fn check_of_two(
+    scratch: &Scratch,
+    wechat: &Wechat,
+    only: Option<&str>,
+    more: &[&str],
+) -> Output {
+    let file = scratch.two_apps(&wechat.url(), "");
+    let mut command = program();
+    command
+        .arg("check")
+        .arg("--config.file")
+        .arg(file)
+        .args(more);
+    if let Some(only) = only {
+        command.env("WECHAT_LOGISTICS_ONLY", only);
+    }
+    tokio::task::spawn_blocking(move || command.output().expect("the program's output"))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn check_of_one_app_costs_no_call_of_another() {
+    for (only, more) in [
+        (None, &["--only", OTHER_APPID][..]),
+        (Some(OTHER_APPID), &[]),
+        // A flag is stronger than its variable, as everywhere.
+        (Some(APPID), &["--only", OTHER_APPID]),
+    ] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+        let output = check_of_two(&scratch, &wechat, only, more).await;
+        let report = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{report}");
+        assert!(report.contains("well formed, 2 apps"), "{report}");
+        assert!(report.contains("1 of 2 checked"), "{report}");
+        assert!(report.contains(OTHER_APPID), "{report}");
+        assert!(!report.contains(APPID), "{report}");
+        assert_eq!(wechat.token_and_list_calls().await, (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn check_of_all_apps_named_or_of_none_is_of_all() {
+    let both = format!("{APPID},{OTHER_APPID}");
+    for (only, more) in [
+        (None, &["--only", APPID, "--only", OTHER_APPID][..]),
+        (Some(both.as_str()), &[]),
+        (Some(""), &[]),
+    ] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+        let output = check_of_two(&scratch, &wechat, only, more).await;
+        let report = text(&output.stdout);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{report}{}",
+            text(&output.stderr)
+        );
+        assert!(!report.contains("--only"), "{report}");
+        assert_eq!(
+            wechat.token_and_list_calls().await,
+            (2, 2),
+            "{only:?} {more:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn check_of_an_app_that_is_not_configured_sends_nothing() {
+    for more in [
+        &["--only", "wxnone"][..],
+        &["--only", "wxnone", "--config-only"],
+    ] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+        let output = check_of_two(&scratch, &wechat, Some(APPID), more).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(
+            text(&output.stderr),
+            "wechat-logistics-exporter: --only wxnone: no app with this appid is configured\n"
+        );
+        assert_eq!(wechat.token_and_list_calls().await, (0, 0));
+    }
+}
+
 #[tokio::test]
 async fn check_counts_its_calls_where_the_exporter_goes_on_from() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
