@@ -47,7 +47,11 @@ fn each_flag_of_the_readme_exists() {
         "README.md",
         "README.zh-CN.md",
         "docs/cloud-run.md",
+        "docs/cloud-run.zh-CN.md",
+        "docs/replicas.md",
+        "docs/replicas.zh-CN.md",
         "docs/runbook.md",
+        "docs/runbook.zh-CN.md",
         "examples/kubernetes.yaml",
         "examples/systemd/wechat-logistics-exporter.service",
         "examples/web-config.yml",
@@ -131,4 +135,37 @@ async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_c
 fn types(page: &str) -> impl Iterator<Item = &str> {
     page.lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+}
+
+#[test]
+fn runbooks_run_check_with_what_the_examples_mount() {
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    for (example, texts) in [
+        (
+            "examples/systemd/wechat-logistics-exporter.service",
+            &[
+                "DynamicUser=yes",
+                "LoadCredential=appsecret:/etc/wechat-logistics-exporter/appsecret",
+                "/usr/local/bin/wechat-logistics-exporter",
+                "--wechat.secret-credential=appsecret",
+            ][..],
+        ),
+        (
+            "examples/kubernetes.yaml",
+            &["--wechat.secret-file=/run/secrets/wechat/appsecret"],
+        ),
+        (
+            "compose.yaml",
+            &["--config.file=/etc/wechat-logistics-exporter/apps.yml"],
+        ),
+    ] {
+        for file in [example, "docs/runbook.md", "docs/runbook.zh-CN.md"] {
+            let content = read(file);
+            for text in texts {
+                assert!(content.contains(text), "{file} without {text}");
+            }
+        }
+    }
 }
