@@ -57,23 +57,49 @@ async fn real_prometheus_scrapes_openmetrics_and_protobuf() {
     }
 }
 
+/// The jobs that a README shows for thousands of Mini Programs, for these replicas, one Prometheus, and at once.
+fn recipe(readme: &str, replicas: [&Exporter; 2]) -> String {
+    let readme = format!("{}/{readme}", env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let jobs = readme
+        .split("```yaml\n")
+        .filter_map(|block| block.split("```").next())
+        .find(|block| block.contains("http_sd_configs"))
+        .expect("the README shows jobs with service discovery");
+    let lines = jobs.lines().filter(|line| !line.contains("__tmp_share"));
+    let jobs: String = lines.map(|line| format!("{line}\n")).collect();
+    let [one, other] = replicas.map(|replica| replica.address.to_string());
+    jobs.replace("60s", "1s")
+        .replace("15s", "1s")
+        .replace(
+            "- url: http://localhost:10086/sd",
+            &format!("- url: http://{one}/sd\n      - url: http://{other}/sd"),
+        )
+        .replace("\"localhost:10086\"", &format!("\"{one}\", \"{other}\""))
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn real_prometheus_finds_apps_by_service_discovery_and_probes_each() {
-    let exporter = demo();
-    let config = format!(
-        "scrape_configs:\n  - job_name: probe\n    scrape_interval: 1s\n    scrape_timeout: 1s\n    metrics_path: /probe\n    \
-         http_sd_configs:\n      - url: {}\n        refresh_interval: 1s\n    relabel_configs:\n      - source_labels: [__param_target]\n        target_label: instance\n",
-        exporter.url("/sd")
-    );
-    let prometheus = Prometheus::start(&config, &[]);
-    let instances = prometheus
-        .answer("count(count by (instance) (wechat_logistics_up)) > 1")
-        .await;
-    assert!(!instances.is_empty());
-    assert!(
+async fn real_prometheus_finds_apps_by_service_discovery_and_probes_each_of_each_replica() {
+    let replicas = [demo(), demo()];
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let config = recipe(readme, [&replicas[0], &replicas[1]]);
+        let prometheus = Prometheus::start(&config, &[]);
+        // Without an `instance` of its own each replica would write into the other's series.
         prometheus
-            .query("wechat_logistics_exporter_build_info")
-            .await
-            .is_empty()
-    );
+            .answer("count(count by (appid) (wechat_logistics_up) == 2) == 3")
+            .await;
+        prometheus
+            .answer("count(wechat_logistics_exporter_build_info{job=\"wechat-logistics-exporter\"}) == 2")
+            .await;
+        let extra = [
+            "wechat_logistics_exporter_build_info{job=\"wechat-logistics-apps\"}",
+            "{job=\"wechat-logistics-exporter\", appid!=\"\"}",
+        ];
+        for query in extra {
+            assert!(
+                prometheus.query(query).await.is_empty(),
+                "{readme}: {query}"
+            );
+        }
+    }
 }
