@@ -147,6 +147,26 @@ class Examples(unittest.TestCase):
         datasource = yaml.safe_load((shipped.ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text(encoding="utf-8"))
         self.assertEqual(datasource["datasources"][0]["url"], "http://prometheus:9090")
 
+    def test_kubernetes_examples_mount_what_they_have_and_select_what_they_run(self):
+        for path in sorted((shipped.ROOT / "examples").glob("kubernetes*.yaml")):
+            documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+            kinds = {document["kind"]: document for document in documents}
+            deployment = kinds["Deployment"]["spec"]
+            pod = deployment["template"]["spec"]
+            volumes = {volume["name"]: volume for volume in pod["volumes"]}
+            container = pod["containers"][0]
+            self.assertEqual({mount["name"] for mount in container["volumeMounts"]}, set(volumes), path.name)
+            for volume in volumes.values():
+                for kind, key, name in (("ConfigMap", "configMap", "name"), ("PersistentVolumeClaim", "persistentVolumeClaim", "claimName")):
+                    if key in volume:
+                        self.assertEqual(volume[key][name], kinds[kind]["metadata"]["name"], path.name)
+            labels = deployment["template"]["metadata"]["labels"]
+            self.assertEqual(deployment["selector"]["matchLabels"], labels)
+            self.assertEqual(kinds["Service"]["spec"]["selector"], labels)
+            if "NetworkPolicy" in kinds:
+                self.assertEqual(kinds["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"], labels)
+            self.assertEqual(container["ports"], [{"name": "metrics", "containerPort": kinds["Service"]["spec"]["ports"][0]["port"]}])
+
     def test_compose_understands_its_file(self):
         for command in (["docker-compose"], ["docker", "compose"]):
             try:
