@@ -6,26 +6,20 @@ use wechat_logistics_exporter::exposition::family;
 
 use crate::support::*;
 
-fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-#[test]
-fn settings_of_the_readme_are_accepted_as_they_stand() {
-    let readme = readme();
-    let example = readme
-        .split("```yaml\n")
-        .filter_map(|block| block.split("```").next())
-        .find(|block| block.starts_with("apps:"))
-        .expect("the README shows a configuration file");
+/// Lets `check` read settings whose secrets stand in a folder, all of which are made.
+fn assert_accepted(settings: &str, folder: &str) {
     let scratch = Scratch::new();
-    for name in ["main", "h", "seven"] {
-        scratch.write(name, "X-Api-Secret: canary");
+    for rest in settings.split(folder).skip(1) {
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        scratch.write(&rest[..end.unwrap_or(rest.len())], "X-Api-Secret: canary");
     }
-    let settings = example.replace(
-        "/run/secrets/",
-        &format!("{}/", scratch.dir.path().display()),
-    );
+    let settings = settings.replace(folder, &format!("{}/", scratch.dir.path().display()));
     let file = scratch
         .write("exporter.yml", &settings)
         .display()
@@ -33,6 +27,26 @@ fn settings_of_the_readme_are_accepted_as_they_stand() {
     let output = run(&["check", "--config-only", "--config.file", &file]);
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn settings_of_the_readmes_are_accepted_as_they_stand() {
+    for file in READMES {
+        let readme = read(file);
+        let example = readme
+            .split("```yaml\n")
+            .filter_map(|block| block.split("```").next())
+            .find(|block| block.starts_with("apps:"));
+        let example = example.unwrap_or_else(|| panic!("{file} shows no configuration file"));
+        assert_accepted(example, "/run/secrets/");
+    }
+}
+
+#[test]
+fn settings_of_the_kubernetes_example_are_accepted_as_they_stand() {
+    let example = read("examples/kubernetes-agency.yaml");
+    let block = example.split("  apps.yml: |\n").nth(1).unwrap();
+    assert_accepted(block.split("---").next().unwrap(), "/run/secrets/wechat/");
 }
 
 #[test]
@@ -53,11 +67,11 @@ fn each_flag_of_the_readme_exists() {
         "docs/runbook.md",
         "docs/runbook.zh-CN.md",
         "examples/kubernetes.yaml",
+        "examples/kubernetes-agency.yaml",
         "examples/systemd/wechat-logistics-exporter.service",
         "examples/web-config.yml",
     ] {
-        let text =
-            std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let text = read(file);
         for (at, _) in text.match_indices("--") {
             let rest = &text[at..];
             let end = rest
@@ -78,14 +92,38 @@ fn each_flag_of_the_readme_exists() {
 }
 
 #[test]
-fn each_metric_is_in_the_table() {
-    let readme = readme();
-    for family in family::ALL {
-        assert!(
-            readme.contains(&format!("`{}`", family.name)),
-            "{} is not in the README",
-            family.name
-        );
+fn each_metric_is_in_the_tables() {
+    for file in READMES {
+        let readme = read(file);
+        for family in family::ALL {
+            let name = family.name;
+            assert!(readme.contains(&format!("`{name}`")), "{file}: {name}");
+        }
+    }
+}
+
+/// What stands in backticks in each row of the table that has this text: names, flags and values.
+fn code_of_rows<'a>(readme: &'a str, text: &str) -> Vec<BTreeSet<&'a str>> {
+    let table = readme
+        .split("\n\n")
+        .find(|block| block.starts_with('|') && block.contains(text))
+        .unwrap_or_else(|| panic!("no table has {text}"));
+    let rows = table.lines().skip(2);
+    rows.map(|row| row.split('`').skip(1).step_by(2).collect())
+        .collect()
+}
+
+#[test]
+fn tables_of_both_languages_say_the_same() {
+    let [english, chinese] = READMES.map(read);
+    for text in [
+        "| `/metrics` |",
+        "| `wechat_logistics_account_quota` |",
+        "| `--config.file` |",
+        "| `stable_token` |",
+        "40164",
+    ] {
+        assert_eq!(code_of_rows(&english, text), code_of_rows(&chinese, text));
     }
 }
 
@@ -139,9 +177,6 @@ fn types(page: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn runbooks_run_check_with_what_the_examples_mount() {
-    let read = |file: &str| {
-        std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-    };
     for (example, texts) in [
         (
             "examples/systemd/wechat-logistics-exporter.service",
