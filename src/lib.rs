@@ -33,6 +33,7 @@
 //! - [`config`]: flags, environment and file become one checked value
 //! - [`demo`]: a simulated WeChat
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
+//! - `proxy`: the proxies that the environment names
 //! - [`moment`]: both clocks, and China's calendar
 //! - [`version`]: what this program was made from
 //! - `aside`: what hangs or takes long, apart from the threads that serve scrapes
@@ -52,6 +53,7 @@ mod layers;
 pub mod limit;
 pub mod logging;
 pub mod moment;
+mod proxy;
 mod redis_connection;
 #[cfg(test)]
 mod redis_server;

@@ -9,6 +9,7 @@ use super::{
     AppConfig, Config, ConfigError, Credential, MaxRequests, ScrapeConfig, SecretSource,
     TokenPointers, WebConfig, WechatConfig, file,
 };
+use crate::proxy;
 use crate::wechat::ListLimits;
 
 /// The environment variable that may hold the one app's AppSecret.
@@ -26,6 +27,8 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with the flag or the file, line and key.
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        proxy::check(|name| std::env::var_os(name))
+            .map_err(|malformed| ConfigError(malformed.to_string()))?;
         let flags = args.tuning()?;
         let (apps, shared_state) = match &args.source.config_file {
             Some(path) => {

@@ -17,6 +17,7 @@ use super::kept::Obtained;
 use crate::aside::Aside;
 use crate::causes::with_causes;
 use crate::config::{ConfigError, HttpTokenConfig, HttpTokenMethod, SecretUrl, read_secret_file};
+use crate::proxy::Proxy;
 use crate::wechat::AccessToken;
 
 /// For a connection. Well below the time for the whole reading, so that a server that was never reached is told from one
@@ -104,6 +105,7 @@ impl HttpSource {
             .expose()
             .parse()
             .map_err(|error| settings(place.clone(), "this is no URL", error))?;
+        let proxy = Proxy::on_the_way_to(&url);
         let request = match self.config.method {
             HttpTokenMethod::Get => client.get(url),
             // Some servers answer 411 to a POST that does not say that it is empty.
@@ -112,9 +114,16 @@ impl HttpSource {
         let response = match request.headers(self.headers().await?).send().await {
             Ok(response) => response,
             Err(error) => {
+                let error = error.without_url();
                 return Err(Error::Unreachable {
                     place,
-                    source: Arc::new(error.without_url()),
+                    source: match proxy {
+                        Some(proxy) => Arc::new(OnTheWay {
+                            proxy,
+                            source: error,
+                        }),
+                        None => Arc::new(error),
+                    },
                 });
             }
         };
@@ -190,6 +199,14 @@ impl HttpSource {
             why,
         }
     }
+}
+
+/// Which way did not lead to the server.
+#[derive(Debug, thiserror::Error)]
+#[error("{proxy}")]
+struct OnTheWay {
+    proxy: Proxy,
+    source: reqwest::Error,
 }
 
 /// Why there is no client, without the URL of a proxy.

@@ -10,6 +10,7 @@
 //! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
+//! | `environment` | what the environment's variables do |
 //! | `secrets` | no secret in anything the program writes |
 //! | `page` | golden pages, promtool, duplicate series |
 //! | `prometheus` | a real Prometheus scrapes `demo` |
@@ -28,6 +29,7 @@ mod redis_server;
 
 mod commands;
 mod endpoints;
+mod environment;
 mod limits;
 mod page;
 mod prometheus;

@@ -183,7 +183,13 @@ pub fn program() -> Command {
 
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Output {
+    run_in(&[], arguments)
+}
+
+/// Runs the program to its end with these environment variables.
+pub fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     let child = program()
+        .envs(environment.iter().copied())
         .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use reqwest::Url;
 
 use super::ClientError;
+use crate::proxy::Proxy;
 
 /// How long calls stay with a host that stood in before the preferred one is tried again.
 ///
@@ -20,6 +21,8 @@ pub(super) struct Host {
     url: Url,
     /// Host and port, for people and for the page.
     pub(super) name: String,
+    /// On the way there.
+    proxy: Option<Proxy>,
 }
 
 /// The hosts in order of preference, and which of them answers one app.
@@ -56,7 +59,7 @@ pub(super) struct Try {
 }
 
 impl Host {
-    fn parse(position: usize, api_url: &str) -> Result<Self, ClientError> {
+    fn parse(position: usize, api_url: &str, proxy_from_env: bool) -> Result<Self, ClientError> {
         let fault = |cause: String| ClientError::Url {
             position: position + 1,
             cause,
@@ -72,7 +75,16 @@ impl Host {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        Ok(Self { url, name })
+        let proxy = proxy_from_env.then(|| Proxy::on_the_way_to(&url)).flatten();
+        Ok(Self { url, name, proxy })
+    }
+
+    /// The host and how it is reached, for sentences about a way that failed.
+    pub(super) fn way(&self) -> String {
+        match self.proxy {
+            Some(proxy) => format!("{} {proxy}", self.name),
+            None => self.name.clone(),
+        }
     }
 
     /// The URL of an API path there, with its query.
@@ -91,10 +103,10 @@ impl Host {
 }
 
 impl Hosts {
-    pub(super) fn parse(api_urls: &[String]) -> Result<Self, ClientError> {
+    pub(super) fn parse(api_urls: &[String], proxy_from_env: bool) -> Result<Self, ClientError> {
         let list = api_urls.iter().enumerate();
         let list = list
-            .map(|(position, url)| Host::parse(position, url))
+            .map(|(position, url)| Host::parse(position, url, proxy_from_env))
             .collect::<Result<Vec<_>, _>>()?;
         if list.is_empty() {
             return Err(ClientError::NoUrl);
@@ -205,7 +217,7 @@ mod tests {
 
     fn three() -> Hosts {
         let urls = ["http://a", "http://b:8080/", "https://c/base/"].map(str::to_owned);
-        Hosts::parse(&urls).unwrap()
+        Hosts::parse(&urls, false).unwrap()
     }
 
     fn order(hosts: &Hosts, now: Instant) -> Vec<usize> {
@@ -301,9 +313,9 @@ mod tests {
             "http://user:hunter2@[",
             "unix:/a",
         ] {
-            let error = Hosts::parse(&[url.to_owned()]).unwrap_err();
+            let error = Hosts::parse(&[url.to_owned()], false).unwrap_err();
             assert!(!error.to_string().contains("hunter2"));
         }
-        assert!(matches!(Hosts::parse(&[]), Err(ClientError::NoUrl)));
+        assert!(matches!(Hosts::parse(&[], false), Err(ClientError::NoUrl)));
     }
 }

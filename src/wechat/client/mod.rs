@@ -123,7 +123,7 @@ impl Client {
     /// When there is no host, one of their URLs is none, or https is asked for and the system has no root
     /// certificates.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
-        let hosts = Hosts::parse(&options.api_urls)?;
+        let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env)?;
         let roots = if hosts.need_tls() {
             transport::system_roots()?
         } else {

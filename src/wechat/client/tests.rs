@@ -593,7 +593,7 @@ async fn certificate_decides_whether_wechat_is_called() {
         };
         let mut roots = rustls::RootCertStore::empty();
         roots.add(trusted.cert.der().clone()).unwrap();
-        let hosts = Hosts::parse(&options.api_urls).unwrap();
+        let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env).unwrap();
         let client = Client::trusting(roots, hosts, options).unwrap();
         let result = list_with(&client, &CountingMeter::new()).await;
         assert_eq!(result.as_ref().err().map(Error::reason), expected);
@@ -636,7 +636,7 @@ async fn tls_with_what_speaks_none_is_the_network() {
         list_limits: ListLimits::default(),
         proxy_from_env: false,
     };
-    let hosts = Hosts::parse(&options.api_urls).unwrap();
+    let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env).unwrap();
     let client = Client::trusting(rustls::RootCertStore::empty(), hosts, options).unwrap();
     let error = list_with(&client, &CountingMeter::new()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::Network, "{error}");

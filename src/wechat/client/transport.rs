@@ -129,9 +129,9 @@ async fn body(response: &mut Response, max: usize) -> Result<Option<Vec<u8>>, re
 
 /// A connection that could not be made or broke, or an answer that did not come in time.
 fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Failed {
-    let name = host.name.as_str().into();
+    let way = host.way().into();
     if error.is_timeout() {
-        return Failed::Failure(Reason::Timeout, Failure::Late { host: name });
+        return Failed::Failure(Reason::Timeout, Failure::Late { host: way });
     }
     // The innermost cause says what happened ("Connection refused"); those around it, where.
     let mut cause = error.source();
@@ -140,7 +140,7 @@ fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Failed {
     }
     let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
     let failure = Failure::Unreachable {
-        host: name,
+        host: way,
         cause: remote_text::clean(&cause, &call.secrets).into(),
     };
     Failed::Failure(Reason::Network, failure)

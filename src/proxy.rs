@@ -1,0 +1,163 @@
+//! The proxies that the environment names.
+//!
+//! The HTTP client takes no notice of a variable that it can't read and calls directly: from an address that nobody put
+//! on a whitelist, over a way that nobody allowed. So they are read here first, and by the same rules.
+
+use std::ffi::OsString;
+use std::{env, fmt};
+
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Url;
+
+/// For `https` URLs. Of each pair the first one that is set counts.
+const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+/// For `http` URLs.
+const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+/// For all URLs that have none of their own.
+const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
+
+/// A variable that should name a proxy and does not. Its value may hold a password and is not shown.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "environment variable {0} names no proxy; write it as http://host:port, https://host:port or socks5h://host:port, \
+     without quotes or spaces and with %20 for a space in the user or the password, or leave it empty to use none"
+)]
+pub(crate) struct Malformed(&'static str);
+
+/// Checks all of them; `variable` is what the environment says.
+///
+/// # Errors
+/// The first one that the HTTP client would not take.
+pub(crate) fn check(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), Malformed> {
+    for name in [HTTPS, HTTP, ALL].concat() {
+        let value = variable(name).filter(|value| !value.is_empty());
+        if value.is_some_and(|value| !value.to_str().is_some_and(is_proxy)) {
+            return Err(Malformed(name));
+        }
+    }
+    Ok(())
+}
+
+fn is_proxy(value: &str) -> bool {
+    let anywhere = hyper::Uri::from_static("http://api.weixin.qq.com");
+    let matcher = Matcher::builder().all(value.to_owned()).build();
+    matcher.intercept(&anywhere).is_some_and(|proxy| {
+        // What is no port number would be taken for none.
+        proxy.uri().authority().is_some_and(|authority| {
+            let host = authority.host();
+            !host.is_empty() && (authority.as_str() == host || authority.port_u16().is_some())
+        })
+    })
+}
+
+/// The proxy that calls to a URL go through, by the variable that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Proxy(&'static str);
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "through the proxy of {}", self.0)
+    }
+}
+
+impl Proxy {
+    /// That of the process's environment; `None`: the URL is called directly.
+    pub(crate) fn on_the_way_to(url: &Url) -> Option<Self> {
+        let origin = url.origin().ascii_serialization().parse().ok()?;
+        Matcher::from_env().intercept(&origin)?;
+        let own = if url.scheme() == "https" { HTTPS } else { HTTP };
+        named(own, |name| env::var_os(name))
+            .or_else(|| named(ALL, |name| env::var_os(name)))
+            .map(Self)
+    }
+}
+
+/// Which of the two names a proxy.
+fn named(
+    pair: [&'static str; 2],
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<&'static str> {
+    let set = pair
+        .into_iter()
+        .find_map(|name| Some((name, variable(name)?)));
+    set.filter(|(_, value)| !value.is_empty())
+        .map(|(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn checked(name: &str, value: impl Into<OsString>) -> Result<(), Malformed> {
+        let value = value.into();
+        check(|asked| (asked == name).then(|| value.clone()))
+    }
+
+    #[test]
+    fn variable_that_the_client_would_pass_over_is_named_and_its_value_is_not() {
+        for value in [
+            "\"http://127.0.0.1:1\"",
+            " http://127.0.0.1:1",
+            "http://127.0.0.1:1 ",
+            " ",
+            "htp://127.0.0.1:1",
+            "http//127.0.0.1:1",
+            "http:/127.0.0.1:1",
+            "http://",
+            "http://:3128",
+            "http://proxy:99999",
+            "http://proxy:port",
+            "http://canary user:canary@127.0.0.1:1",
+            "http://canary\n@127.0.0.1:1",
+        ] {
+            for name in [HTTPS, HTTP, ALL].concat() {
+                let malformed = checked(name, value).expect_err(value);
+                assert_eq!(malformed, Malformed(name), "{value}");
+                assert!(!malformed.to_string().contains("canary"));
+            }
+        }
+        let no_text = OsString::from_vec(b"http://\xff:1".to_vec());
+        assert_eq!(
+            checked("https_proxy", no_text),
+            Err(Malformed("https_proxy"))
+        );
+    }
+
+    #[test]
+    fn proxies_that_the_client_takes_pass() {
+        for value in [
+            "",
+            "http://127.0.0.1:3128",
+            "https://user:pass%20word@proxy.internal",
+            "http://[::1]:3128/",
+            "socks5h://user:pass@proxy:1080",
+            "socks4://proxy",
+            "proxy.internal:3128",
+            "proxy",
+        ] {
+            assert_eq!(checked("HTTPS_PROXY", value), Ok(()), "{value}");
+        }
+        assert_eq!(check(|_| None), Ok(()));
+        // Neither names a proxy.
+        assert_eq!(checked("NO_PROXY", "a b"), Ok(()));
+    }
+
+    #[test]
+    fn first_of_a_pair_that_is_set_counts_even_where_it_is_empty() {
+        let set = |names: &'static [(&str, &str)]| {
+            named(HTTPS, |asked| {
+                let found = names.iter().find(|(name, _)| *name == asked);
+                found.map(|(_, value)| value.into())
+            })
+        };
+        assert_eq!(set(&[]), None);
+        assert_eq!(set(&[("https_proxy", "p")]), Some("https_proxy"));
+        assert_eq!(
+            set(&[("https_proxy", "p"), ("HTTPS_PROXY", "q")]),
+            Some("HTTPS_PROXY")
+        );
+        assert_eq!(set(&[("https_proxy", "p"), ("HTTPS_PROXY", "")]), None);
+    }
+}

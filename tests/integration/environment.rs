@@ -1,0 +1,74 @@
+//! What the environment holds: proxies.
+
+use crate::support::*;
+
+fn check_through(variable: &str, proxy: &str, url: &str) -> std::process::Output {
+    let scratch = Scratch::new();
+    let flags = one_app(&scratch, url);
+    let mut arguments = vec!["check"];
+    arguments.extend(flags.iter().map(String::as_str));
+    run_in(&[(variable, proxy)], &arguments)
+}
+
+#[test]
+fn proxy_that_can_not_be_read_stops_the_start_before_anything_is_sent() {
+    let nobody = unused_address();
+    for proxy in [
+        "\"http://127.0.0.1:1\"",
+        " http://127.0.0.1:1",
+        "htp://127.0.0.1:1",
+        "http//127.0.0.1:1",
+        "http://",
+        "http://canary user:canary@127.0.0.1:1",
+    ] {
+        for variable in ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"] {
+            let output = check_through(variable, proxy, &format!("http://{nobody}"));
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{variable}={proxy}: {error}");
+            assert!(error.contains(variable), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn way_that_fails_is_named_with_its_proxy() {
+    let nobody = unused_address();
+    let proxy = format!("http://canary:canary@{nobody}");
+    for (variable, url) in [
+        ("HTTP_PROXY", "http://api.invalid"),
+        ("https_proxy", "https://api.invalid"),
+        ("ALL_PROXY", "https://api.invalid"),
+    ] {
+        let output = check_through(variable, &proxy, url);
+        let report = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{report}");
+        let way = format!("failed on the way to api.invalid through the proxy of {variable}: ");
+        assert!(report.contains(&way), "{report}");
+        assert!(!report.contains("canary"), "{report}");
+    }
+}
+
+#[test]
+fn token_server_is_named_with_the_proxy_on_the_way_there() {
+    let scratch = Scratch::new();
+    let file = scratch.write(
+        "exporter.yml",
+        &format!(
+            "apps:\n- appid: {APPID}\n  access_token: {{ http: {{ url: 'http://tokens.invalid/' }} }}\n"
+        ),
+    );
+    let flag = format!("--config.file={}", file.display());
+    let proxy = format!("http://{}", unused_address());
+    let output = run_in(&[("HTTP_PROXY", &proxy)], &["check", &flag]);
+    let report = String::from_utf8(output.stdout).unwrap();
+    let way =
+        "token server http://tokens.invalid can't be reached: through the proxy of HTTP_PROXY: ";
+    assert!(report.contains(way), "{report}");
+}
+
+/// Where nobody listens.
+fn unused_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
