@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use super::error::{Error, Place, Unusable};
@@ -18,6 +19,9 @@ use crate::config::{CommandLine, TokenPointers};
 
 /// The exporter's own settings, secrets among them.
 const OWN_VARIABLES: &str = "WECHAT_LOGISTICS_";
+
+/// How long the rest of the output may take after the command's end. It is in the pipe by then.
+const REST: Duration = Duration::from_millis(100);
 
 /// Environment variables that hold secrets of any app: no command of another one inherits them. Only grows.
 pub(super) type SecretVariables = Arc<RwLock<BTreeSet<String>>>;
@@ -73,16 +77,30 @@ impl CommandSource {
             place: self.place(),
             source: Arc::new(error),
         };
+        let stdout = running.0.stdout.take().expect("standard output is piped");
+        let mut stdout = stdout.take(TEXT_MAX as u64 + 1);
         let mut output = Vec::new();
-        if let Some(stdout) = running.0.stdout.take() {
-            let most = TEXT_MAX as u64 + 1;
-            let read = stdout.take(most).read_to_end(&mut output).await;
-            read.map_err(broken)?;
+        let ended = tokio::select! {
+            // What is there is read before the end is looked at.
+            biased;
+            read = read_to_end(&mut stdout, &mut output) => read.map(|()| None),
+            status = running.0.wait() => status.map(Some),
+        };
+        let ended = ended.map_err(broken)?;
+        if ended.is_some() {
+            // What the command leaves running can hold the pipe open as long as it likes.
+            let rest = read_to_end(&mut stdout, &mut output);
+            if let Ok(read) = tokio::time::timeout(REST, rest).await {
+                read.map_err(broken)?;
+            }
         }
         if output.len() > TEXT_MAX {
             return Err(self.unusable(Unusable::TooLong));
         }
-        let status = running.0.wait().await.map_err(broken)?;
+        let status = match ended {
+            Some(status) => status,
+            None => running.0.wait().await.map_err(broken)?,
+        };
         if status.success() {
             Ok(output)
         } else {
@@ -123,6 +141,15 @@ impl CommandSource {
     }
 }
 
+/// Reads on where the reading before was broken off.
+async fn read_to_end(
+    stdout: &mut (impl AsyncRead + Unpin),
+    output: &mut Vec<u8>,
+) -> io::Result<()> {
+    while stdout.read_buf(output).await? > 0 {}
+    Ok(())
+}
+
 /// A command that is killed where nobody waits for its end, with all that it started: a script's `curl` would hang on.
 struct Running(Child);
 
@@ -139,6 +166,7 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::kill_process;
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -227,6 +255,14 @@ mod tests {
         for pid in started.split_whitespace() {
             assert!(ends(pid).await, "{pid} still runs");
         }
+    }
+
+    #[tokio::test]
+    async fn command_that_leaves_a_process_behind_gives_its_token_at_its_own_end() {
+        let token = read(&shell("sleep 600 & echo tok$!")).await.unwrap();
+        let pid = token.strip_prefix("tok").unwrap().parse().unwrap();
+        // Still there: some tools keep an agent so.
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     }
 
     #[tokio::test]
