@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::headers::read_headers_file;
 use super::preset::{PRESETS, Preset};
 use super::secret::read_secret_file;
 use super::yaml::{Item, Mapping};
@@ -105,7 +106,7 @@ fn http(item: &Item<'_>, base: &Path) -> Result<HttpTokenConfig, ConfigError> {
     Ok(HttpTokenConfig {
         url: secret_url(&http.require("url")?, &web)?,
         method,
-        headers_file: readable_file(&http, "headers_file", base)?,
+        headers_file: file_that_reads(&http, "headers_file", base, read_headers_file)?,
         refresh_url: refresh_url
             .map(|item| secret_url(&item, &web))
             .transpose()?,
@@ -231,17 +232,27 @@ fn path(item: &Item<'_>, base: &Path) -> Result<PathBuf, ConfigError> {
     Ok(base.join(item.text()?))
 }
 
-/// The path of a file that must be there now, where the key is given.
+/// The path of a file with a secret that must be there now, where the key is given.
 pub(super) fn readable_file(
     mapping: &Mapping<'_>,
     key: &str,
     base: &Path,
 ) -> Result<Option<PathBuf>, ConfigError> {
+    file_that_reads(mapping, key, base, read_secret_file)
+}
+
+/// Read again whenever it is needed; read here too, so that the start fails and not the first scrape.
+fn file_that_reads<T>(
+    mapping: &Mapping<'_>,
+    key: &str,
+    base: &Path,
+    read: fn(&Path) -> Result<T, ConfigError>,
+) -> Result<Option<PathBuf>, ConfigError> {
     let Some(item) = mapping.get(key) else {
         return Ok(None);
     };
     let path = path(&item, base)?;
-    match read_secret_file(&path) {
+    match read(&path) {
         Ok(_) => Ok(Some(path)),
         Err(error) => Err(item.error(format_args!("can't be used: {error}"))),
     }
@@ -274,6 +285,20 @@ mod tests {
             text.contains("a\u{fffd}b") && !text.contains('\n'),
             "{text}"
         );
+    }
+
+    #[test]
+    fn headers_file_with_a_line_that_is_no_header_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("headers");
+        std::fs::write(&file, "X-Key: canary\ncanary\n").unwrap();
+        let shown = file.display();
+        let text = format!("http: {{ url: 'http://h/t', headers_file: '{shown}' }}");
+        let ConfigError(fault) = credential(&text).unwrap_err();
+        let sentence =
+            format!("http.headers_file can't be used: {shown} line 2 should be `Name: value`");
+        assert!(fault.ends_with(&sentence), "{fault}");
+        assert!(!fault.contains("canary"), "{fault}");
     }
 
     #[test]

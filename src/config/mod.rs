@@ -4,6 +4,7 @@ mod args;
 mod credential;
 pub(crate) mod duration;
 mod file;
+mod headers;
 mod listen;
 mod load;
 mod preset;
@@ -13,7 +14,8 @@ mod tuning;
 mod yaml;
 
 pub use args::{Args, CheckArgs, Command, LogFormat, LogLevel};
-pub(crate) use secret::{read_regular, read_secret_file};
+pub(crate) use headers::read_headers_file;
+pub(crate) use secret::read_regular;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -50,9 +50,11 @@ impl Failure {
     /// What it means and what to do about it. `errcode`: WeChat's, 0 where it gave none.
     #[must_use]
     pub fn explanation(&self, errcode: i64) -> Explanation {
-        self.endpoint
-            .and_then(|endpoint| wechat::explain(errcode, self.reason, endpoint))
-            .unwrap_or_else(|| self.reason.explanation())
+        match self.endpoint {
+            Some(endpoint) => wechat::explain(errcode, self.reason, endpoint)
+                .unwrap_or_else(|| self.reason.explanation()),
+            None => self.reason.explanation_without_a_call(),
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! A token from a central token server (中控服务器).
 
-use std::path::Path;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
@@ -16,7 +15,7 @@ use super::form::{self, TEXT_MAX};
 use super::kept::Obtained;
 use crate::aside::Aside;
 use crate::causes::with_causes;
-use crate::config::{ConfigError, HttpTokenConfig, HttpTokenMethod, SecretUrl, read_secret_file};
+use crate::config::{HttpTokenConfig, HttpTokenMethod, SecretUrl, read_headers_file};
 use crate::proxy::Proxy;
 use crate::wechat::AccessToken;
 
@@ -175,16 +174,25 @@ impl HttpSource {
         let Some(path) = self.config.headers_file.clone() else {
             return Ok(HeaderMap::new());
         };
-        let unreadable = |cause| Error::Settings {
-            place: self.place(),
-            what: "its headers_file can't be read".into(),
-            source: Some(cause),
-        };
-        self.aside
-            .run(move || headers(&path))
-            .await
-            .map_err(|hanging| unreadable(Arc::new(hanging)))?
-            .map_err(|error| unreadable(Arc::new(error)))
+        let shown = path.display().to_string();
+        let read = self.aside.run(move || read_headers_file(&path)).await;
+        match read {
+            Ok(read) => read.map_err(|error| {
+                settings(
+                    self.place(),
+                    "its headers_file can't be used; mend the file or its permissions",
+                    error,
+                )
+            }),
+            Err(hanging) => Err(Error::Settings {
+                place: self.place(),
+                what: format!(
+                    "its headers_file {shown} can't be read; mend the disk or the network share that it lies on"
+                )
+                .into(),
+                source: Some(Arc::new(hanging)),
+            }),
+        }
     }
 
     async fn client(&self) -> Result<&Client, Error> {
@@ -246,35 +254,6 @@ fn client() -> Result<Client, String> {
         ))
         .build()
         .map_err(|error| error.without_url().to_string())
-}
-
-fn headers(path: &Path) -> Result<HeaderMap, ConfigError> {
-    let text = read_secret_file(path)?;
-    header_lines(text.expose_secret()).map_err(|line| {
-        ConfigError(format!(
-            "{} line {line} should be `Name: value`",
-            path.display()
-        ))
-    })
-}
-
-/// Headers of `Name: value` lines; empty lines are nothing. The number of the first line that is none otherwise.
-fn header_lines(text: &str) -> Result<HeaderMap, usize> {
-    let mut headers = HeaderMap::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let header = line.split_once(':').and_then(|(name, value)| {
-            let name = HeaderName::try_from(name.trim()).ok()?;
-            let mut value = HeaderValue::from_str(value.trim()).ok()?;
-            value.set_sensitive(true);
-            Some((name, value))
-        });
-        let (name, value) = header.ok_or(index + 1)?;
-        headers.append(name, value);
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]
@@ -386,6 +365,8 @@ mod tests {
             .unwrap_err();
             assert_eq!(error.reason(), Reason::Config);
             assert!(shown(&error).contains(sentence), "{}", shown(&error));
+            let cure = "mend the file or its permissions";
+            assert!(error.to_string().contains(cure), "{error}");
             assert!(!shown(&error).contains("canary"));
         }
     }

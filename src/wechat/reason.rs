@@ -118,12 +118,67 @@ impl Reason {
                 ],
             ),
         };
-        Explanation {
-            meaning,
-            cure,
-            meaning_zh,
-            cure_zh,
+        explanation([meaning, cure], [meaning_zh, cure_zh])
+    }
+
+    /// The same where no call was sent to WeChat, for want of a token.
+    #[must_use]
+    pub const fn explanation_without_a_call(self) -> Explanation {
+        match self {
+            Self::Token => explanation(
+                [
+                    "This app's token source gives no token that can be used",
+                    "WeChat was not asked. See why whatever keeps the token fresh doesn't: the details say which file, token server, command or Redis key it is and what it gives instead.",
+                ],
+                [
+                    "该小程序的令牌来源没有给出可用的令牌",
+                    "尚未调用微信。请检查负责更新令牌的程序：详情中写明了是哪个文件、中控服务器、命令或 Redis 键，以及它给出的内容有何问题。",
+                ],
+            ),
+            Self::Config => explanation(
+                [
+                    "The settings of this app's token source are wrong",
+                    "WeChat was not asked. The details say what can't be used: a secret, a headers file, a login, a command or a permission. Mend it and reload the exporter with SIGHUP.",
+                ],
+                [
+                    "该小程序的令牌来源配置有误",
+                    "尚未调用微信。详情中写明了哪一项不可用：密钥、请求头文件、登录凭证、命令或权限。请更正后用 SIGHUP 让导出器重新加载。",
+                ],
+            ),
+            Self::Network => explanation(
+                [
+                    "This app's token source can't be reached",
+                    "WeChat was not asked. See whether the token server, Redis or disk that the details name is up, and check DNS, firewall and proxy on the way there.",
+                ],
+                [
+                    "无法连接该小程序的令牌来源",
+                    "尚未调用微信。请检查详情中的中控服务器、Redis 或磁盘是否正常，以及途中的 DNS、防火墙和代理。",
+                ],
+            ),
+            Self::Timeout => explanation(
+                [
+                    "This app's token source did not answer in time",
+                    "WeChat was not asked. If it is rare, nothing: the next scrape tries again. If it is not, see why the token server, command, Redis or disk that the details name is slow.",
+                ],
+                [
+                    "该小程序的令牌来源没有及时回复",
+                    "尚未调用微信。偶尔出现无需处理，下一次抓取会重试。若经常出现，请检查详情中的中控服务器、命令、Redis 或磁盘为何缓慢。",
+                ],
+            ),
+            _ => self.explanation(),
         }
+    }
+}
+
+const fn explanation(
+    [meaning, cure]: [&'static str; 2],
+    [meaning_zh, cure_zh]: [&'static str; 2],
+) -> Explanation {
+    Explanation {
+        meaning,
+        cure,
+        meaning_zh,
+        cure_zh,
     }
 }
 
@@ -135,7 +190,12 @@ mod tests {
     fn every_reason_has_words_of_its_own_in_both_languages() {
         let mut said: Vec<_> = Reason::ALL
             .iter()
-            .map(|reason| reason.explanation())
+            .flat_map(|reason| {
+                let without = reason.explanation_without_a_call();
+                let of_its_own = without != reason.explanation();
+                [Some(reason.explanation()), of_its_own.then_some(without)]
+            })
+            .flatten()
             .flat_map(|said| [said.meaning, said.cure, said.meaning_zh, said.cure_zh])
             .collect();
         assert!(said.iter().all(|phrase| !phrase.is_empty()));
@@ -147,8 +207,10 @@ mod tests {
 
     #[test]
     fn chinese_texts_are_chinese() {
-        for reason in Reason::ALL {
-            let said = reason.explanation();
+        for said in Reason::ALL
+            .iter()
+            .flat_map(|reason| [reason.explanation(), reason.explanation_without_a_call()])
+        {
             for phrase in [said.meaning_zh, said.cure_zh] {
                 assert!(
                     phrase
