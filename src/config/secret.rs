@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -28,16 +29,28 @@ impl SecretSource {
         match self {
             Self::File(path) => read_line(path),
             Self::Env(name) => match env::var(name) {
-                Ok(value) => one_line(value.into(), || format!("environment variable {name}")),
+                Ok(value) => one_line(value.into(), || self.to_string()),
                 Err(env::VarError::NotPresent) => Err(ConfigError(format!(
-                    "environment variable {name} is not set; it should hold the secret"
+                    "{self} is not set; it should hold the secret"
                 ))),
-                Err(env::VarError::NotUnicode(_)) => Err(ConfigError(format!(
-                    "environment variable {name} is not UTF-8 text"
-                ))),
+                Err(env::VarError::NotUnicode(_)) => {
+                    Err(ConfigError(format!("{self} is not UTF-8 text")))
+                }
             },
             Self::Credential(name) => read_line(&credential_path(name, |name| env::var_os(name))?),
             Self::Simulated => Ok(demo::APPSECRET.into()),
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    /// The place, as sentences name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "secret file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Credential(name) => write!(f, "systemd credential {name}"),
+            Self::Simulated => f.write_str("the simulated secret"),
         }
     }
 }

@@ -70,7 +70,8 @@ impl CommandSource {
         let spawned = self.command().spawn();
         let mut running = Running(spawned.map_err(|error| Error::Settings {
             place: self.place(),
-            what: "it can't be started".into(),
+            what: "it can't be started; see that the program is there and the exporter's user may run it"
+                .into(),
             source: Some(Arc::new(error)),
         })?);
         let broken = |error| Error::Unreachable {
@@ -220,6 +221,8 @@ mod tests {
     async fn command_that_does_not_exist_is_for_the_operator_to_mend() {
         let error = read(&source(&["/nonexistent/command"])).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Config);
+        let cure = "the exporter's user may run it";
+        assert!(error.to_string().contains(cure), "{error}");
     }
 
     #[tokio::test]

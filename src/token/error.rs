@@ -26,7 +26,7 @@ pub enum Error {
     Settings {
         /// The source.
         place: Place,
-        /// What is wrong and how it is mended.
+        /// What is wrong and how it is mended, unless `source` says that.
         what: Cow<'static, str>,
         /// What the system said of it.
         source: Option<Cause>,

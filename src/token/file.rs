@@ -80,7 +80,7 @@ impl FileSource {
             },
             _ => Error::Settings {
                 place: self.place(),
-                what: "it can't be read".into(),
+                what: "it can't be read; name a regular file on a disk that works".into(),
                 source: Some(Arc::new(error)),
             },
         }

@@ -100,10 +100,13 @@ impl HttpSource {
     async fn send(&self, url: &SecretUrl) -> Result<Response, Error> {
         let place = Place::Server(url.clone());
         let client = self.client().await?;
-        let url: Url = url
-            .expose()
-            .parse()
-            .map_err(|error| settings(place.clone(), "this is no URL", error))?;
+        let url: Url = url.expose().parse().map_err(|error| {
+            settings(
+                place.clone(),
+                "this is no URL; write http:// or https://, a host and a path",
+                error,
+            )
+        })?;
         let proxy = Proxy::on_the_way_to(&url);
         let request = match self.config.method {
             HttpTokenMethod::Get => client.get(url),

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::SOURCE_TIMEOUT;
 use super::error::Error;
 use super::kept::{Obtained, REFRESH_MARGIN};
-use crate::aside::Aside;
+use crate::aside::{Aside, Hanging};
 use crate::config::{ConfigError, SecretSource};
 use crate::replicas::SharedToken;
 use crate::wechat::{self, AccessToken, Client, Endpoint, Meter};
@@ -103,8 +103,10 @@ impl Mint {
         let read = self.aside.run(move || source.read());
         match tokio::time::timeout(SOURCE_TIMEOUT, read).await {
             Ok(Ok(secret)) => secret.map_err(Error::Secret),
-            Ok(Err(hanging)) => Err(Error::Secret(ConfigError(hanging.to_string()))),
-            Err(_) => Err(Error::Secret(ConfigError("reading it hangs".to_owned()))),
+            Ok(Err(Hanging)) | Err(_) => Err(Error::Secret(ConfigError(format!(
+                "reading {} hangs; mend the disk or the network share that it lies on",
+                self.secret
+            )))),
         }
     }
 }
@@ -134,6 +136,31 @@ fn kept(token: AccessToken) -> Obtained {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::with_causes;
+    use crate::wechat::Reason;
+
+    #[tokio::test]
+    async fn secret_whose_reading_hangs_is_named_with_a_cure() {
+        let mint = Mint {
+            appid: "wx1".into(),
+            secret: SecretSource::File("/mnt/gone/secret".into()),
+            endpoint: MintEndpoint::StableToken,
+            shared: None,
+            aside: Aside::default(),
+        };
+        let (end, hanging) = std::sync::mpsc::channel::<()>();
+        let mut earlier = Box::pin(mint.aside.run(move || hanging.recv()));
+        // It has its turn and its thread once it was asked.
+        assert!(futures_util::poll!(&mut earlier).is_pending());
+        let error = mint.read_secret().await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        assert_eq!(
+            with_causes(&error),
+            "the AppSecret can't be read: reading secret file /mnt/gone/secret hangs; mend the disk or the network \
+             share that it lies on"
+        );
+        drop(end);
+    }
 
     #[test]
     fn minted_token_is_kept_until_five_minutes_before_its_end() {
