@@ -33,6 +33,7 @@
 //! - [`config`]: flags, environment and file become one checked value
 //! - [`demo`]: a simulated WeChat
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
+//! - `tls`: how servers' certificates are checked
 //! - `proxy`: the proxies that the environment names
 //! - [`moment`]: both clocks, and China's calendar
 //! - [`version`]: what this program was made from
@@ -60,6 +61,7 @@ mod redis_server;
 pub mod replicas;
 pub mod snapshot;
 pub mod store;
+mod tls;
 pub mod token;
 pub mod version;
 pub mod web;

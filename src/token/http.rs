@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
@@ -17,6 +16,7 @@ use crate::aside::Aside;
 use crate::causes::with_causes;
 use crate::config::{HttpTokenConfig, HttpTokenMethod, SecretUrl, read_headers_file};
 use crate::proxy::Proxy;
+use crate::tls::{self, NoRoots};
 use crate::wechat::AccessToken;
 
 /// For a connection. Well below the time for the whole reading, so that a server that was never reached is told from one
@@ -199,9 +199,9 @@ impl HttpSource {
     }
 
     async fn client(&self) -> Result<&Client, Error> {
-        let made = self.client.get_or_try_init(async || client());
+        let made = self.client.get_or_try_init(async || client(&self.config));
         made.await
-            .map_err(|error| settings(self.place(), "no HTTP client can be made", Described(error)))
+            .map_err(|error| settings(self.place(), "no call can be made", error))
     }
 
     fn unusable(&self, why: Unusable) -> Error {
@@ -220,10 +220,14 @@ struct OnTheWay {
     source: reqwest::Error,
 }
 
-/// Why there is no client, without the URL of a proxy.
+/// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Described(String);
+enum Unmade {
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
+    #[error("the HTTP client can't be set up")]
+    Http(#[source] reqwest::Error),
+}
 
 fn settings(
     place: Place,
@@ -238,16 +242,17 @@ fn settings(
 }
 
 /// A client that follows no redirect, so that the headers reach one server only.
-fn client() -> Result<Client, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+fn client(config: &HttpTokenConfig) -> Result<Client, Unmade> {
+    let mut urls = [Some(&config.url), config.refresh_url.as_ref()]
+        .into_iter()
+        .flatten();
+    let roots = if urls.any(is_https) {
+        tls::system_roots()?
+    } else {
+        RootCertStore::empty()
+    };
     Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls::trusting(roots))
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!(
@@ -256,7 +261,11 @@ fn client() -> Result<Client, String> {
             env!("CARGO_PKG_VERSION")
         ))
         .build()
-        .map_err(|error| error.without_url().to_string())
+        .map_err(|error| Unmade::Http(error.without_url()))
+}
+
+fn is_https(url: &SecretUrl) -> bool {
+    Url::parse(url.expose()).is_ok_and(|url| url.scheme() == "https")
 }
 
 #[cfg(test)]
@@ -266,6 +275,8 @@ mod tests {
 
     use wiremock::matchers::{body_string, header, method, path, query_param};
     use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    use rustls::crypto::ring;
 
     use super::*;
     use crate::config::TokenPointers;

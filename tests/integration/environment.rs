@@ -1,4 +1,4 @@
-//! What the environment holds: proxies.
+//! What the environment's variables do: proxies and root certificates.
 
 use crate::support::*;
 
@@ -65,6 +65,34 @@ fn token_server_is_named_with_the_proxy_on_the_way_there() {
     let way =
         "token server http://tokens.invalid can't be reached: through the proxy of HTTP_PROXY: ";
     assert!(report.contains(way), "{report}");
+}
+
+#[test]
+fn missing_root_certificates_are_named_with_their_cure_where_a_token_server_needs_them() {
+    for (scheme, needs) in [("https", true), ("http", false)] {
+        let scratch = Scratch::new();
+        let nobody = unused_address();
+        let text = format!(
+            "apps:\n- appid: {APPID}\n  api_url: http://{nobody}\n  access_token: {{ http: {{ url: '{scheme}://{nobody}' }} }}\n"
+        );
+        let flag = format!(
+            "--config.file={}",
+            scratch.write("exporter.yml", &text).display()
+        );
+        let output = run_in(&[("SSL_CERT_FILE", "/dev/null")], &["check", &flag]);
+        let report = String::from_utf8(output.stdout).unwrap();
+        let sentence = format!(
+            "token server {scheme}://{nobody} can't be used: no call can be made: no root certificate was found"
+        );
+        assert_eq!(report.contains(&sentence), needs, "{report}");
+        assert_eq!(report.contains("ca-certificates"), needs, "{report}");
+        let place = format!("token server {scheme}://{nobody} can't be reached");
+        assert_eq!(report.contains(&place), !needs, "{report}");
+        // Whatever is to be mended, it is not at WeChat's.
+        for elsewhere in ["mp.weixin.qq.com", "curl"] {
+            assert!(!report.contains(elsewhere), "{report}");
+        }
+    }
 }
 
 /// Where nobody listens.

@@ -19,6 +19,7 @@ use super::{
     Endpoint, Error, Meter, Reason,
 };
 use crate::aside;
+use crate::tls::{self, NoRoots};
 
 /// Of an account list this much is taken in whatever the limits say, so that a low limit on accounts drops rows and
 /// fails nothing. Unit: bytes. An account has about 275.
@@ -55,11 +56,8 @@ pub enum ClientError {
         cause: String,
     },
     /// Nothing to check WeChat's certificate with.
-    #[error(
-        "no root certificate was found, which https needs; install the system's ca-certificates or let SSL_CERT_FILE \
-         name a file of them"
-    )]
-    NoRoots(#[source] Option<rustls_native_certs::Error>),
+    #[error(transparent)]
+    NoRoots(#[from] NoRoots),
     /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up")]
     Http(#[source] reqwest::Error),
@@ -125,7 +123,7 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env)?;
         let roots = if hosts.need_tls() {
-            transport::system_roots()?
+            tls::system_roots()?
         } else {
             rustls::RootCertStore::empty()
         };

@@ -1,7 +1,6 @@
 //! One try at one host: connect, send, and take in a reply of bounded size.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -9,6 +8,7 @@ use reqwest::{Response, StatusCode};
 
 use super::hosts::Host;
 use super::{Call, ClientError, ClientOptions, Failure, Fault, Reason, path, reply};
+use crate::tls;
 use crate::wechat::remote_text;
 
 /// How long a connection that nobody uses is kept. Shorter than the minute after which servers commonly close one: a
@@ -37,13 +37,6 @@ pub(super) fn http_client(
     options: &ClientOptions,
     roots: Arc<rustls::RootCertStore>,
 ) -> Result<reqwest::Client, ClientError> {
-    // Named here, because the process has no default provider.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the cipher suites of TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!(
             env!("CARGO_PKG_NAME"),
@@ -57,7 +50,7 @@ pub(super) fn http_client(
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE_MAX)
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .tls_backend_preconfigured(tls);
+        .tls_backend_preconfigured(tls::trusting(roots));
     if options.api_urls.len() > 1 {
         builder = builder.connect_timeout(options.timeout / CONNECT_SHARE);
     }
@@ -67,17 +60,6 @@ pub(super) fn http_client(
     builder
         .build()
         .map_err(|error| ClientError::Http(error.without_url()))
-}
-
-/// The root certificates that the system trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-pub(super) fn system_roots() -> Result<rustls::RootCertStore, ClientError> {
-    let mut found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(ClientError::NoRoots(found.errors.pop()));
-    }
-    Ok(roots)
 }
 
 /// Sends the call to this host. `time` is for everything, up to the reply's last byte.
