@@ -1,11 +1,16 @@
 //! The log on standard error, and what happens to a panic.
 //!
+//! A thread of its own writes it, so that a reader of standard error who stalls costs lines and nothing else.
 //! Only events of our own crate are logged, at any level: the HTTP libraries log whole URLs at `trace`, and the
 //! access token travels in the query string.
 
 mod logfmt;
+mod queue;
 
+use std::io::{self, Write};
 use std::panic::PanicHookInfo;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -15,16 +20,71 @@ use tracing_subscriber::registry::Registry;
 
 use crate::config::{LogFormat, LogLevel};
 use logfmt::Logfmt;
+use queue::Queue;
+
+/// How long the end of the process waits for whoever reads standard error.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Begins the target of every event of ours.
 const OWN_TARGETS: &str = "wechat_logistics_exporter";
 
+static QUEUE: Queue = Queue::new();
+/// Whether a thread writes the queue.
+static HAS_WRITER: AtomicBool = AtomicBool::new(false);
+
 /// Sends the log to standard error and panics to the log. Later calls change nothing.
 pub fn init(level: LogLevel, format: LogFormat) {
-    let subscriber = subscriber(level, format, std::io::stderr);
+    let subscriber = subscriber(level, format, || Stderr);
     // A second call is a test's; the first one's log is as good.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
+        let tell = move |lost| {
+            // At any level of the log, and in its form.
+            let log = self::subscriber(LogLevel::Error, format, io::stderr);
+            tracing::subscriber::with_default(log, || tell_of_lost(lost));
+        };
+        let thread = std::thread::Builder::new().name("log".to_owned());
+        let thread = thread.spawn(move || QUEUE.write_to(io::stderr(), tell));
+        HAS_WRITER.store(thread.is_ok(), Ordering::Release);
+    }
+}
+
+fn tell_of_lost(lines: u64) {
+    tracing::error!(
+        lines,
+        "log lines were lost: whoever reads standard error was too slow"
+    );
+}
+
+/// Writes a sentence that is no event to standard error.
+pub fn say(sentence: &str) {
+    // Where standard error is closed, the exit code has to do.
+    let _ = Stderr.write_all(format!("wechat-logistics-exporter: {sentence}\n").as_bytes());
+}
+
+/// Waits until all is written, but not long for a reader that stalls. The process ends after it.
+pub fn flush() {
+    if HAS_WRITER.load(Ordering::Acquire) {
+        QUEUE.drain(LAST_PATIENCE);
+    }
+}
+
+/// Standard error by way of the queue; each write is a whole line.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if HAS_WRITER.load(Ordering::Acquire) {
+            QUEUE.push(line);
+            Ok(line.len())
+        } else {
+            // No thread is left to be had, or it is too early for one.
+            io::stderr().write(line)
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -84,6 +144,8 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
         at = location,
         said = message
     );
+    // What panics may well end the process.
+    flush();
 }
 
 #[cfg(test)]

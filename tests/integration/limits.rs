@@ -242,11 +242,7 @@ async fn state_that_can_not_be_read_is_set_aside_and_never_fatal() {
         assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{content}");
         let aside = scratch.path(&format!("state/{APPID}.limiter.json.unreadable"));
         assert_eq!(std::fs::read_to_string(aside).unwrap(), content);
-        assert!(
-            exporter.log().contains("unreadable state file"),
-            "{}",
-            exporter.log()
-        );
+        exporter.log_with("unreadable state file").await;
     }
 }
 
@@ -276,7 +272,7 @@ async fn second_process_on_a_state_directory_is_warned_of() {
     let second = Exporter::for_one_app(&scratch, &wechat, &[&state]);
     let warning = "another process uses this state directory";
     assert!(!first.log().contains(warning), "{}", first.log());
-    assert!(second.log().contains(warning), "{}", second.log());
+    second.log_with(warning).await;
     drop((first, second));
     let third = Exporter::for_one_app(&scratch, &wechat, &[&state]);
     assert!(

@@ -11,6 +11,7 @@
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
 //! | `environment` | what the environment's variables do |
+//! | `log` | standard error that nobody reads |
 //! | `secrets` | no secret in anything the program writes |
 //! | `page` | golden pages, promtool, duplicate series |
 //! | `prometheus` | a real Prometheus scrapes `demo` |
@@ -31,6 +32,7 @@ mod commands;
 mod endpoints;
 mod environment;
 mod limits;
+mod log;
 mod page;
 mod prometheus;
 #[expect(dead_code, reason = "the reliability tests use the rest")]

@@ -201,11 +201,12 @@ async fn page_after(case: &Case, before: Before) {
         "{context}"
     );
 
-    // The line is written before the page is answered.
-    let log = exporter.log();
-    let new = log.lines().skip(log_before);
-    let failures = new.filter(|line| line.contains("fetch failed")).count();
-    assert_eq!(failures, 1, "{context}: {log}");
+    let failures = |log: &str| {
+        let new = log.lines().skip(log_before);
+        new.filter(|line| line.contains("fetch failed")).count()
+    };
+    let log = exporter.log_once(&context, |log| failures(log) > 0).await;
+    assert_eq!(failures(&log), 1, "{context}: {log}");
     assert!(!log.contains("canary"), "{context}: {log}");
     assert!(!log.contains("panic"), "{context}: {log}");
 
@@ -291,7 +292,7 @@ async fn odd_rows_are_counted_and_the_rest_is_read() {
     assert_eq!(dropped("invalid"), Some(4.0));
     assert_eq!(dropped("limit"), Some(0.0));
     let counts = "dropped_duplicate=1 dropped_limit=0 dropped_invalid=4";
-    assert!(exporter.log().contains(counts), "{}", exporter.log());
+    exporter.log_with(counts).await;
     let unknown = format!(
         "account_status{{appid=\"{APPID}\",biz_id=\"odd\",delivery_id=\"YUNDA\",status=\"unknown\"}}"
     );

@@ -196,8 +196,7 @@ async fn secret_file_that_others_can_read_is_warned_of() {
     .unwrap();
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
     assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
-    let log = exporter.log();
-    assert!(log.contains("can read this secret file"), "{log}");
+    let log = exporter.log_with("can read this secret file").await;
     assert_no_canary(&log, "warning");
 }
 

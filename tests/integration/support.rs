@@ -25,7 +25,7 @@ pub const STABLE_TOKEN_PATH: &str = "/cgi-bin/stable_token";
 pub const LIST_PATH: &str = "/cgi-bin/express/business/account/getall";
 
 /// Nothing here takes this long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A fake WeChat API.
 pub struct Wechat {
@@ -218,8 +218,7 @@ pub fn signal(process: u32, name: &str) {
     );
 }
 
-/// What a child has written to standard error. Whoever looks takes in first what is under way, so that a line that was
-/// written before an answer is there once the answer is.
+/// What a child has written to standard error. A line may come after the answer that it belongs to.
 struct Log {
     stream: UnixStream,
     bytes: Vec<u8>,
@@ -417,6 +416,24 @@ impl Exporter {
     /// Every line that it has written by now.
     pub fn log(&self) -> String {
         self.log.lock().expect("the log").text()
+    }
+
+    /// The same once that is in it.
+    pub async fn log_with(&self, text: &str) -> String {
+        self.log_once(text, |log| log.contains(text)).await
+    }
+
+    /// The same once it is as `expected`.
+    pub async fn log_once(&self, what: &str, expected: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let log = self.log();
+            if expected(&log) {
+                return log;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what:?} is not in: {log}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits for its end after a signal.

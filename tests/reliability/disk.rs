@@ -86,11 +86,7 @@ async fn disk_that_has_room_again_is_written_again() {
     let exporter = Exporter::spawn(command(&["env"], &scratch, &wechat));
     assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
     write_fails(&exporter).await;
-    assert!(
-        exporter.log().contains("No space left"),
-        "{}",
-        exporter.log()
-    );
+    exporter.log_with("No space left").await;
     for name in &names {
         let file = scratch.path(&format!("state/{name}"));
         until("it is written once there is room", async || {

@@ -32,8 +32,10 @@ async fn page_of(authority: &Authority, api_url: &str) -> (Page, String) {
         ])
         .env("SSL_CERT_FILE", authority.path("ca.pem"))
         .env_remove("SSL_CERT_DIR");
-    let exporter = Exporter::spawn(command);
+    let mut exporter = Exporter::spawn(command);
     let page = exporter.scrape().await;
+    signal(exporter.process(), "TERM");
+    exporter.ended();
     (page, exporter.log())
 }
 
