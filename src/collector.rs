@@ -13,7 +13,7 @@ use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::moment::Moment;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
-use crate::store::Store;
+use crate::store::{Saved, Store, StoreError};
 use crate::token::TokenSources;
 use crate::wechat::{Client, ClientError, ClientOptions};
 
@@ -61,12 +61,23 @@ pub struct AppReading {
     pub source: Source,
 }
 
+/// A configuration can't be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// No client for WeChat can be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// What was kept of an app can't be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Collector {
     /// A collector for a configuration.
     ///
     /// # Errors
-    /// When a client for WeChat can't be made.
-    pub fn new(config: &Config, store: Store) -> Result<Self, ClientError> {
+    /// See [`CollectorError`].
+    pub fn new(config: &Config, store: Store) -> Result<Self, CollectorError> {
         let replicas = config
             .shared_state
             .clone()
@@ -79,7 +90,7 @@ impl Collector {
         replicas: Option<Arc<Replicas>>,
         config: &Config,
         store: Store,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, CollectorError> {
         let shared = Shared {
             permits: Arc::new(Semaphore::new(config.wechat.max_concurrency)),
             couriers: Arc::new(Couriers::default()),
@@ -100,8 +111,8 @@ impl Collector {
     /// do apps that come back on the same day. Fetches under way go on.
     ///
     /// # Errors
-    /// When a client for WeChat can't be made; the old configuration stays.
-    pub fn reconfigure(&self, config: &Config) -> Result<(), ClientError> {
+    /// See [`CollectorError`]; the old configuration stays.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), CollectorError> {
         let old = self.apps.load();
         let new = Apps::new(config, &self.tokens, &self.shared, Some(&old))?;
         self.apps.store(Arc::new(new));
@@ -162,6 +173,14 @@ pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -
         .map(|step| step.read(max_stale, now))
         .collect();
     Scrape { readings, now }
+}
+
+/// What is known of an app before a configuration is put in force.
+enum Known {
+    /// What this process has on record.
+    Here(Arc<Record>),
+    /// What the store has of it.
+    Saved(Saved),
 }
 
 /// One app in the course of one scrape.
@@ -229,22 +248,30 @@ impl Apps {
         tokens: &TokenSources,
         shared: &Shared,
         old: Option<&Self>,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, CollectorError> {
         // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
         let clients = clients(config, old)?;
+        let mut known = Vec::with_capacity(config.apps.len());
+        for app in &config.apps {
+            known.push(match old.and_then(|old| old.record(&app.appid)) {
+                Some(record) => Known::Here(Arc::clone(record)),
+                None => Known::Saved(shared.store.load(&app.appid, Moment::now())?),
+            });
+        }
         let mut list = Vec::with_capacity(config.apps.len());
-        for (app, source) in config.apps.iter().zip(tokens.for_apps(&config.apps)) {
+        let sources = tokens.for_apps(&config.apps);
+        for ((app, source), known) in config.apps.iter().zip(sources).zip(known) {
             let client = &clients[app.api_urls.as_slice()];
             let client = match old.and_then(|old| old.find(&app.appid)) {
                 // It knows which host answers this app.
                 Some(old) if old.client().is_made_like(client) => Arc::clone(old.client()),
                 _ => Arc::new(client.for_another_app()),
             };
-            list.push(Arc::new(match old.and_then(|old| old.record(&app.appid)) {
-                Some(record) => {
-                    App::reconfigured(Arc::clone(record), app.clone(), client, source, shared)
+            list.push(Arc::new(match known {
+                Known::Here(record) => {
+                    App::reconfigured(record, app.clone(), client, source, shared)
                 }
-                None => App::new(app.clone(), client, source, shared),
+                Known::Saved(saved) => App::new(app.clone(), client, source, saved, shared),
             }));
         }
         let by_appid: HashMap<_, _> = list

@@ -26,7 +26,7 @@ use crate::limit::{Budget, RateLimiter};
 use crate::moment::Moment;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
-use crate::store::{LastFetch, SavedProgress, Store};
+use crate::store::{LastFetch, Saved, SavedProgress, Store};
 use crate::token::TokenSource;
 use crate::wechat::{Account, AccountList, ApiQuota, Client, Endpoint, Reason};
 
@@ -104,16 +104,16 @@ pub enum Begun {
 }
 
 impl App {
-    /// An app that knows nothing yet but what the store kept.
+    /// An app that knows nothing yet but what the store has `saved`.
     #[must_use]
     pub fn new(
         config: AppConfig,
         client: Arc<Client>,
         tokens: Arc<TokenSource>,
+        saved: Saved,
         shared: &Shared,
     ) -> Self {
         let now = Moment::now();
-        let saved = shared.store.load(&config.appid, now);
         let ended = |last: &LastFetch| {
             // Of an earlier run the wall clock is all there is. A time to come is none.
             let ago = now.wall.duration_since(last.at).ok()?;
@@ -506,7 +506,7 @@ mod tests {
         let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));
         let tokens = Arc::clone(&tokens[0]);
         let client = Arc::new(client.unwrap());
-        Arc::new(App::new(config, client, tokens, &shared))
+        Arc::new(App::new(config, client, tokens, Saved::default(), &shared))
     }
 
     #[test]

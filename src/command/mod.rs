@@ -8,12 +8,11 @@ mod serve;
 use std::io;
 
 use crate::causes::with_causes;
-use crate::collector::{Collector, Scrape};
+use crate::collector::{Collector, CollectorError, Scrape};
 use crate::config::{Args, Command, Config, ConfigError};
 use crate::logging;
 use crate::store::{Store, StoreError};
 use crate::web::ServerError;
-use crate::wechat::ClientError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +20,12 @@ pub enum Error {
     /// The settings can't be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// `--state.dir` can't be used.
+    /// `--state.dir` can't be used at all.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No client for WeChat can be made.
+    /// The apps can't be put to work.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Collector(#[from] CollectorError),
     /// The server can't start.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -49,7 +48,10 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Store(_) | Self::Server(ServerError::WebConfig(_)) => 2,
+            Self::Config(_)
+            | Self::Store(_)
+            | Self::Collector(CollectorError::Store(_))
+            | Self::Server(ServerError::WebConfig(_)) => 2,
             _ => 1,
         }
     }

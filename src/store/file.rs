@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task;
 
-use super::Unusable;
 use super::mark::{self, Mark};
+use super::{StoreError, Unusable};
 
 /// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
 const FILE_MAX: u64 = 256 << 20;
@@ -84,19 +84,23 @@ impl Directory {
     ///
     /// A file that `read` refuses is set aside under another name, so that nothing is lost and the next write does
     /// not meet it.
+    ///
+    /// # Errors
+    /// When there is one and nobody can tell what is in it; it stays where it is.
     pub(super) fn read<T>(
         &self,
         name: &str,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, StoreError> {
         let path = self.path.join(name);
-        let error = match read_bounded(&path) {
-            Ok(bytes) => match read(&bytes) {
-                Ok(value) => return Some(value),
-                Err(error) => error,
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => error.to_string(),
+        let content = match read_bounded(&path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::File { path, source }),
+        };
+        let error = match content.and_then(|bytes| read(&bytes)) {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
         };
         let aside = self.path.join(format!("{name}.unreadable"));
         let set_aside = fs::rename(&path, &aside).is_ok();
@@ -106,7 +110,7 @@ impl Directory {
             set_aside,
             "unreadable state file; the exporter starts without it"
         );
-        None
+        Ok(None)
     }
 
     /// Puts content in a file's place, made when the file's turn has come. A crash at any instant leaves the old file
@@ -150,19 +154,20 @@ impl Directory {
     }
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// A file's bytes, or why it can be none of ours.
+fn read_bounded(path: &Path) -> io::Result<Result<Vec<u8>, String>> {
     if !fs::metadata(path)?.is_file() {
         // Opening a FIFO would wait for its writer.
-        return Err(io::Error::other("not a regular file"));
+        return Ok(Err("it is no regular file".to_owned()));
     }
     let mut bytes = Vec::new();
     let read = File::open(path)?
         .take(FILE_MAX + 1)
         .read_to_end(&mut bytes)?;
     if read as u64 > FILE_MAX {
-        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        return Ok(Err(format!("it is longer than {FILE_MAX} bytes")));
     }
-    Ok(bytes)
+    Ok(Ok(bytes))
 }
 
 fn write_flushed(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -1,7 +1,9 @@
 //! What survives a restart: each app's limiter and last reading, in files under `--state.dir`.
 //!
-//! Nothing here is ever fatal while the exporter runs: a file that can't be read is set aside, one that can't be
-//! written is counted and logged, and the exporter goes on from memory. No token and no secret passes through here.
+//! Nothing here is ever fatal while the exporter runs: a file that is corrupt or another's is set aside, one that can't
+//! be written is counted and logged, and the exporter goes on from memory. A file that can't be read at all stops the
+//! start or the reload: what it says of calls already sent must not be lost. No token and no secret passes through
+//! here.
 
 mod file;
 pub(crate) mod form;
@@ -127,12 +129,25 @@ pub struct Store {
     write_failures: AtomicU64,
 }
 
-/// The state directory can't be used at all.
+/// What was kept can't be had.
 #[derive(Debug, thiserror::Error)]
-#[error("the state directory {} can't be used; create it, owned by the exporter's user, or leave --state.dir out", path.display())]
-pub struct StoreError {
-    path: PathBuf,
-    source: io::Error,
+pub enum StoreError {
+    /// The state directory can't be used at all.
+    #[error("the state directory {} can't be used; create it, owned by the exporter's user, or leave --state.dir out", path.display())]
+    Directory {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file in it is there and can't be read.
+    #[error("the state file {} can't be read, and without it calls already sent would not count; let the exporter's user read it (chown, chmod)", path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// Why nothing can be kept in a state directory beside what an exporter keeps there.
@@ -162,7 +177,7 @@ impl Store {
             None => None,
             Some(path) => match Directory::open(&path) {
                 Ok(directory) => Some(Arc::new(directory)),
-                Err(source) => return Err(StoreError { path, source }),
+                Err(source) => return Err(StoreError::Directory { path, source }),
             },
         };
         Ok(Self {
@@ -184,25 +199,27 @@ impl Store {
         })
     }
 
-    /// What was kept of an app. Whatever can't be read is set aside with a warning.
-    #[must_use]
-    pub fn load(&self, appid: &str, now: Moment) -> Saved {
+    /// What was kept of an app. What is corrupt or another's is set aside with a warning.
+    ///
+    /// # Errors
+    /// When a file is there and can't be read.
+    pub fn load(&self, appid: &str, now: Moment) -> Result<Saved, StoreError> {
         let Some(directory) = &self.directory else {
-            return Saved::default();
+            return Ok(Saved::default());
         };
         let progress = directory
             .read(&progress_file(appid), |bytes| {
                 form::read_progress(bytes, appid)
-            })
+            })?
             .unwrap_or_default();
         let snapshot = directory.read(&snapshot_file(appid), |bytes| {
             form::read_snapshot(bytes, appid, self.list_limits, now)
-        });
-        Saved {
+        })?;
+        Ok(Saved {
             limiter: progress.limiter,
             last_fetch: progress.last_fetch,
             snapshot,
-        }
+        })
     }
 
     /// Keeps the limiter's state. `progress` is called when the file's turn has come, so that of two writers the
@@ -327,7 +344,7 @@ mod tests {
             assert_eq!(store.write_failures(), 0);
         }
         let now = Moment::now();
-        let saved = store(&state).load(APPID, now);
+        let saved = store(&state).load(APPID, now).unwrap();
         let restored = RateLimiter::restore(saved.limiter, BUDGET, now);
         assert_eq!(restored.try_acquire(BUDGET, now), Err(Cause::Interval));
         assert_eq!(restored.remaining(BUDGET, now), Some(10 - 1 - 3));
@@ -352,11 +369,13 @@ mod tests {
             .join(format!("{}.new", progress_file(APPID)));
         fs::write(&beside, "{\"version\":1,\"app").unwrap();
         let now = Moment::now();
-        let used: u64 = store.load(APPID, now).limiter.used.values().sum();
-        assert_eq!(used, 2);
+        let used = || -> u64 {
+            let saved = store.load(APPID, now).unwrap();
+            saved.limiter.used.values().sum()
+        };
+        assert_eq!(used(), 2);
         store.save_progress(APPID, progress(&limiter, 5)).await;
-        let used: u64 = store.load(APPID, now).limiter.used.values().sum();
-        assert_eq!(used, 5);
+        assert_eq!(used(), 5);
         assert_eq!(names(directory.path()), [progress_file(APPID)]);
     }
 
@@ -369,7 +388,7 @@ mod tests {
             let name = progress_file(APPID);
             fs::write(directory.path().join(&name), content).unwrap();
             let store = store(directory.path());
-            let saved = store.load(APPID, Moment::now());
+            let saved = store.load(APPID, Moment::now()).unwrap();
             assert_eq!(saved.limiter, SavedLimiter::default(), "{content}");
             let aside = directory.path().join(format!("{name}.unreadable"));
             assert_eq!(fs::read_to_string(aside).unwrap(), content);
@@ -377,6 +396,20 @@ mod tests {
                 .save_progress(APPID, progress(&RateLimiter::new(), 1))
                 .await;
             assert_eq!(store.write_failures(), 0);
+        }
+    }
+
+    #[test]
+    fn file_that_can_not_be_read_stays_where_it_is_and_is_named() {
+        for name in [progress_file(APPID), snapshot_file(APPID)] {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join(&name);
+            // Whatever a link to itself holds, not even root can tell.
+            std::os::unix::fs::symlink(&file, &file).unwrap();
+            let loaded = store(directory.path()).load(APPID, Moment::now());
+            let sentence = loaded.unwrap_err().to_string();
+            assert!(sentence.contains(&*file.to_string_lossy()), "{sentence}");
+            assert_eq!(names(directory.path()), [name]);
         }
     }
 

@@ -246,6 +246,52 @@ async fn state_that_can_not_be_read_is_set_aside_and_never_fatal() {
     }
 }
 
+/// A state file that nobody can read, not even root: a link to itself.
+fn unreadable_state(scratch: &Scratch, appid: &str) -> std::path::PathBuf {
+    std::fs::create_dir_all(scratch.path("state")).unwrap();
+    let file = scratch.path(&format!("state/{appid}.limiter.json"));
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    file
+}
+
+#[test]
+fn state_that_can_not_be_read_stops_the_start_and_stays() {
+    let scratch = Scratch::new();
+    let file = unreadable_state(&scratch, APPID);
+    let flags = one_app(&scratch, "http://127.0.0.1:9");
+    let state = state_dir(&scratch);
+    for command in ["serve", "collect", "check"] {
+        let mut arguments = vec![command, &state];
+        arguments.extend(flags.iter().map(String::as_str));
+        let output = run(&arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {error}");
+        for word in [&*file.to_string_lossy(), "chown"] {
+            assert!(error.contains(word), "{command}: {word} is not in: {error}");
+        }
+        assert!(file.is_symlink(), "{command}");
+    }
+}
+
+#[tokio::test]
+async fn state_of_a_new_app_that_can_not_be_read_stops_the_reload() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let file = scratch.two_apps(&wechat.url(), "");
+    let both = std::fs::read_to_string(&file).unwrap();
+    let one = both.split("- appid: ").take(2).collect::<Vec<_>>();
+    scratch.write("exporter.yml", &one.join("- appid: "));
+    let more = [&*state_dir(&scratch), "--web.enable-lifecycle"];
+    let exporter = Exporter::from_file(&file, &more);
+    let kept = unreadable_state(&scratch, OTHER_APPID);
+    scratch.write("exporter.yml", &both);
+    let reload = Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
+    assert_eq!(reload.status, 500);
+    assert!(reload.body.contains("limiter.json"), "{}", reload.body);
+    let page = exporter.scrape().await;
+    assert_eq!((page.up(APPID), page.up(OTHER_APPID)), (Some(1.0), None));
+    assert!(kept.is_symlink());
+}
+
 #[tokio::test]
 async fn state_files_hold_no_secret_and_no_token() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);

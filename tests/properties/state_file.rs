@@ -95,7 +95,7 @@ pub fn check(input: &[u8]) {
             let _ = fs::remove_file(aside);
             fs::write(file, input).unwrap();
         }
-        let saved = place.store.load(APPID, now);
+        let saved = place.store.load(APPID, now).unwrap();
 
         let [no_limiter, no_snapshot] = place.set_aside(input);
         assert_eq!(saved.snapshot.is_none(), no_snapshot);
@@ -190,7 +190,7 @@ async fn is_written_as_it_was_read(store: &Store, saved: Saved, now: Moment) {
         store.save_snapshot(APPID, snapshot).await;
     }
     assert_eq!(store.write_failures(), 0);
-    let again = store.load(APPID, now);
+    let again = store.load(APPID, now).unwrap();
     assert_eq!(again.limiter, progress.limiter);
     assert_eq!(again.last_fetch, progress.last_fetch);
     if let Some(snapshot) = snapshot {

@@ -171,7 +171,7 @@ async fn quote_everything() {
     let of_apps = sources.for_apps(&config.apps);
     assert_quotable(&(&sources, of_apps), "sources of tokens");
     for app in &config.apps {
-        let saved = collector.store().load(&app.appid, Moment::now());
+        let saved = collector.store().load(&app.appid, Moment::now()).unwrap();
         assert_quotable(&saved, "saved state");
     }
     let files: Vec<_> = fs::read_dir(world.path("state")).unwrap().collect();
