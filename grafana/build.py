@@ -142,7 +142,6 @@ STATUS = {
     1: (t("Under review", "审核中"), YELLOW),
     2: (t("Binding failed", "绑定失败"), RED),
     3: (t("Unbound", "已解绑"), RED),
-    100: (t("Balance not refreshed", "余额未刷新"), ORANGE),
 }
 
 TODO_BY_STATUS = {
@@ -150,7 +149,15 @@ TODO_BY_STATUS = {
     1: (t("Ask the outlet to confirm the binding", "请网点确认绑定"), YELLOW),
     2: (t("Bind again with the outlet's code and password", "核对客户编码和密码后重新绑定"), RED),
     3: (t("Bind again, unless it was meant", "如非本意请重新绑定"), RED),
-    100: (t("Ask the outlet for the real balance", "向网点核实真实余额"), ORANGE),
+}
+
+# Values of wechat_logistics:account_trouble, the worst first: what it is, what to do.
+TROUBLE = {
+    5: (STATUS[2], TODO_BY_STATUS[2]),
+    4: (STATUS[1], TODO_BY_STATUS[1]),
+    3: (STATUS[3], TODO_BY_STATUS[3]),
+    2: ((t("Unknown status", "未知状态"), ORANGE), (t("Look into the logistics assistant", "在物流助手中查看"), ORANGE)),
+    1: ((t("Balance not refreshed", "余额未刷新"), ORANGE), (t("Ask the outlet for the real balance", "向网点核实真实余额"), ORANGE)),
 }
 
 CURES = {
@@ -364,12 +371,7 @@ def overview():
     def of_shortest(metric):
         return query(f"max by ({ACCOUNT_WITH_JOB}) ({account(metric)} and on ({ACCOUNT_WITH_JOB}) {shortest})", table=True)
 
-    code = f"(max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_status_code')}) != 0)"
-    old = (
-        f"(100 + 0 * (time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_quota_update_timestamp_seconds')}) > {DAY}))"
-        f" and on ({ACCOUNT_WITH_JOB}) {account('wechat_logistics:account_stock')}"
-    )
-    trouble = f"topk({ROWS}, {code} or on ({ACCOUNT_WITH_JOB}) ({old}))"
+    trouble = f"topk({ROWS}, {account('wechat_logistics:account_trouble')})"
     since = (
         f"(time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_update_timestamp_seconds')})) / {DAY}"
         f" and on ({ACCOUNT_WITH_JOB}) {trouble}"
@@ -384,9 +386,6 @@ def overview():
     def of_worst(expr):
         return query(f"{expr} and on ({apps}) {worst}", table=True)
 
-    no_data = (
-        f"count({age} > on () group_left () 3 * wechat_logistics:fetch_interval_seconds or on ({apps}) ({up} unless on ({apps}) {age})) or vector(0)"
-    )
     reason = (
         f"topk by ({apps}) (1, sum_over_time({app('wechat_logistics:api_failures:rate5m')}[30m]))"
         f" and on ({apps}) ({up} == 0)"
@@ -398,11 +397,11 @@ def overview():
         state_count("out_in_24h", t("Out within 24 hours", "24 小时内用完"), t("Accounts that will be empty within 24 hours at the rate of the last 24 hours. Top up today.", "按最近 24 小时用量，24 小时内将用完的账号。请今天充值。"), 4, 4, RED),
         state_count("out_in_72h", t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。"), 8, 4, ORANGE),
         state_count("low", t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。"), 12, 4, ORANGE),
-        state_count("not_bound", t("Not bound", "未绑定"), t("Accounts under review, failed or unbound.", "审核中、绑定失败或已解绑的账号。"), 16, 4, ORANGE),
+        state_count("not_bound", t("Not bound", "未绑定"), t("Accounts under review, failed, or unbound within the last day.", "审核中、绑定失败或一天内解绑的账号。"), 16, 4, ORANGE),
         stat(
             t("Apps gone stale", "数据不新鲜的小程序"),
             t("Apps whose last good fetch is three intervals old or that have none. Their figures can't be trusted.", "最近一次成功获取已超过三个周期、或没有数据的小程序，其数字不可信。"),
-            [query(no_data, instant=True)],
+            [query(f"count({app('wechat_logistics:stale_apps')}) or vector(0)", instant=True)],
             (20, 0, 4, 4),
             thresholds=steps(GREEN, (1, RED)),
             colour="background",
@@ -447,8 +446,8 @@ def overview():
         ),
         table(
             t("Accounts in trouble", "异常账号"),
-            t("Accounts that aren't bound, and bound ones whose balance WeChat hasn't refreshed for a day. Days: since the account's last change (update_time).", "未绑定的账号，以及微信超过一天未刷新余额的账号。持续天数自账号最近更新（update_time）算起。"),
-            [query(named(trouble), table=True), query(since, table=True), query(trouble, table=True)],
+            t(f"The {ROWS} accounts in the worst trouble: bindings that failed, wait or ended within the last day, then balances that WeChat hasn't refreshed for a day, or as long as settings.yml says. Days: since the account's last change (update_time).", f"问题最严重的 {ROWS} 个账号：绑定失败、审核中、一天内解绑，其次是微信超过一天（或 settings.yml 中的时限）未刷新余额。持续天数自账号最近更新（update_time）算起。"),
+            [query(named(trouble), table=True), query(since, table=True), query(f"max by ({ACCOUNT_WITH_JOB}) ({trouble})", table=True)],
             (0, 14, 24, 8),
             {
                 "app_name": t("App", "小程序"),
@@ -461,10 +460,11 @@ def overview():
                 "delivery_id": None,
             },
             t("Status", "状态"),
+            descending=True,
             overrides=[
-                override(t("Status", "状态"), mappings=[value_texts(STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
+                override(t("Status", "状态"), mappings=[value_texts({rank: text for rank, (text, _) in TROUBLE.items()})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
                 override(t("Days", "持续天数"), decimals=0, custom_width=110),
-                override(t("To do", "处理"), mappings=[value_texts(TODO_BY_STATUS)], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=400),
+                override(t("To do", "处理"), mappings=[value_texts({rank: todo for rank, (_, todo) in TROUBLE.items()})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=400),
                 override(t("App", "小程序"), custom_width=190),
                 override(t("Courier", "快递公司"), custom_width=120),
                 override(t("Account", "账号"), links=link_to_account()),
@@ -598,7 +598,7 @@ def account_view():
     burn = one("wechat_logistics:account_burn:per_day")
     days = one("wechat_logistics:account_days_left")
     code = one("wechat_logistics_account_status_code")
-    rises = f"max by ({ACCOUNT}) (max_over_time({this_account('wechat_logistics:account_stock:increase1m')}[$__interval]))"
+    top_ups = f"max by ({ACCOUNT}) (max_over_time({this_account('wechat_logistics:account_top_up')}[$__interval]))"
     ids = "job, instance, appid, delivery_id, biz_id"
 
     def stamp(name):
@@ -619,10 +619,10 @@ def account_view():
         stat(t("Balance refreshed", "余额刷新于"), t("How long ago WeChat refreshed the balance (quota_update_time). The real balance may be lower when this is long.", "微信上次刷新余额（quota_update_time）距今时间。时间过长时，真实余额可能更低。"), [query(f"time() - {one('wechat_logistics_account_quota_update_timestamp_seconds')}", instant=True)], (20, 0, 4, 4), unit="s", decimals=0, thresholds=steps(GREEN, (6 * 3600, ORANGE), (DAY, RED)), noValue="–"),
         lines(
             t("Balance and top-ups", "余额与充值"),
-            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more), the dashed line the threshold.", "微信返回的余额；圆点标记充值（一次增加 20 张及以上），虚线为阈值。"),
+            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more, see settings.yml), the dashed line the threshold.", "微信返回的余额；圆点标记充值（一次增加 20 张及以上，见 settings.yml），虚线为阈值。"),
             [
                 query(balance, t("balance", "余额"), interval="1m"),
-                query(f"{stock} and on ({ACCOUNT}) ({rises} >= 20)", t("top-up", "充值"), interval="1m"),
+                query(f"{stock} and on ({ACCOUNT}) {top_ups}", t("top-up", "充值"), interval="1m"),
                 query(one("wechat_logistics:account_threshold"), t("threshold", "阈值"), interval="1m"),
             ],
             (0, 4, 17, 9),
@@ -731,7 +731,7 @@ def account_view():
         f'label_values(wechat_logistics_account_info{{{RAW}, appid="$appid", delivery_id="$delivery_id"}}, biz_id)',
         False,
     )
-    top_ups = {
+    top_up_marks = {
         "name": t("Top-ups", "充值"),
         "datasource": DATASOURCE,
         "enable": True,
@@ -739,7 +739,7 @@ def account_view():
         "iconColor": GREEN,
         "target": {
             "refId": "Anno",
-            "expr": f"{this_account('wechat_logistics:account_stock:increase1m')} >= 20",
+            "expr": this_account("wechat_logistics:account_top_up"),
             "interval": "1m",
             "range": True,
         },
@@ -750,7 +750,7 @@ def account_view():
         t("One courier account: balance, use, forecast, status.", "一个快递账号：余额、用量、预测、状态。"),
         ("overview", t("Overview", "总览")),
         shared_variables(False) + [biz_ids],
-        [top_ups],
+        [top_up_marks],
         panels,
         "now-3d",
     )

@@ -3,7 +3,7 @@
 
     mutate.py [NAME…]      only rules whose name contains one of these
 
-Also drops each `for:`. A change that no case notices is printed and makes the exit code 1. The cases that name the
+Also drops each `for:`, and halves and doubles each setting. A change that no case notices is printed and makes the exit code 1. The cases that name the
 changed rule are tried first, with no more rules than these need; only what they don't notice meets every case.
 """
 
@@ -55,6 +55,8 @@ def mutants(names):
                 changes = [(what, {"expr": expr}) for what, expr in inversions(str(rule["expr"]))]
                 if "for" in rule:
                     changes.append(("no for", {"for": "0s"}))
+                if path.name == "settings.yml":
+                    changes += [(f"times {factor}", {"expr": f"{factor} * {rule['expr']}"}) for factor in (0.5, 2)]
                 for what, change in changes:
                     mutant = copy.deepcopy(content)
                     mutant["groups"][g]["rules"][r] |= change

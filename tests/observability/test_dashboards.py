@@ -153,9 +153,6 @@ class Linter(unittest.TestCase):
             if where.endswith("variable job"):
                 continue
             for name, matchers in SELECTOR.findall(shipped.STRING.sub(lambda m: m.group().replace("{", "(").replace("}", ")"), query)):
-                if name == "wechat_logistics:fetch_interval_seconds":
-                    self.assertEqual(matchers, "", where)
-                    continue
                 self.assertIn('job=~"$job"', matchers, f"{where}: {name}")
                 if RECORDED.match(name) or where.endswith("variable instance"):
                     self.assertNotIn("instance", matchers, f"{where}: {name}")
@@ -260,6 +257,18 @@ class Content(unittest.TestCase):
             self.assertEqual(operators, {"="} if path.stem == "account" else {"=~"}, path)
             for field in re.findall(r"__data\.fields\.\w+(:?\w*)", json.dumps(dashboard)):
                 self.assertEqual(field, ":percentencode", path)
+
+    def test_each_trouble_that_the_rules_tell_apart_has_a_text_and_the_worst_stands_first(self):
+        rule = next(rule for rule in shipped.rules() if rule.get("record") == "wechat_logistics:account_trouble")
+        values = set(re.findall(r"^(\d) \*", rule["expr"], re.MULTILINE)) | {"1"}
+        for path, dashboard in shipped.dashboards():
+            for panel in shipped.panels(dashboard):
+                if any("wechat_logistics:account_trouble" in target["expr"] for target in panel["targets"]):
+                    self.assertTrue(panel["transformations"][-1]["options"]["sort"][0]["desc"], path)
+                    mapped = [p["value"] for o in panel["fieldConfig"]["overrides"] for p in o["properties"] if p["id"] == "mappings"]
+                    self.assertEqual(len(mapped), 2, path)
+                    for [mapping] in mapped:
+                        self.assertEqual(set(mapping["options"]), values, path)
 
     def test_counts_without_a_reading_are_not_green(self):
         for path, dashboard in shipped.dashboards():
