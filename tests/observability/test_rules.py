@@ -1,6 +1,7 @@
 """Rules: valid, documented in both languages, and each alert with a firing and a silent case."""
 
 import collections
+import json
 import re
 import subprocess
 import unittest
@@ -124,12 +125,38 @@ class Examples(unittest.TestCase):
         severities = {alert["labels"]["severity"] for alert in shipped.alerts()}
         for rule in config["inhibit_rules"]:
             for matcher in rule["source_matchers"] + rule["target_matchers"]:
-                operator, pattern = re.fullmatch(r'alertname(=~?)"(.+)"', matcher).groups()
+                label, operator, pattern = re.fullmatch(r'(alertname|reason)(=~?)"(.+)"', matcher).groups()
+                if label == "reason":
+                    pattern = f"WechatLogistics{pattern}"
                 matched = [name for name in names if (name == pattern if operator == "=" else re.fullmatch(pattern, name))]
                 self.assertTrue(matched, matcher)
         for route in config["route"]["routes"]:
             for matcher in route["matchers"]:
                 self.assertIn(re.fullmatch(r'severity="(\w+)"', matcher)[1], severities)
+
+    def test_what_many_apps_have_holds_back_the_alerts_of_single_apps(self):
+        config = yaml.safe_load((shipped.ROOT / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
+        many = next(alert for alert in shipped.alerts() if alert["alert"] == "WechatLogisticsManyAppsFailing")
+        counted = re.findall(r'ALERTS\{alertname=~?"WechatLogistics\(?([\w|]+)\)?"', many["expr"])
+        counted = {name for names in counted for name in names.split("|")} - {"ManyAppsFailing"}
+        for name in counted:
+            rule = {
+                "source_matchers": ['alertname="WechatLogisticsManyAppsFailing"', f'reason="{name}"'],
+                "target_matchers": [f'alertname="WechatLogistics{name}"'],
+                "equal": ["job"],
+            }
+            self.assertIn(rule, config["inhibit_rules"])
+
+    def test_dingtalk_accepts_a_message_about_any_number_of_alerts(self):
+        for alert in shipped.alerts():
+            texts = alert["annotations"] | {"runbook_url_zh": f"https://git.example.com/exporter/blob/main/{alert['annotations']['runbook_url_zh']}"}
+            message = {"status": "firing", "alerts": [{"status": status, "annotations": texts} for status in ("firing", "resolved") for _ in range(1000)]}
+            with shipped.temporary_file(json.dumps(message), ".json") as data:
+                command = ["template", "render", f"--template.glob={shipped.ROOT / 'alertmanager/dingtalk-template.tmpl'}", f"--template.data={data}"]
+                shown = subprocess.run([shipped.program("amtool"), *command, '--template.text={{ template "waybills.text" . }}'], capture_output=True)
+            self.assertEqual(shown.returncode, 0, shown.stderr)
+            self.assertLess(len(shown.stdout), 20_000, alert["alert"])
+            self.assertEqual(shown.stdout.decode().count("另有 980 条未列出"), 2)
 
     def test_yaml_of_the_compose_file_and_the_provisioning_names_files_that_exist(self):
         compose = yaml.safe_load((shipped.ROOT / "compose.yaml").read_text(encoding="utf-8"))
