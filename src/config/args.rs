@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_the_contract_exist() {
+    fn documented_flags_exist() {
         let flags = [
             "config.file",
             "wechat.appid",

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn file_of_the_contract_is_read() {
+    fn file_with_every_kind_of_app_is_read() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("main"), "secret\n").unwrap();
         std::fs::write(directory.path().join("h"), "X-Key: 1\n").unwrap();

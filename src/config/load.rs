@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_contract() {
+    fn documented_defaults_are_in_force() {
         let config = load(&APP).unwrap();
         assert_eq!(config.scrape.timeout, Duration::from_secs(10));
         assert_eq!(config.scrape.timeout_offset, Duration::from_millis(500));

@@ -9,7 +9,7 @@ macro_rules! labels {
         pub enum $name { $($(#[$vdoc])* $variant,)+ }
 
         impl $name {
-            /// Every value, in the order of the contract; a counter exists for each from the start.
+            /// Every value, in the order of their declaration; a counter exists for each from the start.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// The label's value.

@@ -1,4 +1,4 @@
-//! A real Prometheus (Debian's package) scrapes `demo` and answers PromQL for every metric of the contract.
+//! A real Prometheus (Debian's package) scrapes `demo` and answers PromQL for every metric.
 
 use wechat_logistics_exporter::exposition::family;
 

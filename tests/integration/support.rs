@@ -114,7 +114,9 @@ pub fn errcode(errcode: i64, errmsg: &str) -> ResponseTemplate {
     json(json!({"errcode": errcode, "errmsg": errmsg}))
 }
 
-/// The reply of wechat-api section 4.2 with a second, sparse account.
+/// The reply on WeChat's page of the account list with a second, sparse account.
+///
+/// Source: <https://developers.weixin.qq.com/miniprogram/dev/server/API/express/express-by-business/api_getallaccount>.
 pub fn accounts() -> Value {
     json!({"count": 2, "list": [
         {
