@@ -180,7 +180,7 @@ enum Known {
     /// What this process has on record.
     Here(Arc<Record>),
     /// What the store has of it.
-    Saved(Saved),
+    Saved(Box<Saved>),
 }
 
 /// One app in the course of one scrape.
@@ -255,7 +255,7 @@ impl Apps {
         for app in &config.apps {
             known.push(match old.and_then(|old| old.record(&app.appid)) {
                 Some(record) => Known::Here(Arc::clone(record)),
-                None => Known::Saved(shared.store.load(&app.appid, Moment::now())?),
+                None => Known::Saved(Box::new(shared.store.load(&app.appid, Moment::now())?)),
             });
         }
         let mut list = Vec::with_capacity(config.apps.len());
@@ -271,7 +271,7 @@ impl Apps {
                 Known::Here(record) => {
                     App::reconfigured(record, app.clone(), client, source, shared)
                 }
-                Known::Saved(saved) => App::new(app.clone(), client, source, saved, shared),
+                Known::Saved(saved) => App::new(app.clone(), client, source, *saved, shared),
             }));
         }
         let by_appid: HashMap<_, _> = list

@@ -27,7 +27,7 @@ pub(crate) fn system_roots() -> Result<RootCertStore, NoRoots> {
 }
 
 /// A client's settings that trust those roots and nobody else.
-pub(crate) fn trusting(roots: RootCertStore) -> ClientConfig {
+pub(crate) fn trusting(roots: impl Into<Arc<RootCertStore>>) -> ClientConfig {
     // Named here, because the process has no default provider in tests.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)

@@ -143,7 +143,7 @@ fn names_of_the_job(readme: &str) -> BTreeSet<&str> {
 async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_call() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let readme = readme();
+    let readme = read("README.md");
     let asked_for = names_of_the_job(&readme);
     let query: Vec<_> = asked_for
         .iter()
@@ -165,8 +165,7 @@ async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_c
         .filter(is_own)
         .collect();
     assert_eq!(asked_for, all);
-    let chinese = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.zh-CN.md"));
-    assert_eq!(names_of_the_job(&chinese.unwrap()), all);
+    assert_eq!(names_of_the_job(&read("README.zh-CN.md")), all);
 }
 
 /// The families of a page.

@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn only_host_is_tried_while_none_answers() {
-        let hosts = Hosts::parse(&["http://a".to_owned()]).unwrap();
+        let hosts = Hosts::parse(&["http://a".to_owned()], false).unwrap();
         for begin in [Lone::Current, Lone::Other] {
             hosts.none_answered(begin);
             for _ in 0..3 {

@@ -618,7 +618,7 @@ fn client_that_trusts_others_is_not_made_like_the_one_before() {
         for trusted in trusted {
             roots.add(trusted.cert.der().clone()).unwrap();
         }
-        let hosts = Hosts::parse(&options.api_urls).unwrap();
+        let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env).unwrap();
         Client::trusting(roots, hosts, options.clone()).unwrap()
     };
     let client = trusting(&[&one]);
