@@ -217,7 +217,7 @@ fn requests_reloads_and_the_build_are_on_the_page() {
     exporter.count_http_request(Handler::Metrics, 200);
     exporter.count_http_request(Handler::Metrics, 200);
     exporter.count_http_request(Handler::Other, 405);
-    for code in [0, 418, 599, u16::MAX] {
+    for code in [0, 304, 418, 505, 599, u16::MAX] {
         exporter.count_http_request(Handler::Sd, code);
     }
     let page = |setup: &Setup| {
@@ -235,7 +235,7 @@ fn requests_reloads_and_the_build_are_on_the_page() {
     assert_eq!(requests("metrics", "200"), Some(2.0));
     assert_eq!(requests("metrics", "503"), Some(0.0));
     assert_eq!(requests("other", "405"), Some(1.0));
-    assert_eq!(requests("sd", "other"), Some(4.0));
+    assert_eq!(requests("sd", "other"), Some(6.0));
     let reload = "wechat_logistics_exporter_config_last_reload_successful";
     let time = "wechat_logistics_exporter_config_last_reload_success_timestamp_seconds";
     assert_eq!(
