@@ -94,8 +94,8 @@ pub enum ServerError {
         source: io::Error,
     },
     /// `--web.config.file` is wrong.
-    #[error("{0}")]
-    WebConfig(String),
+    #[error(transparent)]
+    WebConfig(#[from] ConfigError),
 }
 
 impl Server {
@@ -104,8 +104,7 @@ impl Server {
     /// # Errors
     /// See [`ServerError`].
     pub async fn bind(config: &WebConfig) -> Result<Self, ServerError> {
-        let gate = Gate::open(config.config_file.as_deref())
-            .map_err(|ConfigError(text)| ServerError::WebConfig(text))?;
+        let gate = Gate::open(config.config_file.as_deref())?;
         Ok(Self {
             listeners: listen::open(config).await?,
             gate,
@@ -118,10 +117,10 @@ impl Server {
     /// # Errors
     /// When it can't be used.
     pub fn check(config: &WebConfig) -> Result<(), ServerError> {
-        match &config.config_file {
-            Some(file) => config::check(file).map_err(ServerError::WebConfig),
-            None => Ok(()),
+        if let Some(file) = &config.config_file {
+            config::check(file)?;
         }
+        Ok(())
     }
 
     /// Where it listens; the real port where 0 was asked for, and `unix:` before a path.

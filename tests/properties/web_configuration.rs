@@ -40,7 +40,7 @@ impl Place {
 
     fn check(&self, text: &[u8]) -> Result<(), String> {
         fs::write(&self.file, text).unwrap();
-        config::check(&self.file)
+        config::check(&self.file).map_err(|error| error.to_string())
     }
 }
 

@@ -15,7 +15,10 @@ use rustls::{
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::config::ConfigError;
+
 use super::file::ClientAuth;
+use super::place::Place;
 
 /// Decides over a client's certificate as Go's `tls.ClientAuthType` and exporter-toolkit's `client_allowed_sans` do.
 #[derive(Debug)]
@@ -30,15 +33,14 @@ pub(super) struct ClientCertificates {
 
 impl ClientCertificates {
     /// `None`: no certificate is asked for. `roots` is only called where a chain must be verified.
-    pub(super) fn new<E>(
+    /// `place` is the web configuration, for errors.
+    pub(super) fn new(
         auth: ClientAuth,
-        roots: impl FnOnce() -> Result<RootCertStore, E>,
+        roots: impl FnOnce() -> Result<RootCertStore, ConfigError>,
         allowed_sans: Option<Vec<String>>,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Option<Self>, E>
-    where
-        E: From<rustls::server::VerifierBuilderError>,
-    {
+        place: Place<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
         let (is_needed, is_verified) = match auth {
             ClientAuth::None => return Ok(None),
             ClientAuth::Request => (false, false),
@@ -48,7 +50,14 @@ impl ClientCertificates {
         };
         let chain = if is_verified {
             let roots = Arc::new(roots()?);
-            Some(WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?)
+            let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+            let chain = builder.build().map_err(|error| {
+                ConfigError(format!(
+                    "{}: clients' certificates can't be verified, {error}; give client_ca_file",
+                    place.0.display()
+                ))
+            })?;
+            Some(chain)
         } else {
             None
         };

@@ -38,10 +38,8 @@ const FILE_MAX: u64 = 4 << 20;
 ///
 /// # Errors
 /// The first thing that is wrong, as one sentence with the file, the line and the cure.
-pub fn check(path: &Path) -> Result<(), String> {
-    ConfigFile::open(path)
-        .map(drop)
-        .map_err(|ConfigError(text)| text)
+pub fn check(path: &Path) -> Result<(), ConfigError> {
+    ConfigFile::open(path).map(drop)
 }
 
 /// A web configuration file, watched.

@@ -211,34 +211,13 @@ fn client_certificates(
     provider: &Arc<CryptoProvider>,
     place: Place<'_>,
 ) -> Result<Option<ClientCertificates>, ConfigError> {
-    /// What can be wrong with the authorities.
-    enum Fault {
-        Config(ConfigError),
-        Verifier(rustls::server::VerifierBuilderError),
-    }
-    impl From<rustls::server::VerifierBuilderError> for Fault {
-        fn from(error: rustls::server::VerifierBuilderError) -> Self {
-            Self::Verifier(error)
-        }
-    }
     let roots = || match &tls.client_ca {
-        Some(pem) => authorities(pem, place).map_err(Fault::Config),
+        Some(pem) => authorities(pem, place),
         // As in Go: without authorities of one's own the system's are trusted.
         None => Ok(system_authorities()),
     };
-    ClientCertificates::new(
-        tls.client_auth,
-        roots,
-        tls.client_allowed_sans.clone(),
-        provider,
-    )
-    .map_err(|fault| match fault {
-        Fault::Config(error) => error,
-        Fault::Verifier(error) => ConfigError(format!(
-            "{}: clients' certificates can't be verified, {error}; give client_ca_file",
-            place.0.display()
-        )),
-    })
+    let allowed_sans = tls.client_allowed_sans.clone();
+    ClientCertificates::new(tls.client_auth, roots, allowed_sans, provider, place)
 }
 
 fn authorities(pem: &Pem, place: Place<'_>) -> Result<RootCertStore, ConfigError> {

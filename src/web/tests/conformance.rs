@@ -66,7 +66,7 @@ fn good_files_are_taken_and_bad_ones_refused() {
         assert_eq!(check(&path), Ok(()), "{name}");
     }
     for (name, path) in files("bad") {
-        let error = check(&path).expect_err(&name);
+        let error = check(&path).expect_err(&name).to_string();
         assert!(!error.contains('\n'), "{name}: one sentence: {error}");
         let place = format!("bad/{name}.yml, line ");
         assert!(
