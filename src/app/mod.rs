@@ -559,7 +559,8 @@ mod tests {
             password_file: None,
             key_prefix: "test:".to_owned(),
         };
-        let app = app_among(Some(Arc::new(Replicas::new(config, ListLimits::default()))));
+        let replicas = Arc::new(Replicas::new(config, ListLimits::default()));
+        let app = app_among(Some(Arc::clone(&replicas)));
         let now = Moment::now();
         let ago = |seconds| Duration::from_secs(seconds);
         let failed =
@@ -592,7 +593,7 @@ mod tests {
                     }),
                     snapshot: None,
                 };
-                app.follow(&answer, now, false).await;
+                app.follow(&replicas, &answer, now, false).await;
                 let last_fetch = app.last_fetch().unwrap();
                 assert_eq!(last_fetch.errcode == 2, newer, "{own_at:?} {age:?}");
                 if newer {

@@ -1,4 +1,19 @@
 //! Whose turn it is to fetch, where replicas share one budget.
+//!
+//! ```text
+//!            ┌───────────┐  no answer
+//!    ┌──────▶│    ask    ├────────────────▶ ours, alone
+//!    │       └─────┬─────┘
+//!    │             │ answer: first its reading and its outcome are taken over
+//!    │             ▼
+//!    │       refused for the interval, and the reading that kept this
+//!    │       replica back can't be had while its own is due ──────────▶ ours, alone
+//!    │       granted ── wait for its begin ───────────────────────────▶ ours, with a turn
+//!    └────── under way elsewhere ── wait for LOOK_INTERVAL
+//!            refused, or under way elsewhere for longer than WAIT_MAX:
+//!              after a wait, with an outcome that is new ─────────────▶ not ours: followed, or failed
+//!              else ──────────────────────────────────────────────────▶ not ours: kept back
+//! ```
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,9 +21,11 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{App, Ended};
-use crate::limit::Cause;
+use crate::limit::{Cause, SharedLimiter};
 use crate::moment::Moment;
-use crate::replicas::{Answer, Ending, Holder, Replicas, StoredSnapshot, Turn, Unread, Verdict};
+use crate::replicas::{
+    Answer, Ending, Holder, Outcome, Replicas, StoredSnapshot, Turn, Unread, Verdict,
+};
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 
@@ -37,15 +54,20 @@ pub(super) struct Followed {
     lost: Option<String>,
 }
 
-/// What an answer held that was new.
+/// How the last fetch of any replica went, as an answer tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Nothing,
-    /// How a fetch of another replica went; it is on record now.
-    Outcome,
-    /// Another replica's success, and not what it read. Nothing of it is on record: a page would show success with a
+    /// The answer knows of none.
+    NoOutcome,
+    /// It is on record already: this replica's own, or one that was taken over before.
+    Known,
+    /// It can't be read, which is counted once.
+    Unreadable,
+    /// It is another replica's, and on record now.
+    New,
+    /// It is another replica's success, and what that read can't be had. Nothing of it is on record: a page would show success with a
     /// reading from before.
-    LostReading,
+    WithoutReading,
 }
 
 impl App {
@@ -64,23 +86,24 @@ impl App {
             let limiter = &self.record.limiter;
             let told = limiter.news(Moment::now());
             let asked = replicas.ask(&self.config.appid, &turn, &told, self.budget(), calls);
-            let Ok(mut answer) = asked.await else {
+            let Ok(answer) = asked.await else {
                 return Whose::Ours(None);
             };
             let heard = Moment::now();
-            let found = self.follow(&answer, heard, waited).await;
-            let alone = found == Found::LostReading
-                && matches!(answer.verdict, Verdict::Refused(Cause::Interval))
-                && self.wants_a_reading(heard);
-            if alone {
-                // It says that the others' fetch went well. What this replica fetched for itself may not have.
-                answer.limiter.breaker = None;
-            }
-            limiter.learn(&answer.limiter, &told, self.budget(), heard);
-            if alone {
+            let found = self.follow(replicas, &answer, heard, waited).await;
+            let shared = answer.limiter;
+            if self.goes_alone(&answer.verdict, found, heard) {
+                // The others say that their fetch went well. What this replica fetched for itself may not have.
+                let shared = SharedLimiter {
+                    breaker: None,
+                    ..shared
+                };
+                limiter.learn(&shared, &told, self.budget(), heard);
                 self.hold(Holder::Fetch, calls).await;
                 return Whose::Ours(None);
             }
+            limiter.learn(&shared, &told, self.budget(), heard);
+            let waited_for = (waited && found == Found::New).then(|| self.how_it_ended());
             match answer.verdict {
                 Verdict::Granted(turn, wait) => {
                     tokio::time::sleep(wait).await;
@@ -90,22 +113,33 @@ impl App {
                     waited = true;
                     tokio::time::sleep(LOOK_INTERVAL).await;
                 }
-                // The fetch that was waited for has ended.
-                _ if waited && found == Found::Outcome => {
-                    return Whose::NotOurs(
-                        if self.last_fetch().is_some_and(|last| last.succeeded()) {
-                            Ended::Followed
-                        } else {
-                            Ended::Failed
-                        },
-                    );
+                Verdict::Elsewhere => {
+                    return Whose::NotOurs(waited_for.unwrap_or(Ended::KeptBack));
                 }
-                Verdict::Elsewhere => return Whose::NotOurs(Ended::KeptBack),
                 Verdict::Refused(cause) => {
-                    self.record.counters.count_refused(cause);
-                    return Whose::NotOurs(Ended::KeptBack);
+                    return Whose::NotOurs(waited_for.unwrap_or_else(|| {
+                        self.record.counters.count_refused(cause);
+                        Ended::KeptBack
+                    }));
                 }
             }
+        }
+    }
+
+    /// Whether this replica fetches for itself, as if the others could not be asked: their last reading keeps it back,
+    /// can't be had, and is wanted.
+    fn goes_alone(&self, verdict: &Verdict, found: Found, now: Moment) -> bool {
+        found == Found::WithoutReading
+            && matches!(verdict, Verdict::Refused(Cause::Interval))
+            && self.wants_a_reading(now)
+    }
+
+    /// How another replica's fetch ended, which is on record.
+    fn how_it_ended(&self) -> Ended {
+        if self.last_fetch().is_some_and(|last| last.succeeded()) {
+            Ended::Followed
+        } else {
+            Ended::Failed
         }
     }
 
@@ -175,49 +209,68 @@ impl App {
         }
     }
 
-    /// Takes over what other replicas have read, where it is newer. `heard`: when the answer came. `again`: it is not
-    /// the first in this turn.
-    pub(super) async fn follow(&self, answer: &Answer, heard: Moment, again: bool) -> Found {
-        let Some(replicas) = &self.replicas else {
-            return Found::Nothing;
-        };
+    /// Takes over what other replicas have read, where it is newer, and how their last fetch went. `heard`: when the
+    /// answer came. `again`: it is not the first in this turn.
+    pub(super) async fn follow(
+        &self,
+        replicas: &Replicas,
+        answer: &Answer,
+        heard: Moment,
+        again: bool,
+    ) -> Found {
         // First the reading, then the outcome: a page must not show success with a reading from before.
-        // Whoever is about to read afresh needs none, but for the balances that others asked live.
-        let needed = !matches!(answer.verdict, Verdict::Granted(..))
-            || self.config.live_quota.is_some()
-            || self.record.lock().snapshot.is_none();
-        let mut lost = false;
-        if let Some(stored) = &answer.snapshot
-            && needed
-        {
-            lost = !self.follow_reading(replicas, stored, again).await;
-        }
+        let needed = self.needs_their_reading(&answer.verdict);
+        let lost = match &answer.snapshot {
+            Some(stored) if needed => !self.follow_reading(replicas, stored, again).await,
+            _ => false,
+        };
         let Some(outcome) = &answer.outcome else {
-            return Found::Nothing;
+            return Found::NoOutcome;
         };
-        if self.record.followed().outcome.as_ref() == Some(&outcome.fetch) {
-            return Found::Nothing;
+        let found = self.follow_outcome(replicas, outcome, heard);
+        if found == Found::WithoutReading && needed && !lost {
+            let why = Unread::Unusable("the last fetch succeeded and stored none".to_owned());
+            self.lose(replicas, &outcome.fetch, why);
         }
-        let Some(mut last_fetch) = replicas.read_outcome(&self.config.appid, outcome) else {
-            self.record.followed().outcome = Some(outcome.fetch.clone());
-            return Found::Nothing;
+        found
+    }
+
+    /// Whoever is about to read afresh needs none, but for the balances that others asked live.
+    fn needs_their_reading(&self, verdict: &Verdict) -> bool {
+        !matches!(verdict, Verdict::Granted(..))
+            || self.config.live_quota.is_some()
+            || self.record.lock().snapshot.is_none()
+    }
+
+    /// Takes over how a fetch went, unless it is known or its reading, if it brought one, is not.
+    fn follow_outcome(&self, replicas: &Replicas, outcome: &Outcome, heard: Moment) -> Found {
+        let mut followed = self.record.followed();
+        if followed.outcome.as_ref() == Some(&outcome.fetch) {
+            return Found::Known;
+        }
+        let Some(last_fetch) = replicas.read_outcome(&self.config.appid, outcome) else {
+            followed.outcome = Some(outcome.fetch.clone());
+            return Found::Unreadable;
         };
-        let reading = self.record.followed().snapshot.clone();
-        if last_fetch.succeeded() && !reading.is_some_and(|reading| outcome.has_read(&reading)) {
-            if needed && !lost {
-                let why = Unread::Unusable("the last fetch succeeded and stored none".to_owned());
-                self.lose(replicas, &outcome.fetch, why);
-            }
-            return Found::LostReading;
+        let reading = followed.snapshot.as_ref();
+        if last_fetch.succeeded() && !reading.is_some_and(|reading| outcome.has_read(reading)) {
+            return Found::WithoutReading;
         }
-        self.record.followed().outcome = Some(outcome.fetch.clone());
+        followed.outcome = Some(outcome.fetch.clone());
+        drop(followed);
+        self.take_over_outcome(last_fetch, outcome.age, heard);
+        Found::New
+    }
+
+    /// Puts on record how a fetch went that ended so long before `heard`, unless what is there is later.
+    fn take_over_outcome(&self, mut last_fetch: LastFetch, age: Duration, heard: Moment) {
         // By this machine's clock, as everything else that a page shows.
         last_fetch.at = heard
             .wall
-            .checked_sub(outcome.age)
+            .checked_sub(age)
             .unwrap_or(SystemTime::UNIX_EPOCH);
         // Which one is later is told by ages alone: a wall clock can be set at any time.
-        let ended = heard.monotonic.checked_sub(outcome.age);
+        let ended = heard.monotonic.checked_sub(age);
         let mut reading = self.record.lock();
         if reading.is_before(ended) {
             self.record.counters.set_errcode(last_fetch.errcode);
@@ -225,7 +278,6 @@ impl App {
         }
         drop(reading);
         self.record.touch();
-        Found::Outcome
     }
 
     /// Takes over the stored reading, unless it is known; says whether it is known now.
