@@ -17,7 +17,7 @@ pub(crate) struct Turn {
 }
 
 /// What is longer than this takes long to read. Unit: bytes.
-pub(crate) const LONG: usize = 256 << 10;
+pub(crate) const LONG_TO_READ: usize = 256 << 10;
 
 /// The reading before it has not come back.
 #[derive(Debug, thiserror::Error)]

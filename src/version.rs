@@ -10,7 +10,7 @@ pub const REVISION: &str = env!("EXPORTER_REVISION");
 pub const RUSTC: &str = env!("EXPORTER_RUSTC");
 
 /// All of it, as `--version` shows it after the program's name.
-pub(crate) const LONG: &str = concat!(
+pub(crate) const DETAILED: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (revision: ",
     env!("EXPORTER_REVISION"),

@@ -100,7 +100,7 @@ impl Fetch {
             progress: Arc::clone(&progress),
         };
         let task = app.tasks.begin();
-        let ending = Ending {
+        let under_way = UnderWay {
             app,
             sender,
             how: Ended::Failed,
@@ -109,7 +109,7 @@ impl Fetch {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            run(ending, &progress).await;
+            run(under_way, &progress).await;
             drop(task);
         };
         (fetch, work)
@@ -141,14 +141,14 @@ impl Fetch {
     }
 }
 
-/// Ends the fetch on record, also when its task panics or is dropped with the runtime.
-struct Ending {
+/// A fetch that is under way on record until this is dropped, also where its task panics or goes with the runtime.
+struct UnderWay {
     app: Arc<App>,
     sender: watch::Sender<Option<Ended>>,
     how: Ended,
 }
 
-impl Drop for Ending {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut reading = self.app.record.lock();
         reading.fetch = None;
@@ -164,14 +164,14 @@ impl Drop for Ending {
     }
 }
 
-async fn run(mut ending: Ending, progress: &Progress) {
-    let app = Arc::clone(&ending.app);
+async fn run(mut under_way: UnderWay, progress: &Progress) {
+    let app = Arc::clone(&under_way.app);
     let calls = CALLS_PER_HOST * app.config.api_urls.len() as u64;
     let turn = match app.ask_for_turn(calls).await {
         Whose::Ours(turn) => turn,
         Whose::NotOurs(how) => {
-            ending.how = how;
-            drop(ending);
+            under_way.how = how;
+            drop(under_way);
             super::extras::follow(&app).await;
             return app.save_progress().await;
         }
@@ -197,13 +197,13 @@ async fn run(mut ending: Ending, progress: &Progress) {
             .observe(started.elapsed().as_secs_f64());
     }
     let snapshot = publish(&app, result, progress);
-    ending.how = match (&snapshot, tried) {
+    under_way.how = match (&snapshot, tried) {
         (Some(_), _) => Ended::Published,
         (None, true) => Ended::Failed,
         (None, false) => Ended::KeptBack,
     };
     // The waiting scrapes go on from here; what follows is nobody's wait.
-    drop(ending);
+    drop(under_way);
     drop(permit);
 
     let shared = turn.as_ref().map(|turn| turn.fetch.clone());
@@ -337,8 +337,11 @@ pub(super) fn publish(
                 // What only the operator mends may have been mended since it began.
                 record.limiter.reloaded(app.budget(), now);
             }
-            if error.endpoint().is_none() && !progress.counted_as_late() {
-                record.counters.count_failure(app.list_endpoint(), reason);
+            if error.endpoint().is_none() {
+                let counted = progress.end_stage();
+                if !counted {
+                    record.counters.count_failure(app.list_endpoint(), reason);
+                }
             }
             let failed = LastFetch::failed(reason, errcode, text, now.wall);
             let failed = failed.at_endpoint(error.endpoint());

@@ -37,7 +37,7 @@ impl Progress {
     }
 
     /// Ends the stage; says whether it was counted as a time-out already.
-    pub(super) fn counted_as_late(&self) -> bool {
+    pub(super) fn end_stage(&self) -> bool {
         std::mem::take(&mut *self.lock()).late
     }
 
@@ -69,7 +69,8 @@ impl Meter for FetchMeter<'_> {
 
     fn failed(&self, endpoint: Endpoint, reason: Reason, errcode: Option<i64>) {
         let record = &self.app.record;
-        if !self.progress.counted_as_late() {
+        let counted = self.progress.end_stage();
+        if !counted {
             record.counters.count_failure(endpoint, reason);
         }
         // WeChat gave no errcode where it gave no readable answer; the last one it gave stays the last one.
@@ -92,11 +93,8 @@ mod tests {
         progress.begin(Endpoint::StableToken);
         assert_eq!(progress.give_up(list), Some(Endpoint::StableToken));
         assert_eq!(progress.give_up(list), None, "counted already");
-        assert!(
-            progress.counted_as_late(),
-            "its failure does not count again"
-        );
+        assert!(progress.end_stage(), "its failure does not count again");
         progress.begin(list);
-        assert!(!progress.counted_as_late());
+        assert!(!progress.end_stage());
     }
 }

@@ -28,7 +28,7 @@ use crate::{demo, version};
 #[command(
     name = "wechat-logistics-exporter",
     display_name = "wechat-logistics-exporter, version",
-    version = version::LONG,
+    version = version::DETAILED,
     disable_help_subcommand = true,
     after_help = AFTER_HELP,
 )]

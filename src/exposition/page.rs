@@ -28,7 +28,7 @@ use crate::collector::{AppReading, Collector, Scrape};
 const OPENMETRICS_END: &[u8] = b"# EOF\n";
 
 /// Accounts whose series take about a millisecond to encode and compress.
-const LONG: usize = 200;
+const MANY_ACCOUNTS: usize = 200;
 /// What an app's own series cost, in accounts.
 const APP: usize = 10;
 /// Apps whose counters, which change with each scrape, take about a millisecond to write and compress.
@@ -86,7 +86,7 @@ impl Exposition {
             .iter()
             .map(|reading| APP + accounts(reading))
             .sum();
-        if cost < LONG {
+        if cost < MANY_ACCOUNTS {
             return false;
         }
         // A page of some families leaves nothing on the shelf, so it must not make room there.
@@ -224,7 +224,7 @@ mod tests {
             biz_id: number.to_string().into(),
             ..Account::default()
         };
-        let many = snapshot((0..LONG).map(account).collect());
+        let many = snapshot((0..MANY_ACCOUNTS).map(account).collect());
         let collector = collector(vec![app("wx1", "shop")]);
         let exposition = Exposition::new(Arc::clone(&collector));
         let names = ["wechat_logistics_up".to_owned()];

@@ -93,8 +93,8 @@ pub(super) struct Link {
     patience: Patience,
     small: Line,
     snapshots: Line,
-    /// Counts the exchanges under way.
-    turns: Semaphore,
+    /// One for each exchange under way.
+    places: Semaphore,
     state: Mutex<State>,
     complaints: Mutex<HashSet<Complaint>>,
     failures: [AtomicU64; Failure::ALL.len()],
@@ -154,7 +154,7 @@ impl Link {
             patience,
             small: Line::default(),
             snapshots: Line::default(),
-            turns: Semaphore::new(CONCURRENCY),
+            places: Semaphore::new(CONCURRENCY),
             state: Mutex::new(State::Untried),
             complaints: Mutex::default(),
             failures: Default::default(),
@@ -175,7 +175,7 @@ impl Link {
         step: &'static str,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, Away> {
-        let _turn = self.turns.acquire().await;
+        let _place = self.places.acquire().await;
         if !self.may_try() {
             return Err(Away);
         }

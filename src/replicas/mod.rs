@@ -441,7 +441,7 @@ impl Replicas {
         let now = Moment::now();
         let age = stored.age + now.monotonic.saturating_duration_since(asked.monotonic);
         let (owner, limits) = (appid.to_owned(), self.list_limits);
-        let read = aside::work(bytes.len() > aside::LONG, move || {
+        let read = aside::work(bytes.len() > aside::LONG_TO_READ, move || {
             form::read_snapshot(&bytes, &owner, limits, now)
         });
         let snapshot = read.await.map_err(Unread::Unusable)?;

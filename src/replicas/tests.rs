@@ -618,7 +618,7 @@ fn large_reading_is_written_and_read_where_nobody_waits() {
         let world = World::with(&options).await;
         let first = world.replica().settle().await;
         let length: usize = world.ask(&["STRLEN", &key("snapshot")]).await;
-        assert!(length > aside::LONG);
+        assert!(length > aside::LONG_TO_READ);
 
         let limits = world.config().wechat.list_limits;
         let replicas = Replicas::with_patience(world.shared_state(), limits, PATIENT);

@@ -31,8 +31,8 @@ pub(super) fn connections_for_descriptors() -> u32 {
 pub(super) struct Crowd {
     size: u32,
     places: Arc<Semaphore>,
-    /// Grows with each connection that begins to wait; tells who has waited longest.
-    turn: AtomicU64,
+    /// Ticks with each connection that begins to wait; tells who has waited longest.
+    clock: AtomicU64,
     members: Mutex<HashMap<u64, Arc<Standing>>>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Member {
 
 #[derive(Debug)]
 struct Standing {
-    /// The turn since which it has waited for its client, or [`Self::BUSY`].
+    /// The tick since which it has waited for its client, or [`Self::BUSY`].
     since: AtomicU64,
     asked_to_leave: Notify,
 }
@@ -62,7 +62,7 @@ impl Crowd {
         Arc::new(Self {
             size,
             places: Arc::new(Semaphore::new(size as usize)),
-            turn: AtomicU64::new(0),
+            clock: AtomicU64::new(0),
             members: Mutex::default(),
         })
     }
@@ -82,7 +82,7 @@ impl Crowd {
     }
 
     fn member(self: &Arc<Self>, place: OwnedSemaphorePermit) -> Member {
-        let id = self.next_turn();
+        let id = self.tick();
         let standing = Arc::new(Standing {
             since: AtomicU64::new(id),
             asked_to_leave: Notify::new(),
@@ -116,8 +116,8 @@ impl Crowd {
         let _ = self.places.acquire_many(self.size).await;
     }
 
-    fn next_turn(&self) -> u64 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed)
     }
 
     fn members(&self) -> MutexGuard<'_, HashMap<u64, Arc<Standing>>> {
@@ -133,8 +133,8 @@ impl Member {
 
     /// From here on it waits for its client: for a request, or to take an answer.
     pub(super) fn waits(&self) {
-        let turn = self.crowd.next_turn();
-        self.standing.since.store(turn, Ordering::Relaxed);
+        let tick = self.crowd.tick();
+        self.standing.since.store(tick, Ordering::Relaxed);
     }
 
     /// Ready when others need its place more.

@@ -6,15 +6,17 @@ pub mod courier;
 mod endpoint;
 mod errcode;
 mod error;
+mod labels;
 mod reason;
 mod remote_text;
 mod reply;
 
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
 pub use client::{Client, ClientError};
-pub use endpoint::{Endpoint, Reason};
+pub use endpoint::Endpoint;
 pub use errcode::{Explanation, address_to_whitelist, explain};
 pub use error::Error;
+pub use reason::Reason;
 pub use reply::{read_account_list, read_function_reply};
 
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,43 @@
-//! What each reason means and what to do about it, where no errcode tells more.
+//! Why calls fail, what each reason means, and what to do about it where no errcode tells more.
 
-use super::{Explanation, Reason};
+use super::Explanation;
+use super::labels::labels;
+
+labels! {
+    /// Why a call failed, as what is to be done about it.
+    Reason {
+        /// WeChat is busy; the next try may well work.
+        Transient = "transient",
+        /// The access token was rejected, or its source gave none that can be used.
+        Token = "token",
+        /// The credentials or the request are wrong; only the operator can mend it.
+        Config = "config",
+        /// The Mini Program may not call this API.
+        Permission = "permission",
+        /// The machine's address is not in the Mini Program's IP whitelist.
+        IpWhitelist = "ip_whitelist",
+        /// WeChat's daily quota of this API is used up.
+        DailyQuota = "daily_quota",
+        /// Too many calls in this minute.
+        Rate = "rate",
+        /// The reply can't be read as what it should be.
+        Decode = "decode",
+        /// No connection, or it broke.
+        Network = "network",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// Anything else that WeChat said.
+        Unknown = "unknown",
+    }
+}
 
 impl Reason {
+    /// Whether trying again can't help until somebody mends something.
+    #[must_use]
+    pub const fn needs_mending(self) -> bool {
+        matches!(self, Self::Config | Self::Permission | Self::IpWhitelist)
+    }
+
     /// What it means for people, and what to do about it.
     #[must_use]
     pub const fn explanation(self) -> Explanation {

@@ -320,7 +320,7 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let body = self.send(&call, meter).await?;
-        let result = aside::work(body.len() > aside::LONG, move || read(&body)).await;
+        let result = aside::work(body.len() > aside::LONG_TO_READ, move || read(&body)).await;
         result.map_err(|fault| {
             let error = self.refusal(&call, fault);
             meter.failed(call.endpoint, error.reason(), error.errcode());
