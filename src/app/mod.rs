@@ -453,7 +453,8 @@ fn budget(config: &AppConfig) -> Budget {
     }
 }
 
-/// From a fast reply to the scrape timeout that Prometheus allows by default. Unit: seconds.
+/// From a fast reply, past the 10 s that Prometheus waits for a scrape by default, to what several slow calls take
+/// together. Unit: seconds.
 const FETCH_DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 fn fetch_duration_histogram() -> prometheus::Histogram {
