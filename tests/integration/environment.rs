@@ -79,7 +79,13 @@ fn missing_root_certificates_are_named_with_their_cure_where_a_token_server_need
             "--config.file={}",
             scratch.write("exporter.yml", &text).display()
         );
-        let output = run_in(&[("SSL_CERT_FILE", "/dev/null")], &["check", &flag]);
+        let none = scratch.path("none");
+        std::fs::create_dir(&none).unwrap();
+        let roots = [
+            ("SSL_CERT_FILE", "/dev/null"),
+            ("SSL_CERT_DIR", none.to_str().unwrap()),
+        ];
+        let output = run_in(&roots, &["check", &flag]);
         let report = String::from_utf8(output.stdout).unwrap();
         let sentence = format!(
             "token server {scheme}://{nobody} can't be used: no call can be made: no root certificate was found"
