@@ -96,6 +96,7 @@ impl Collector {
             couriers: Arc::new(Couriers::default()),
             store: Arc::new(store),
             tasks: Arc::new(Tasks::default()),
+            failures: Arc::default(),
             replicas: replicas.clone(),
         };
         let tokens = TokenSources::among(replicas);
@@ -153,6 +154,7 @@ impl Collector {
     pub async fn drain(&self, deadline: Instant) {
         self.shared.tasks.make_haste();
         self.settled_by(deadline).await;
+        self.shared.failures.tell_rest();
     }
 }
 

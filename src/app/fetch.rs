@@ -14,6 +14,7 @@ use crate::token::{self, Held};
 use crate::wechat::{self, AccountList, Endpoint, Reason};
 
 use super::App;
+use super::log::Kind;
 use super::meter::{FetchMeter, Progress};
 use super::turn::Whose;
 
@@ -131,12 +132,14 @@ impl Fetch {
         if let Some(endpoint) = self.progress.give_up(app.list_endpoint()) {
             app.record.counters.count_failure(endpoint, Reason::Timeout);
             app.record.touch();
-            tracing::warn!(
-                appid = app.config.appid,
-                endpoint = endpoint.as_str(),
-                reason = Reason::Timeout.as_str(),
-                "late for a scrape; the fetch goes on and serves the next one"
-            );
+            if app.failures.admits(Kind::Late) {
+                tracing::warn!(
+                    appid = app.config.appid,
+                    endpoint = endpoint.as_str(),
+                    reason = Reason::Timeout.as_str(),
+                    "late for a scrape; the fetch goes on and serves the next one"
+                );
+            }
         }
     }
 }
@@ -325,13 +328,20 @@ pub(super) fn publish(
         Err(error) => {
             let (reason, errcode) = (error.reason(), error.errcode());
             let text = with_causes(&error);
-            tracing::warn!(
-                appid,
-                reason = reason.as_str(),
-                errcode,
-                error = text,
-                "fetch failed"
-            );
+            let before = record.lock().failed_for();
+            let kind = match before {
+                Some(before) if before == reason => Kind::FailedAgain(reason),
+                _ => Kind::Failed(reason),
+            };
+            if app.failures.admits(kind) {
+                tracing::warn!(
+                    appid,
+                    reason = reason.as_str(),
+                    errcode,
+                    error = text,
+                    "fetch failed"
+                );
+            }
             record.limiter.failed(reason, errcode, app.budget(), now);
             if app.is_replaced() {
                 // What only the operator mends may have been mended since it began.

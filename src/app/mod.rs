@@ -3,6 +3,7 @@
 mod counters;
 mod extras;
 mod fetch;
+mod log;
 mod meter;
 mod tasks;
 mod turn;
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 pub use counters::{Counters, Source};
 pub use extras::{Couriers, Extras};
 pub use fetch::{Ended, Fetch, FetchError};
+pub use log::FailureLog;
 pub use tasks::Tasks;
 use turn::Followed;
 
@@ -42,6 +44,7 @@ pub struct App {
     couriers: Arc<Couriers>,
     store: Arc<Store>,
     tasks: Arc<Tasks>,
+    failures: Arc<FailureLog>,
     replicas: Option<Arc<Replicas>>,
     record: Arc<Record>,
     /// [`Record::reloads`] as this configuration came into force.
@@ -88,6 +91,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// The fetches at work.
     pub tasks: Arc<Tasks>,
+    /// The lines about their failures.
+    pub failures: Arc<FailureLog>,
     /// Those who share budgets, tokens and snapshots; `None`: this exporter is alone.
     pub replicas: Option<Arc<Replicas>>,
 }
@@ -172,6 +177,7 @@ impl App {
             couriers: Arc::clone(&shared.couriers),
             store: Arc::clone(&shared.store),
             tasks: Arc::clone(&shared.tasks),
+            failures: Arc::clone(&shared.failures),
             replicas: shared.replicas.clone(),
             reloads: record.reloads.load(Ordering::Relaxed),
             record,
@@ -402,6 +408,12 @@ impl Reading {
         self.ended = ended;
     }
 
+    /// Why the latest finished fetch failed, if it did.
+    fn failed_for(&self) -> Option<Reason> {
+        let failure = self.last_fetch.as_ref()?.failure.as_ref()?;
+        Some(failure.reason)
+    }
+
     /// Whether a fetch that ended at that time is later than the last one on record.
     fn is_before(&self, ended: Option<Instant>) -> bool {
         // The earliest of all is what ended at a time that can't be told.
@@ -502,6 +514,7 @@ mod tests {
             couriers: Arc::default(),
             store: Arc::new(Store::open(None, list_limits).unwrap()),
             tasks: Arc::default(),
+            failures: Arc::default(),
             replicas,
         };
         let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));

@@ -8,14 +8,16 @@
 mod file;
 pub(crate) mod form;
 mod mark;
+mod trouble;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use file::Directory;
+use trouble::Trouble;
 
 use crate::limit::SavedLimiter;
 use crate::moment::Moment;
@@ -127,6 +129,7 @@ pub struct Store {
     directory: Option<Arc<Directory>>,
     list_limits: ListLimits,
     write_failures: AtomicU64,
+    trouble: Trouble,
 }
 
 /// What was kept can't be had.
@@ -184,6 +187,7 @@ impl Store {
             directory,
             list_limits,
             write_failures: AtomicU64::new(0),
+            trouble: Trouble::default(),
         })
     }
 
@@ -196,6 +200,7 @@ impl Store {
             directory: Some(Arc::new(Directory::open_unused(directory)?)),
             list_limits,
             write_failures: AtomicU64::new(0),
+            trouble: Trouble::default(),
         })
     }
 
@@ -260,16 +265,12 @@ impl Store {
         };
         let writing = directory.write(name.clone(), content);
         let error = match tokio::time::timeout(WRITE_PATIENCE, writing).await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return self.trouble.written(&name),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it is not written after {WRITE_PATIENCE:?}"),
         };
         self.write_failures.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            file = name,
-            error,
-            "state can't be written; the exporter goes on from memory"
-        );
+        self.trouble.failed(&name, &error, Instant::now());
     }
 }
 

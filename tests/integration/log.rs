@@ -83,3 +83,52 @@ fn sentence_that_nobody_reads_does_not_hold_up_the_exit_code() {
     let mut exporter = Unread::spawn(program().arg("--config.file=/nowhere"));
     assert_eq!(exporter.exit_code(), Some(2));
 }
+
+#[tokio::test]
+async fn apps_that_all_fail_have_some_lines_and_one_that_counts_the_others() {
+    const APPS: usize = 100;
+    let scratch = Scratch::new();
+    let apps: String = (0..APPS)
+        .map(|number| {
+            let token = "access_token: { stable_token: { secret_file: secret } }";
+            format!("- appid: wx{number}\n  api_url: http://127.0.0.1:9\n  {token}\n")
+        })
+        .collect();
+    let file = scratch.write("exporter.yml", &format!("apps:\n{apps}"));
+    let mut exporter = Exporter::from_file(&file, &[]);
+    exporter.scrape().await;
+    signal(exporter.process(), "TERM");
+    assert!(exporter.ended().success());
+    let log = exporter.log();
+    let failed = log.matches("msg=\"fetch failed\"").count();
+    assert!(0 < failed && failed < APPS, "{log}");
+    assert!(
+        log.contains(&format!("reason=network lines={}\n", APPS - failed)),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn state_that_can_not_be_written_has_a_line_when_that_begins_and_one_when_it_ends() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let folder = scratch.path("state");
+    let state = format!("--state.dir={}", folder.display());
+    let more = [&*state, "--wechat.min-interval=20ms"];
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &more);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let failures = "exporter_state_write_failures_total";
+    let began = Instant::now();
+    while exporter.scrape().await.value(failures) < Some(10.0) {
+        assert!(began.elapsed() < PATIENCE, "{}", exporter.log());
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    std::fs::create_dir(&folder).unwrap();
+    let again = "state is written again";
+    while !exporter.log().contains(again) {
+        assert!(began.elapsed() < 2 * PATIENCE, "{}", exporter.log());
+        exporter.scrape().await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let log = exporter.log();
+    assert_eq!(log.matches("state can't be written").count(), 1, "{log}");
+}

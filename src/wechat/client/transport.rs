@@ -1,6 +1,7 @@
 //! One try at one host: connect, send, and take in a reply of bounded size.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
