@@ -556,6 +556,7 @@ mod tests {
             couriers: Arc::clone(&old.couriers),
             store: Arc::clone(&old.store),
             tasks: Arc::clone(&old.tasks),
+            failures: Arc::clone(&old.failures),
             replicas: None,
         };
         let (client, tokens) = (Arc::clone(&old.client), Arc::clone(&old.tokens));
