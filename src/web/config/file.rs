@@ -43,6 +43,8 @@ pub(super) struct WebConfigFile {
     pub(super) users: BTreeMap<String, SecretString>,
     /// `None`: no limit.
     pub(super) rate_limit: Option<RateLimit>,
+    /// No key at all: an empty file, or one of comments.
+    pub(super) says_nothing: bool,
 }
 
 /// One token per `interval`, and at most `burst` of them saved.
@@ -119,6 +121,7 @@ impl WebConfigFile {
         };
         let document: Option<Document> = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| place.syntax(text, &error))?;
+        let says_nothing = document.is_none();
         let document = document.unwrap_or_default();
 
         let http = document.http_server_config.unwrap_or_default();
@@ -131,6 +134,7 @@ impl WebConfigFile {
             headers: headers(http.headers.unwrap_or_default(), place)?,
             users: users(document.basic_auth_users.unwrap_or_default(), place)?,
             rate_limit: rate_limit(document.rate_limit.unwrap_or_default(), place)?,
+            says_nothing,
         })
     }
 }

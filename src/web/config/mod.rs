@@ -6,7 +6,8 @@
 //! start, as there: whether TLS is served, HTTP/2 and `rate_limit`.
 //!
 //! A file that turns bad while the exporter runs, or can't be looked at in time, never opens a door: each request gets
-//! 500 and each handshake fails until it is mended. The reason is logged once.
+//! 500 and each handshake fails until it is mended. The reason is logged once. Where there have been users, an empty
+//! file is bad too: most often somebody is writing it just then.
 
 mod client;
 mod document;
@@ -19,6 +20,7 @@ mod tls;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hyper::header::{HeaderName, HeaderValue};
@@ -49,6 +51,7 @@ pub(super) struct ConfigFile {
     http2: bool,
     serves_tls: bool,
     rate_limit: Option<RateLimit>,
+    has_had_users: Arc<AtomicBool>,
     rules: Kept<Rules>,
     tls: Option<Kept<ServerConfig>>,
 }
@@ -76,12 +79,14 @@ impl ConfigFile {
         } else {
             None
         };
+        let has_had_users = Arc::new(AtomicBool::new(!file.users.is_empty()));
         let made = Made {
             stamps,
             value: Ok(Arc::new(file.into())),
         };
         Ok(Self {
             path: path.into(),
+            has_had_users,
             http2,
             serves_tls: tls.is_some(),
             rate_limit,
@@ -106,7 +111,9 @@ impl ConfigFile {
     /// While the file is bad; the reason is logged.
     pub(super) async fn rules(&self) -> Result<Arc<Rules>, ConfigError> {
         let (path, serves_tls) = (Arc::clone(&self.path), self.serves_tls);
-        self.rules.get(move || load_rules(&path, serves_tls)).await
+        let has_had_users = Arc::clone(&self.has_had_users);
+        let load = move || load_rules(&path, serves_tls, &has_had_users);
+        self.rules.get(load).await
     }
 
     /// What the next TLS handshake is made with; `None`: plain HTTP is served.
@@ -151,16 +158,23 @@ fn read(path: &Path) -> Result<WebConfigFile, ConfigError> {
 
 // The stamps are taken before the files are read: a file that changes in between is read once more.
 
-fn load_rules(path: &Path, serves_tls: bool) -> Made<Rules> {
+fn load_rules(path: &Path, serves_tls: bool, has_had_users: &AtomicBool) -> Made<Rules> {
     let stamps = vec![Stamp::of(path)];
-    let rules = read(path).map(|file| {
+    let rules = read(path).and_then(|file| {
+        if file.says_nothing && has_had_users.load(Ordering::Relaxed) {
+            return Err(ConfigError(format!(
+                "{} is empty, but there were users before; write `basic_auth_users: {{}}` if nobody is to need a password",
+                path.display()
+            )));
+        }
+        has_had_users.fetch_or(!file.users.is_empty(), Ordering::Relaxed);
         if file.tls.is_some() != serves_tls {
             tracing::warn!(
                 file = %path.display(),
                 "TLS was switched on or off in the web configuration; that takes a restart"
             );
         }
-        Arc::new(file.into())
+        Ok(Arc::new(file.into()))
     });
     Made {
         stamps,

@@ -66,6 +66,23 @@ async fn users_change_without_a_restart() {
 }
 
 #[tokio::test]
+async fn file_that_is_empty_for_a_while_opens_no_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "");
+    let server = Setup::with_web_config(path).start().await;
+    for (text, code) in [
+        (users().as_str(), 401),
+        ("", 500),
+        ("# to be written\n", 500),
+        (users().as_str(), 401),
+        ("basic_auth_users: {}\n", 200),
+    ] {
+        write(folder.path(), text);
+        assert_eq!(status(&server.ask("GET /-/ready").await), code, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn file_that_turns_bad_lets_nobody_in_until_it_is_mended() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &users());
