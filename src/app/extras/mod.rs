@@ -16,11 +16,11 @@ use arc_swap::ArcSwap;
 
 use crate::causes::with_causes;
 use crate::limit::Cause;
-use crate::moment::{Moment, unix_seconds};
+use crate::moment::{ChinaDay, Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::token::Held;
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{self, Authorization, Delivery, Endpoint};
+use crate::wechat::{self, Authorization, Delivery, Endpoint, Reason};
 
 pub(super) use shared::follow;
 
@@ -31,6 +31,8 @@ const COURIER_NAMES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const API_QUOTA_INTERVAL: Duration = Duration::from_secs(3600);
 /// After a failure of any of them.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
+/// After WeChat said that there were too many calls a minute.
+const RATE_HOLD: Duration = Duration::from_secs(60);
 
 /// Live balances whose calls are set aside together. Each time costs a write of the state and a word with the other
 /// replicas; a crash counts all of them as sent.
@@ -92,6 +94,15 @@ impl Extras {
             .filter(|(_, balance)| balance.asked >= oldest)
             .collect();
         snapshot.with_balances(&balances)
+    }
+
+    /// Lets no live balance be due before then.
+    fn hold(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        for live in live.values_mut() {
+            live.due = live.due.max(until);
+        }
     }
 }
 
@@ -187,9 +198,10 @@ async fn ask_for_balances(
     let count = accounts.len();
     let mut set_aside = None;
     let mut changed = false;
-    for (position, (biz_id, delivery_id)) in accounts.into_iter().enumerate() {
+    for (position, account) in accounts.iter().enumerate() {
         if app.tasks.in_haste() {
-            app.tell_balances_broken_off().await;
+            let interval = app.config.live_quota.unwrap_or(RETRY_INTERVAL);
+            app.tell_balances_due_in(interval.min(RETRY_INTERVAL)).await;
             break;
         }
         let room = app.room_beside_the_list();
@@ -205,9 +217,10 @@ async fn ask_for_balances(
             let most = room.saturating_add(each - 1);
             set_aside = Some(app.set_aside(wanted.min(most)).await);
         }
+        let (biz_id, delivery_id) = account;
         let asked = app
             .client
-            .quota_get(authorization, &delivery_id, &biz_id, meter);
+            .quota_get(authorization, delivery_id, biz_id, meter);
         match asked.await {
             Ok(Some(quota_num)) => {
                 let asked = unix_seconds(Moment::now().wall);
@@ -218,7 +231,7 @@ async fn ask_for_balances(
                     .live
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner);
-                if let Some(live) = live.get_mut(&(biz_id, delivery_id)) {
+                if let Some(live) = live.get_mut(account) {
                     live.balance = Some(balance);
                     changed = true;
                 }
@@ -226,14 +239,33 @@ async fn ask_for_balances(
             Ok(None) => {}
             Err(error) => {
                 failed(app, Endpoint::QuotaGet, &error);
-                // Anything else that stops one account most likely stops all; the rest come when they are due again.
+                // Anything else that stops one account most likely stops all.
                 if !error.concerns_the_account() {
+                    let wait = wait_after(error.reason(), app.config.live_quota, Moment::now());
+                    app.record.extras.hold(wait);
+                    app.record.extras.postpone(&accounts[position..], wait);
+                    app.tell_balances_due_in(wait).await;
                     break;
                 }
             }
         }
     }
     changed
+}
+
+/// How long no live balance is asked for after such a failure: what is still due comes with the next round or within the
+/// hour, but not while WeChat would refuse it.
+fn wait_after(reason: Reason, interval: Option<Duration>, now: Moment) -> Duration {
+    let hold = match reason {
+        Reason::DailyQuota => ChinaDay::at(now.wall)
+            .end()
+            .and_then(|midnight| midnight.duration_since(now.wall).ok())
+            .unwrap_or(ChinaDay::LENGTH),
+        Reason::Rate => RATE_HOLD,
+        reason if reason.needs_mending() => RETRY_INTERVAL,
+        _ => Duration::ZERO,
+    };
+    hold.max(interval.unwrap_or(RETRY_INTERVAL).min(RETRY_INTERVAL))
 }
 
 fn failed(app: &App, endpoint: Endpoint, error: &wechat::Error) {

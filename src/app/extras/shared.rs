@@ -122,12 +122,10 @@ impl App {
         self.tell(appid, API_QUOTA, b"", RETRY_INTERVAL).await;
     }
 
-    /// Whoever is there may ask again before the interval is over.
-    pub(super) async fn tell_balances_broken_off(&self) {
-        let interval = self.config.live_quota.unwrap_or(RETRY_INTERVAL);
+    /// No replica is to ask again before that.
+    pub(super) async fn tell_balances_due_in(&self, wait: Duration) {
         let appid = Some(self.config.appid.as_str());
-        self.tell(appid, BALANCES, b"asked", interval.min(RETRY_INTERVAL))
-            .await;
+        self.tell(appid, BALANCES, b"asked", wait).await;
     }
 
     async fn tell(&self, appid: Option<&str>, what: &str, value: &[u8], ttl: Duration) {
@@ -202,7 +200,7 @@ impl Extras {
         *live = listed;
     }
 
-    fn postpone(&self, accounts: &[AccountKey], wait: Duration) {
+    pub(super) fn postpone(&self, accounts: &[AccountKey], wait: Duration) {
         let due = Instant::now() + wait.min(super::COURIER_NAMES_INTERVAL);
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         for account in accounts {

@@ -227,6 +227,27 @@ async fn account_that_has_no_live_balance_keeps_no_other_from_it() {
     assert!(wechat.calls(QUOTA) > 2, "each is asked for");
 }
 
+#[tokio::test]
+async fn live_balances_that_wechat_refuses_are_left_alone_for_a_while() {
+    let (wechat, mut app) = wechat(12).await;
+    app.min_interval = Duration::ZERO;
+    app.live_quota = Some(Duration::ZERO);
+    for refusal in [
+        r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#,
+        r#"{"errcode":45011,"errmsg":"api minute-quota reach limit"}"#,
+        r#"{"errcode":48001,"errmsg":"api unauthorized"}"#,
+    ] {
+        let exporter = exporter(&config(app.clone()), None);
+        wechat.set_reply(Endpoint::QuotaGet, APPID, refusal);
+        let before = wechat.calls(QUOTA);
+        for _ in 0..3 {
+            fetch(&exporter).await;
+            exporter.settled_by(Instant::now() + FAR).await;
+        }
+        assert_eq!(wechat.calls(QUOTA), before + 1, "{refusal}");
+    }
+}
+
 #[test]
 fn replica_that_only_follows_keeps_nothing_of_accounts_that_are_gone() {
     let now = Moment::now();
