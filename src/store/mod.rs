@@ -320,6 +320,17 @@ mod tests {
         names
     }
 
+    #[test]
+    fn failure_without_a_call_is_not_mended_at_wechats() {
+        for reason in [Reason::Config, Reason::Network] {
+            let failed = LastFetch::failed(reason, None, String::new(), SystemTime::now());
+            let said = failed.failure.unwrap().explanation(0);
+            for phrase in [said.cure, said.cure_zh] {
+                assert!(!phrase.contains("weixin.qq.com"), "{phrase}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn next_start_goes_on_with_the_limits_and_the_reading_of_the_last() {
         let directory = tempfile::tempdir().unwrap();

@@ -54,11 +54,11 @@ impl Reason {
             ),
             Self::Token => (
                 [
-                    "WeChat rejected the access token, or its source gave none",
+                    "WeChat rejected the access token",
                     "Check where this app's token comes from: is the file, token server or Redis key up to date? If another program asks /cgi-bin/token for the same app, each of its tokens ends this one; move it to the stable token.",
                 ],
                 [
-                    "微信拒绝了 access_token，或令牌来源没有给出令牌",
+                    "微信拒绝了 access_token",
                     "请检查该小程序的令牌来源：文件、中控服务器或 Redis 键是否为最新。若有其他程序用 /cgi-bin/token 为同一小程序取令牌，会使当前令牌失效，请改用稳定版接口（stable_token）。",
                 ],
             ),
