@@ -1,4 +1,4 @@
-//! What the environment's variables do: proxies and root certificates.
+//! What the environment's variables do: proxies, root certificates, and those of the flags.
 
 use crate::support::*;
 
@@ -98,6 +98,49 @@ fn missing_root_certificates_are_named_with_their_cure_where_a_token_server_need
         for elsewhere in ["mp.weixin.qq.com", "curl"] {
             assert!(!report.contains(elsewhere), "{report}");
         }
+    }
+}
+
+/// Standard error of a command that the usage or the configuration stops.
+fn refused(environment: &[(&str, &str)], arguments: &[&str]) -> String {
+    let output = run_in(environment, arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    error
+}
+
+#[test]
+fn variables_of_a_commands_own_flags_do_what_the_others_do() {
+    let help = run_in(
+        &[("WECHAT_LOGISTICS_DEMO_FAULT", "canary")],
+        &["demo", "--help"],
+    );
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("[env: WECHAT_LOGISTICS_DEMO_FAULT]"),
+        "{help}"
+    );
+    assert!(!help.contains("canary"), "{help}");
+    // Empty: not set. It gets as far as what the flag does wrong.
+    let empty = ["SEED", "APPS", "ACCOUNTS", "SPEED", "FAULT", "ADDRESS"]
+        .map(|name| (format!("WECHAT_LOGISTICS_DEMO_{name}"), ""));
+    let empty: Vec<_> = empty
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    let error = refused(&empty, &["demo", "--web.telemetry-path=metrics"]);
+    assert!(error.contains("--web.telemetry-path"), "{error}");
+}
+
+#[test]
+fn check_of_the_configuration_alone_may_be_asked_for_by_a_variable() {
+    let scratch = Scratch::new();
+    let flags = one_app(&scratch, &format!("http://{}", unused_address()));
+    let mut arguments = vec!["check"];
+    arguments.extend(flags.iter().map(String::as_str));
+    for (value, code) in [("true", 0), ("false", 1), ("", 1)] {
+        let output = run_in(&[("WECHAT_LOGISTICS_CONFIG_ONLY", value)], &arguments);
+        assert_eq!(output.status.code(), Some(code), "{value}");
     }
 }
 
