@@ -10,12 +10,17 @@
     reason = "clap makes --help of these docs, where backticks would be noise"
 )]
 
+use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::iter;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
 
 use super::{ListenAddress, WebConfig, WechatConfig, duration};
 use crate::wechat::ListLimits;
@@ -46,6 +51,9 @@ pub struct Args {
     pub(super) web: WebArgs,
     #[command(flatten)]
     log: LogArgs,
+    /// The flags that were set by their environment variables.
+    #[arg(skip)]
+    variables: BTreeSet<String>,
 }
 
 const AFTER_HELP: &str = "\
@@ -485,8 +493,29 @@ impl Args {
     pub fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        let mut matches = command_line().try_get_matches_from(line)?;
-        Self::from_arg_matches_mut(&mut matches)
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let mut command = command_line();
+        let mut matches = command
+            .try_get_matches_from_mut(&line)
+            .map_err(|error| name_the_variable(error, &command, &line))?;
+        let from_variable =
+            |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
+        let variables = matches.ids().filter(from_variable);
+        let variables = variables.map(|id| id.as_str().to_owned()).collect();
+        Ok(Self {
+            variables,
+            ..Self::from_arg_matches_mut(&mut matches)?
+        })
+    }
+
+    /// What a setting goes by: its flag, or the environment variable that it came from.
+    pub(super) fn named(&self, flag: &str) -> String {
+        if self.variables.contains(flag) {
+            let name = flag.replace(['.', '-'], "_").to_uppercase();
+            format!("WECHAT_LOGISTICS_{name}")
+        } else {
+            format!("--{flag}")
+        }
     }
 
     /// The least level that is logged.
@@ -524,10 +553,50 @@ fn read_variable(arg: Arg) -> Arg {
     arg.env(None).help(format!("{help} [env: {name}]"))
 }
 
+/// Where a flag's environment variable is at fault, clap blames the flag, which nobody typed.
+fn name_the_variable(
+    mut error: clap::Error,
+    command: &clap::Command,
+    line: &[OsString],
+) -> clap::Error {
+    let commands = iter::once(command).chain(command.get_subcommands());
+    let mut from_variables = commands
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|arg| {
+            let (name, flag) = (arg.get_env()?.to_str()?, arg.get_long()?);
+            let value = std::env::var_os(name)?;
+            let typed = |word: &OsString| {
+                let word = word.to_string_lossy();
+                let rest = word
+                    .strip_prefix("--")
+                    .and_then(|word| word.strip_prefix(flag));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            };
+            (!line.iter().any(typed)).then_some((arg, name, value))
+        });
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let any_bytes = |arg: &Arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+        let at_fault =
+            from_variables.find(|(arg, _, value)| value.to_str().is_none() && !any_bytes(arg));
+        return match at_fault {
+            Some((_, name, _)) => {
+                let fault = format!("{name} is not UTF-8 text");
+                clap::Error::raw(ErrorKind::InvalidUtf8, fault).with_cmd(command)
+            }
+            None => error,
+        };
+    }
+    if let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg)
+        && let Some((_, name, _)) = from_variables.find(|(arg, ..)| arg.to_string() == *blamed)
+    {
+        let name = ContextValue::String(name.to_owned());
+        error.insert(ContextKind::InvalidArg, name);
+    }
+    error
+}
+
 #[cfg(test)]
 mod tests {
-    use std::iter;
-
     use super::*;
 
     fn help() -> String {

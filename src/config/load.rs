@@ -68,12 +68,12 @@ impl Args {
         let urls = flags.api_urls.iter().map(|url| api_url(url));
         let api_urls: Vec<_> = urls
             .collect::<Result<_, _>>()
-            .map_err(|what| ConfigError(format!("--wechat.api-url {what}")))?;
+            .map_err(|what| ConfigError(format!("{} {what}", self.named("wechat.api-url"))))?;
         if flags.live_quota.is_some_and(|interval| interval.is_zero()) {
-            return Err(ConfigError(
-                "--wechat.live-quota must be longer than 0; leave it out to ask for none"
-                    .to_owned(),
-            ));
+            return Err(ConfigError(format!(
+                "{} must be longer than 0; leave it out to ask for none",
+                self.named("wechat.live-quota")
+            )));
         }
         Ok(Tuning {
             api_urls: Some(api_urls).filter(|urls| !urls.is_empty()),
@@ -88,13 +88,20 @@ impl Args {
     }
 
     fn config_without_apps(&self) -> Result<Config, ConfigError> {
-        longer_than_zero("--wechat.timeout", self.wechat.timeout)?;
-        longer_than_zero("--scrape.timeout", self.scrape.timeout)?;
-        longer_than_zero("--scrape.max-stale", self.scrape.max_stale)?;
-        at_least_one("--wechat.max-concurrency", self.wechat.max_concurrency)?;
-        at_least_one("--wechat.max-accounts", self.wechat.max_accounts)?;
-        at_least_one("--wechat.max-label-length", self.wechat.max_label_length)?;
-        check_telemetry_path(&self.web.telemetry_path)?;
+        longer_than_zero(&self.named("wechat.timeout"), self.wechat.timeout)?;
+        longer_than_zero(&self.named("scrape.timeout"), self.scrape.timeout)?;
+        longer_than_zero(&self.named("scrape.max-stale"), self.scrape.max_stale)?;
+        at_least_one(
+            &self.named("wechat.max-concurrency"),
+            self.wechat.max_concurrency,
+        )?;
+        at_least_one(&self.named("wechat.max-accounts"), self.wechat.max_accounts)?;
+        at_least_one(
+            &self.named("wechat.max-label-length"),
+            self.wechat.max_label_length,
+        )?;
+        check_telemetry_path(&self.web.telemetry_path)
+            .map_err(|what| ConfigError(format!("{} {what}", self.named("web.telemetry-path"))))?;
         Ok(Config {
             apps: Vec::new(),
             scrape: ScrapeConfig {
@@ -128,39 +135,42 @@ impl Args {
         })
     }
 
-    /// The flags for a single app that were given.
-    fn single_app_flags(&self) -> impl Iterator<Item = &'static str> {
+    /// The flags for a single app that were given, as they go by.
+    fn single_app_flags(&self) -> impl Iterator<Item = String> {
         let source = &self.source;
         let flags = [
-            ("--wechat.appid", source.appid.is_some()),
-            ("--wechat.app-name", source.name.is_some()),
-            ("--wechat.secret-file", source.secret_file.is_some()),
+            ("wechat.appid", source.appid.is_some()),
+            ("wechat.app-name", source.name.is_some()),
+            ("wechat.secret-file", source.secret_file.is_some()),
             (
-                "--wechat.secret-credential",
+                "wechat.secret-credential",
                 source.secret_credential.is_some(),
             ),
-            ("--wechat.token-file", source.token_file.is_some()),
+            ("wechat.token-file", source.token_file.is_some()),
         ];
         flags
             .into_iter()
-            .filter_map(|(flag, given)| given.then_some(flag))
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| self.named(flag))
     }
 
     fn name_no_app_beside(&self, file: &Path) -> Result<(), ConfigError> {
         match self.single_app_flags().next() {
             None => Ok(()),
             Some(flag) => Err(ConfigError(format!(
-                "{flag} can't be used together with --config.file ({}); write the app into the file or leave one of \
-                 the two out",
+                "{flag} can't be used together with {} ({}); write the app into the file or leave one of the two out",
+                self.named("config.file"),
                 file.display()
             ))),
         }
     }
 
     /// The flags that say which apps there are and where they are called, which simulated ones go without.
-    pub fn flags_of_real_apps(&self) -> Vec<&'static str> {
-        let file = self.source.config_file.as_ref().map(|_| "--config.file");
-        let url = self.wechat.api_urls.first().map(|_| "--wechat.api-url");
+    pub fn flags_of_real_apps(&self) -> Vec<String> {
+        let file = self.source.config_file.as_ref();
+        let file = file.map(|_| self.named("config.file"));
+        let url = self.wechat.api_urls.first();
+        let url = url.map(|_| self.named("wechat.api-url"));
         file.into_iter()
             .chain(self.single_app_flags())
             .chain(url)
@@ -177,10 +187,11 @@ impl Args {
                 )),
             });
         };
-        check_appid(appid).map_err(|what| ConfigError(format!("--wechat.appid {what}")))?;
+        let flag = self.named("wechat.appid");
+        check_appid(appid).map_err(|what| ConfigError(format!("{flag} {what}")))?;
         let Some((name, credential)) = credential else {
             return Err(ConfigError(format!(
-                "--wechat.appid needs a credential; add --wechat.secret-file, --wechat.token-file or the environment \
+                "{flag} needs a credential; add --wechat.secret-file, --wechat.token-file or the environment \
                  variable {SECRET_VARIABLE}"
             )));
         };
@@ -193,24 +204,24 @@ impl Args {
     }
 
     /// The one credential that flags and environment name, with the name it goes by.
-    fn single_credential(&self) -> Result<Option<(&'static str, Credential)>, ConfigError> {
+    fn single_credential(&self) -> Result<Option<(String, Credential)>, ConfigError> {
         let source = &self.source;
         let stable = |secret| Credential::StableToken { secret };
         let variable = std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty());
         let file = source.secret_file.clone().map(SecretSource::File);
         let systemd = source.secret_credential.clone();
         let mut given = [
-            ("--wechat.secret-file", file.map(stable)),
+            (self.named("wechat.secret-file"), file.map(stable)),
             (
-                "--wechat.secret-credential",
+                self.named("wechat.secret-credential"),
                 systemd.map(SecretSource::Credential).map(stable),
             ),
             (
-                SECRET_VARIABLE,
+                SECRET_VARIABLE.to_owned(),
                 variable.map(|_| stable(SecretSource::Env(SECRET_VARIABLE.to_owned()))),
             ),
             (
-                "--wechat.token-file",
+                self.named("wechat.token-file"),
                 source.token_file.clone().map(|path| Credential::File {
                     path,
                     pointers: TokenPointers::default(),
@@ -246,14 +257,14 @@ fn at_least_one(flag: &str, number: usize) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn check_telemetry_path(path: &str) -> Result<(), ConfigError> {
-    let wrong = |what: &str| Err(ConfigError(format!("--web.telemetry-path {what}")));
+/// What is wrong with it, as the second half of a sentence.
+fn check_telemetry_path(path: &str) -> Result<(), &'static str> {
     let of_a_path = |byte: u8| byte.is_ascii_graphic() && !b"?#%\"<>\\^`{|}".contains(&byte);
     if !path.starts_with('/') || !path.bytes().all(of_a_path) {
-        return wrong("must begin with / and be a plain path, for example /metrics");
+        return Err("must begin with / and be a plain path, for example /metrics");
     }
     if ROUTES.contains(&path) || path.starts_with("/-/") {
-        return wrong("is a path of the exporter's own; choose another");
+        return Err("is a path of the exporter's own; choose another");
     }
     Ok(())
 }

@@ -110,6 +110,64 @@ fn refused(environment: &[(&str, &str)], arguments: &[&str]) -> String {
 }
 
 #[test]
+fn variable_at_fault_is_named_and_not_the_flag_that_nobody_typed() {
+    let app = &["--wechat.appid=wx1", "--wechat.token-file=/run/token"][..];
+    for (variable, value, flag, fault) in [
+        ("WECHAT_MIN_INTERVAL", "bad", "wechat.min-interval", "'bad'"),
+        ("LOG_LEVEL", "loud", "log.level", "'loud'"),
+        ("WECHAT_DAILY_LIMIT", "-1", "wechat.daily-limit", "'-1'"),
+        ("WECHAT_API_URL", "ftp://h", "wechat.api-url", "http://"),
+        ("SCRAPE_TIMEOUT", "0", "scrape.timeout", "longer than 0"),
+        (
+            "WEB_TELEMETRY_PATH",
+            "metrics",
+            "web.telemetry-path",
+            "begin with /",
+        ),
+    ] {
+        let variable = format!("WECHAT_LOGISTICS_{variable}");
+        let environment = [(variable.as_str(), value)];
+        let error = refused(&environment, &[&["collect"], app].concat());
+        assert!(error.contains(&variable), "{error}");
+        assert!(!error.contains(&format!("--{flag}")), "{error}");
+        assert!(error.contains(fault), "{error}");
+        // The flag is stronger, and is at fault where both are bad.
+        let typed = format!("--{flag}={value}");
+        let error = refused(&environment, &[&["collect", &typed], app].concat());
+        assert!(error.contains(&format!("--{flag}")), "{error}");
+        assert!(!error.contains(&variable), "{error}");
+    }
+    let both = [
+        ("WECHAT_LOGISTICS_CONFIG_FILE", "apps.yml"),
+        ("WECHAT_LOGISTICS_WECHAT_APPID", "wx1"),
+    ];
+    let error = refused(&both, &["collect"]);
+    assert!(!error.contains("--"), "{error}");
+    for (variable, _) in both {
+        assert!(error.contains(variable), "{error}");
+    }
+    let demo = refused(&[("WECHAT_LOGISTICS_DEMO_SEED", "x")], &["demo"]);
+    assert!(demo.contains("'WECHAT_LOGISTICS_DEMO_SEED'"), "{demo}");
+}
+
+#[test]
+fn variable_that_is_no_text_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
+    let output = program()
+        .arg("collect")
+        .env("WECHAT_LOGISTICS_WECHAT_DAILY_LIMIT", no_text)
+        // Any bytes are a path.
+        .env("WECHAT_LOGISTICS_CONFIG_FILE", no_text)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    let fault = "WECHAT_LOGISTICS_WECHAT_DAILY_LIMIT is not UTF-8 text";
+    assert!(error.contains(fault), "{error}");
+}
+
+#[test]
 fn variables_of_a_commands_own_flags_do_what_the_others_do() {
     let help = run_in(
         &[("WECHAT_LOGISTICS_DEMO_FAULT", "canary")],
