@@ -16,7 +16,9 @@ pub(super) enum Scalar<'a> {
     Nothing,
     Bool(bool),
     Integer(i64),
-    /// Also integers beyond `i64`.
+    /// Beyond `i64`.
+    Unsigned(u64),
+    /// Also integers beyond `u64`.
     Float(f64),
     Text(&'a str),
 }
@@ -67,7 +69,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for Tolerant<S> {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<S::Value, E> {
-        let scalar = i64::try_from(value).map_or(Scalar::Float(value as f64), Scalar::Integer);
+        let scalar = i64::try_from(value).map_or(Scalar::Unsigned(value), Scalar::Integer);
         Ok(self.0.scalar(scalar))
     }
 
@@ -110,6 +112,7 @@ impl Shape<'_> for Number {
     fn scalar(self, scalar: Scalar<'_>) -> Option<Read> {
         match scalar {
             Scalar::Integer(value) => Some(Read::Integer(value)),
+            Scalar::Unsigned(value) => Some(Read::Float(value as f64)),
             Scalar::Float(value) => value.is_finite().then_some(Read::Float(value)),
             Scalar::Text(text) => numeric(text),
             Scalar::Nothing | Scalar::Bool(_) => None,
@@ -197,6 +200,7 @@ impl Shape<'_> for Text {
             Scalar::Text(text) => self.kept(text),
             // Cut as any text: what is stored is a string, and is read again as it was.
             Scalar::Integer(value) => self.kept(&value.to_string()),
+            Scalar::Unsigned(value) => self.kept(&value.to_string()),
             Scalar::Nothing | Scalar::Bool(_) | Scalar::Float(_) => Kept::default(),
         }
     }
@@ -315,7 +319,14 @@ mod tests {
         assert!(!read(r#""圆通""#, 6).cut);
         assert_eq!(&*read(r#""圆通""#, 5).text, "圆");
         assert!(read(r#""圆通""#, 5).cut);
-        assert_eq!(&*read("123456789", 64).text, "123456789");
+        for number in [
+            "123456789",
+            "-1",
+            "9223372036854775808",
+            "18446744073709551615",
+        ] {
+            assert_eq!(&*read(number, 64).text, number);
+        }
         for nine in ["123456789", r#""123456789""#] {
             assert_eq!(&*read(nine, 8).text, "12345678");
             assert!(read(nine, 8).cut, "{nine}");
