@@ -56,6 +56,10 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
             .ok_or("is longer than a year; choose less")?;
         rest = tail;
     }
+    // 0 switches some settings off, which nobody means by a very small number.
+    if total.is_zero() && text.contains(|c: char| ('1'..='9').contains(&c)) {
+        return Err("is shorter than a nanosecond; choose more, or 0".to_owned());
+    }
     Ok(total)
 }
 
@@ -127,6 +131,7 @@ mod tests {
             ("1w2d", 777_600_000),
             ("0", 0),
             ("0s", 0),
+            ("0.000000000000s", 0),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
@@ -153,6 +158,11 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(format!("{what}; {form}")), "{text}");
         }
+        for text in ["0.0000000001s", "0.0000001ms", "0h0.00000000001m"] {
+            let what = "is shorter than a nanosecond; choose more, or 0";
+            assert_eq!(parse(text), Err(what.to_owned()), "{text}");
+        }
+        assert_eq!(parse("0.000000001s"), Ok(Duration::from_nanos(1)));
         for text in [
             "367d",
             "99999999999999999999999999w",

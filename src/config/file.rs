@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::credential::{self, CREDENTIAL_KINDS};
-use super::tuning::{Tuning, api_url, check_appid};
+use super::tuning::{Tuning, api_url, check_appid, check_name, repeated};
 use super::yaml::{self, Item, Mapping};
 use super::{AppConfig, ConfigError, SharedStateConfig, stream};
-use crate::wechat::CloudFunction;
+use crate::wechat::{CloudFunction, ListLimits};
 
 /// Ten thousand apps, each with everything that can be said, fit in half of it. Unit: bytes.
 const MAX_BYTES: u64 = 16 << 20;
@@ -41,18 +41,22 @@ pub(super) struct FileConfig {
     pub(super) shared_state: Option<SharedStateConfig>,
 }
 
-/// Reads a file. `flags` is what the command line says of all apps.
+/// Reads a file. `flags` is what the command line says of all apps; names are labels, which `limits` bounds.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub(super) fn load(path: &Path, flags: &Tuning) -> Result<FileConfig, ConfigError> {
+pub(super) fn load(
+    path: &Path,
+    flags: &Tuning,
+    limits: ListLimits,
+) -> Result<FileConfig, ConfigError> {
     let (text, kind) = read(path)?;
     let base = match kind {
         Kind::File => path.parent().unwrap_or(Path::new("")),
         // Nobody means /dev by a file's name without a folder.
         Kind::Stream => Path::new(""),
     };
-    interpret(&text, path, base, flags)
+    interpret(&text, path, base, flags, limits)
 }
 
 /// What a configuration is read from.
@@ -107,6 +111,7 @@ fn interpret(
     path: &Path,
     base: &Path,
     flags: &Tuning,
+    limits: ListLimits,
 ) -> Result<FileConfig, ConfigError> {
     let node = yaml::parse(text, path)?;
     let document = node.document(path).mapping(&DOCUMENT_KEYS)?;
@@ -129,7 +134,7 @@ fn interpret(
     for item in &items {
         let keys = [&APP_KEYS[..], &TUNING_KEYS].concat();
         let mapping = item.mapping(&keys)?;
-        let app = app(&mapping, &weaker, base)?;
+        let app = app(&mapping, &weaker, base, limits)?;
         let appid = mapping.require("appid")?;
         if let Some(first) = lines.insert(app.appid.clone(), appid.line()) {
             return Err(appid.error(format_args!(
@@ -142,11 +147,23 @@ fn interpret(
     Ok(FileConfig { apps, shared_state })
 }
 
-fn app(app: &Mapping<'_>, weaker: &Tuning, base: &Path) -> Result<AppConfig, ConfigError> {
+fn app(
+    app: &Mapping<'_>,
+    weaker: &Tuning,
+    base: &Path,
+    limits: ListLimits,
+) -> Result<AppConfig, ConfigError> {
     let item = app.require("appid")?;
     let appid = item.text()?;
     check_appid(appid).map_err(|what| item.error(what))?;
-    let name = app.get("name").map(|item| item.text()).transpose()?;
+    let name = match app.get("name") {
+        Some(item) => {
+            let name = item.text()?;
+            check_name(name, limits).map_err(|what| item.error(what))?;
+            Some(name)
+        }
+        None => None,
+    };
     let tuning = tuning(app)?;
     let access_token = app.require("access_token")?;
     let credential = credential::read(&access_token.mapping(&CREDENTIAL_KINDS)?, appid, base)?;
@@ -197,7 +214,12 @@ fn api_urls(mapping: &Mapping<'_>) -> Result<Option<Vec<String>>, ConfigError> {
     if items.is_empty() {
         return Err(item.error("is empty; name a URL or leave the key out"));
     }
-    items.iter().map(url).collect::<Result<_, _>>().map(Some)
+    let urls: Vec<_> = items.iter().map(url).collect::<Result<_, _>>()?;
+    match repeated(&urls) {
+        // Each host is tried once, and a second try there would be a call of the budget for nothing.
+        Some(index) => Err(items[index].error("stands in the list already; keep one")),
+        None => Ok(Some(urls)),
+    }
 }
 
 fn cloud_function(item: &Item<'_>) -> Result<CloudFunction, ConfigError> {
@@ -231,7 +253,13 @@ mod tests {
     const FILE: &str = "apps.yml";
 
     fn interpreted(text: &str) -> Result<FileConfig, ConfigError> {
-        interpret(text, Path::new(FILE), Path::new(""), &Tuning::default())
+        interpret(
+            text,
+            Path::new(FILE),
+            Path::new(""),
+            &Tuning::default(),
+            ListLimits::default(),
+        )
     }
 
     fn apps(text: &str) -> Vec<AppConfig> {
@@ -281,7 +309,7 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
 "#;
         let path = directory.path().join(FILE);
         std::fs::write(&path, text).unwrap();
-        let config = load(&path, &Tuning::default()).unwrap();
+        let config = load(&path, &Tuning::default(), ListLimits::default()).unwrap();
         assert_eq!(config.apps.len(), 7);
         assert_eq!(config.apps[0].name, "main shop");
         assert_eq!(config.apps[1].name, "wx0000000000000002");
@@ -326,9 +354,15 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
         let defaults = "\ndefaults: { min_interval: 3s, daily_limit: 7, api_url: 'http://h/' }";
         let read = |line| {
             let text = with_line(line) + defaults;
-            interpret(&text, Path::new(FILE), Path::new(""), &flags)
-                .unwrap()
-                .apps
+            interpret(
+                &text,
+                Path::new(FILE),
+                Path::new(""),
+                &flags,
+                ListLimits::default(),
+            )
+            .unwrap()
+            .apps
         };
         assert_eq!(
             read("min_interval: 1s")[0].min_interval,
@@ -446,6 +480,26 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
                 "apps[0].api_urls[1] must end after the host; the API's paths are added to it",
             ),
             (
+                "api_urls: ['http://h', 'http://i', 'HTTP://H:80/']",
+                "apps[0].api_urls[2] stands in the list already; keep one",
+            ),
+            (
+                "api_urls: ['http://h', ~]",
+                "apps[0].api_urls[1] has no value; give it text or take it out of the list",
+            ),
+            (
+                "min_interval: 0.0000000001s",
+                "apps[0].min_interval is shorter than a nanosecond; choose more, or 0",
+            ),
+            (
+                "name: \"a\\0b\"",
+                "apps[0].name holds a NUL character; take it out",
+            ),
+            (
+                &format!("name: {}", "名".repeat(342)),
+                "apps[0].name is longer than a label may be (1024 bytes, --wechat.max-label-length); shorten it",
+            ),
+            (
                 "api_urls: []",
                 "apps[0].api_urls is empty; name a URL or leave the key out",
             ),
@@ -493,6 +547,32 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
                 "line 1: apps is empty; add an app, or use the demo command to look around",
             ),
             ("apps: 5", "line 1: apps must be a list of apps"),
+            ("apps:", "line 1: apps has no value; give it a list of apps"),
+            (
+                "apps:\n  - appid: ~\n    access_token: { none: {} }",
+                "line 2: apps[0].appid has no value; give it text",
+            ),
+            (
+                "apps:\n  - appid: ''\n    access_token: { none: {} }",
+                "line 2: apps[0].appid is empty; give it a value",
+            ),
+            (
+                "apps:\n  - appid: wx1\n    access_token:",
+                "line 3: apps[0].access_token has no value; give it a mapping with keys out of stable_token, token, \
+                 file, http, command, redis, cloudbase, none",
+            ),
+            (
+                "apps:\n  - appid: wx1\n    access_token: { stable_token: { secret_file: } }",
+                "line 3: apps[0].access_token.stable_token.secret_file has no value; give it text",
+            ),
+            (
+                "apps:\n  - appid: wx1\n    access_token: { file: { path: \"/run/\\0token\" } }",
+                "line 3: apps[0].access_token.file.path holds a NUL character; take it out",
+            ),
+            (
+                "apps:\n  - appid: wx1\n    access_token: { command: [token, \"\\0\"] }",
+                "line 3: apps[0].access_token.command[1] holds a NUL character; take it out",
+            ),
             (
                 "app:\n  - appid: wx1",
                 "line 1: the file has no key app; did you mean apps?",
@@ -589,7 +669,10 @@ shared_state: { redis: "rediss://:canary@redis.internal", key_prefix: "shop:" }
     #[test]
     fn file_that_can_not_be_read_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let sentence = |path: &Path| load(path, &Tuning::default()).unwrap_err().0;
+        let sentence = |path: &Path| {
+            let loaded = load(path, &Tuning::default(), ListLimits::default());
+            loaded.unwrap_err().0
+        };
         let path = directory.path().join(FILE);
         assert_eq!(
             sentence(&path),

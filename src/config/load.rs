@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::Args;
-use super::tuning::{Tuning, api_url, check_appid};
+use super::tuning::{Tuning, api_url, check_appid, check_name, repeated};
 use super::{
     AppConfig, Config, ConfigError, Credential, MaxRequests, ScrapeConfig, SecretSource,
     TokenPointers, WebConfig, WechatConfig, file,
@@ -30,18 +30,20 @@ impl Config {
         proxy::check(|name| std::env::var_os(name))
             .map_err(|malformed| ConfigError(malformed.to_string()))?;
         let flags = args.tuning()?;
+        let rest = args.config_without_apps()?;
+        let limits = rest.wechat.list_limits;
         let (apps, shared_state) = match &args.source.config_file {
             Some(path) => {
                 args.name_no_app_beside(path)?;
-                let file = file::load(path, &flags)?;
+                let file = file::load(path, &flags, limits)?;
                 (file.apps, file.shared_state)
             }
-            None => (vec![args.single_app(flags)?], None),
+            None => (vec![args.single_app(flags, limits)?], None),
         };
         Ok(Self {
             apps,
             shared_state,
-            ..args.config_without_apps()?
+            ..rest
         })
     }
 
@@ -69,6 +71,12 @@ impl Args {
         let api_urls: Vec<_> = urls
             .collect::<Result<_, _>>()
             .map_err(|what| ConfigError(format!("{} {what}", self.named("wechat.api-url"))))?;
+        if repeated(&api_urls).is_some() {
+            return Err(ConfigError(format!(
+                "{} names one URL twice; keep one",
+                self.named("wechat.api-url")
+            )));
+        }
         if flags.live_quota.is_some_and(|interval| interval.is_zero()) {
             return Err(ConfigError(format!(
                 "{} must be longer than 0; leave it out to ask for none",
@@ -177,7 +185,7 @@ impl Args {
             .collect()
     }
 
-    fn single_app(&self, flags: Tuning) -> Result<AppConfig, ConfigError> {
+    fn single_app(&self, flags: Tuning, limits: ListLimits) -> Result<AppConfig, ConfigError> {
         let credential = self.single_credential()?;
         let Some(appid) = &self.source.appid else {
             return Err(match credential {
@@ -195,6 +203,10 @@ impl Args {
                  variable {SECRET_VARIABLE}"
             )));
         };
+        if let Some(name) = &self.source.name {
+            let flag = self.named("wechat.app-name");
+            check_name(name, limits).map_err(|what| ConfigError(format!("{flag} {what}")))?;
+        }
         if let Credential::StableToken { secret } = &credential {
             secret
                 .read()
@@ -426,6 +438,14 @@ mod tests {
                 "--wechat.api-url must hold no user and no password",
             ),
             (
+                "--wechat.api-url=http://h,http://h/",
+                "--wechat.api-url names one URL twice; keep one",
+            ),
+            (
+                "--wechat.max-label-length=2",
+                "--wechat.app-name is longer than a label may be (2 bytes, --wechat.max-label-length); shorten it",
+            ),
+            (
                 "--scrape.timeout=0",
                 "--scrape.timeout must be longer than 0",
             ),
@@ -454,7 +474,7 @@ mod tests {
                 "--web.telemetry-path is a path of the exporter's own; choose another",
             ),
         ] {
-            let flags = with_app(&[flag]);
+            let flags = with_app(&[flag, "--wechat.app-name=shop"]);
             let flags: Vec<_> = flags.iter().map(String::as_str).collect();
             assert_eq!(sentence(&flags), fault);
         }

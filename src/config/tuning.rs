@@ -1,10 +1,12 @@
 //! How one app is called, as far as somebody said so: the app's own keys, the flags and their variables, the file's
 //! defaults, and what is built in, the strongest first.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{AppConfig, ConfigError, Credential, SecretSource};
 use crate::demo::SimulatedApp;
+use crate::wechat::ListLimits;
 
 /// At most one account-list call in this time, unless the operator says otherwise.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -143,6 +145,26 @@ pub(super) fn api_url(text: &str) -> Result<String, ConfigError> {
         ));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether a name is one that can be a label.
+///
+/// # Errors
+/// The second half of a sentence.
+pub(super) fn check_name(name: &str, limits: ListLimits) -> Result<(), ConfigError> {
+    let most = limits.label_bytes;
+    if name.len() <= most {
+        return Ok(());
+    }
+    Err(ConfigError(format!(
+        "is longer than a label may be ({most} bytes, --wechat.max-label-length); shorten it"
+    )))
+}
+
+/// The first of some base URLs, by its place, that one before it is already.
+pub(super) fn repeated(urls: &[String]) -> Option<usize> {
+    let mut seen = HashSet::new();
+    urls.iter().position(|url| !seen.insert(url))
 }
 
 /// Whether an appid is one: it names series, files and keys.

@@ -56,7 +56,12 @@ struct Key {
 pub(super) struct Item<'a> {
     node: &'a Node,
     place: Place<'a>,
+    /// What else mends a value that is missing.
+    or: &'static str,
 }
+
+const OR_NO_KEY: &str = " or leave the key out";
+const OR_NO_ITEM: &str = " or take it out of the list";
 
 /// A mapping whose keys are all known.
 #[derive(Debug)]
@@ -107,6 +112,7 @@ impl Node {
                 line: self.line,
                 keys: String::new(),
             },
+            or: "",
         }
     }
 }
@@ -130,9 +136,7 @@ impl<'a> Item<'a> {
             Value::Null if self.place.keys.is_empty() => {
                 self.error(format_args!("is empty; it must be {wanted}"))
             }
-            Value::Null => self.error(format_args!(
-                "has no value; give it {wanted} or leave the key out"
-            )),
+            Value::Null => self.error(format_args!("has no value; give it {wanted}{}", self.or)),
             _ => self.error(format_args!("must be {wanted}")),
         }
     }
@@ -141,7 +145,11 @@ impl<'a> Item<'a> {
     pub(super) fn text(&self) -> Result<&'a str, ConfigError> {
         match &self.node.value {
             Value::Text(text) if text.trim().is_empty() => {
-                Err(self.error("is empty; give it a value or leave the key out"))
+                Err(self.error(format_args!("is empty; give it a value{}", self.or)))
+            }
+            // Neither a path nor an argument can hold one, and no other text needs one.
+            Value::Text(text) if text.contains('\0') => {
+                Err(self.error("holds a NUL character; take it out"))
             }
             Value::Text(text) => Ok(text),
             Value::Flag(_) | Value::Whole(_) | Value::Fraction => {
@@ -188,6 +196,7 @@ impl<'a> Item<'a> {
                 keys: format!("{}[{index}]", self.place.keys),
                 ..self.place.clone()
             },
+            or: OR_NO_ITEM,
         };
         Ok(nodes.iter().enumerate().map(item).collect())
     }
@@ -270,13 +279,16 @@ impl<'a> Mapping<'a> {
                 keys,
                 ..self.place.clone()
             },
+            or: OR_NO_KEY,
         })
     }
 
     /// The value of a key that must be given.
     pub(super) fn require(&self, key: &str) -> Result<Item<'a>, ConfigError> {
-        self.get(key)
-            .ok_or_else(|| self.error(format_args!("needs the key {key}")))
+        match self.get(key) {
+            Some(item) => Ok(Item { or: "", ..item }),
+            None => Err(self.error(format_args!("needs the key {key}"))),
+        }
     }
 
     /// The one key that is given of several that exclude each other.
@@ -288,7 +300,7 @@ impl<'a> Mapping<'a> {
             .iter()
             .filter_map(|key| self.get(key).map(|item| (*key, item)));
         match (given.next(), given.next()) {
-            (Some(one), None) => Ok(one),
+            (Some((key, item)), None) => Ok((key, Item { or: "", ..item })),
             (None, _) => Err(self.error(format_args!("needs one of {}", keys.join(", ")))),
             (Some((first, item)), Some((second, other))) => {
                 let place = Place {
