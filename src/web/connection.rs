@@ -177,6 +177,8 @@ impl Door {
         });
         let connection = http1::Builder::new()
             .max_header_size(MAX_HEAD)
+            // A client may say that it sends nothing more and still wait for its answer (`nc -N`).
+            .half_close(true)
             .serve_connection(io, service);
 
         let mut ticks = Ticks::default();

@@ -1,5 +1,6 @@
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::io::Interest;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -48,6 +49,60 @@ async fn client_that_takes_nothing_is_cut_off() {
     // Asks on and on without reading, until nobody takes the requests either.
     let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     within(async { while stream.write_all(&request).await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn client_that_ends_its_side_is_answered() {
+    let mut setup = Setup::new();
+    setup.reloading = Arc::new(Reloading {
+        waits: true,
+        ..Reloading::default()
+    });
+    let server = setup.start().await;
+    let mut stream = server.connect().await;
+    stream
+        .write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    stream.shutdown().await.unwrap();
+    within(server.reloading.begun.notified()).await;
+    // Long after the server has seen the end.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.reloading.end.notify_one();
+    assert_eq!(status(&rest(&mut stream).await), 200);
+
+    // One that has asked nothing, or half of something, has nothing to wait for.
+    for begun in ["", "GET /-/ready HTTP/1.1\r\nX-Sl"] {
+        let mut stream = server.connect().await;
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn client_that_ends_its_side_and_takes_nothing_is_cut_off() {
+    let mut setup = Setup::new();
+    setup.limits.taking = Duration::from_millis(100);
+    let server = setup.start().await;
+    let mut stream = server.connect().await;
+    // Their answers are far more than what the kernel holds.
+    let requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(5000);
+    // It may be cut before it has sent all.
+    let _ = stream.write_all(&requests).await;
+    let _ = stream.shutdown().await;
+    within(async {
+        while !stream
+            .ready(Interest::READABLE)
+            .await
+            .unwrap()
+            .is_read_closed()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
