@@ -7,6 +7,8 @@ mod serve;
 
 use std::io;
 
+pub use serve::StopSignal;
+
 use crate::causes::with_causes;
 use crate::collector::{Collector, CollectorError, Scrape};
 use crate::config::{Args, Command, Config, ConfigError};
@@ -38,13 +40,17 @@ pub enum Error {
     /// Standard output is gone.
     #[error("standard output can't be written")]
     Output(#[source] io::Error),
+    /// A second signal to stop came before all was finished; the log says so.
+    #[error("broken off by {0}")]
+    BrokenOff(StopSignal),
     /// An app failed; the command has said so itself.
     #[error("not all is well")]
     Unwell,
 }
 
 impl Error {
-    /// The process's exit code: 2 where the command line or the configuration is to be mended, else 1.
+    /// The process's exit code: 2 where the command line, the configuration or the state is to be mended, 128 and the
+    /// signal's number where one broke it off, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -52,6 +58,7 @@ impl Error {
             | Self::Store(_)
             | Self::Collector(CollectorError::Store(_))
             | Self::Server(ServerError::WebConfig(_)) => 2,
+            Self::BrokenOff(signal) => signal.exit_code(),
             _ => 1,
         }
     }
@@ -60,7 +67,7 @@ impl Error {
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         match self {
-            Self::Unwell => None,
+            Self::Unwell | Self::BrokenOff(_) => None,
             // `… | head` closed the pipe on purpose.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             error => Some(with_causes(error)),

@@ -1,5 +1,5 @@
 //! Serves until told to stop. SIGHUP and `POST /-/reload` put a changed configuration in force; SIGTERM and SIGINT
-//! let what is under way finish.
+//! let what is under way finish, a second one doesn't.
 
 use std::fmt;
 use std::future::Future;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use super::Error;
@@ -68,36 +68,97 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
         config: config.web.clone(),
     });
     let hangups = tokio::spawn(reload_at_each(signals.hangup, reloader));
-    let stop = async {
-        let name = tokio::select! {
-            _ = signals.terminate.recv() => "SIGTERM",
-            _ = signals.interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "Stopping; what is under way may finish");
+    let (stop, stopping) = oneshot::channel::<()>();
+    let served = async {
+        // An error means that the sender is gone, and so is whoever could have told to stop.
+        let stopping = async { drop(stopping.await) };
+        server.run(site, stopping).await;
+        hangups.abort();
+        // A token that was just minted is kept for nobody if the fetch that waits for it dies with the process.
+        collector
+            .drain(Instant::now() + config.wechat.timeout)
+            .await;
     };
-    server.run(site, stop).await;
-    hangups.abort();
-    // A token that was just minted is kept for nobody if the fetch that waits for it dies with the process.
-    collector
-        .drain(Instant::now() + config.wechat.timeout)
-        .await;
-    tracing::info!("Stopped");
-    Ok(())
+    let told_twice = async {
+        let signal = signals.stop.next().await;
+        tracing::info!(%signal, "Stopping; what is under way may finish");
+        // An error means that the server has ended.
+        let _ = stop.send(());
+        signals.stop.next().await
+    };
+    tokio::select! {
+        () = served => {
+            tracing::info!("Stopped");
+            Ok(())
+        }
+        signal = told_twice => {
+            tracing::warn!(%signal, "Stopping at once; what was under way is broken off");
+            Err(Error::BrokenOff(signal))
+        }
+    }
+}
+
+/// A signal that tells to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+}
+
+impl StopSignal {
+    fn kind(self) -> SignalKind {
+        match self {
+            Self::Terminate => SignalKind::terminate(),
+            Self::Interrupt => SignalKind::interrupt(),
+        }
+    }
+
+    /// The exit code of a process that it ended, as shells have it.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        u8::try_from(self.kind().as_raw_value()).map_or(1, |number| 128 + number)
+    }
+}
+
+impl fmt::Display for StopSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+        })
+    }
 }
 
 struct Signals {
+    stop: StopSignals,
+    hangup: Signal,
+}
+
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            stop: StopSignals {
+                terminate: signal(StopSignal::Terminate.kind())?,
+                interrupt: signal(StopSignal::Interrupt.kind())?,
+            },
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+}
+
+impl StopSignals {
+    async fn next(&mut self) -> StopSignal {
+        tokio::select! {
+            _ = self.terminate.recv() => StopSignal::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+        }
     }
 }
 

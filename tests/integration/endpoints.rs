@@ -318,6 +318,36 @@ async fn stop_lets_scrapes_under_way_finish() {
 }
 
 #[tokio::test]
+async fn second_signal_stops_at_once_and_the_calls_sent_stay_counted() {
+    for (name, code) in [("TERM", 143), ("INT", 130)] {
+        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+        wechat.gives_token(TOKEN).await;
+        wechat
+            .lists(json(accounts()).set_delay(Duration::from_secs(60)))
+            .await;
+        let state = format!("--state.dir={}", scratch.path("state").display());
+        let more = ["--wechat.timeout=60s", &state];
+        let mut exporter = Exporter::for_one_app(&scratch, &wechat, &more);
+        let scrape = exporter.request(reqwest::Method::GET, "/metrics");
+        let scrape = tokio::spawn(scrape.send());
+        let began = std::time::Instant::now();
+        while wechat.token_and_list_calls().await != (1, 1) {
+            assert!(began.elapsed() < PATIENCE, "{}", exporter.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        signal(exporter.process(), name);
+        exporter.log_with("may finish").await;
+        signal(exporter.process(), name);
+        assert_eq!(exporter.ended().code(), Some(code), "{}", exporter.log());
+        scrape.abort();
+        let kept = std::fs::read_to_string(scratch.path(&format!("state/{APPID}.limiter.json")));
+        let kept: serde_json::Value = serde_json::from_str(&kept.unwrap()).unwrap();
+        let counts = kept["calls"].as_object().unwrap().values();
+        assert!(counts.filter_map(serde_json::Value::as_u64).sum::<u64>() >= 2);
+    }
+}
+
+#[tokio::test]
 async fn requests_are_counted_by_handler_and_code() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
