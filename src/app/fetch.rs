@@ -298,6 +298,13 @@ pub(super) fn publish(
                     "count is not the list's length"
                 );
             }
+            if list.lossy {
+                tracing::warn!(
+                    appid,
+                    "the account list has bytes that are no UTF-8; accounts whose ids differ in those alone count as \
+                     duplicates"
+                );
+            }
             let listed = Snapshot::fetched_now(list, now);
             let live_quota = app.config.live_quota;
             let snapshot = Arc::new(app.record.extras.with_balances(listed, live_quota));

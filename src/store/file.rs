@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use tokio::sync::Mutex;
 use tokio::task;
 
@@ -177,6 +178,8 @@ fn write_flushed(path: &Path, content: &[u8]) -> io::Result<()> {
         .create(true)
         .truncate(true)
         .mode(0o600)
+        // Where a link leads, nothing is ours to overwrite.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
     file.write_all(content)?;
     file.sync_all()

@@ -439,6 +439,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn link_in_the_place_of_a_file_to_be_written_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&elsewhere, "of another").unwrap();
+        let beside = format!("{}.new", progress_file(APPID));
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join(beside)).unwrap();
+        let store = store(directory.path());
+        for failures in [1, 1] {
+            store
+                .save_progress(APPID, progress(&RateLimiter::new(), 1))
+                .await;
+            assert_eq!(store.write_failures(), failures);
+        }
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "of another");
+        assert_eq!(names(directory.path()), [progress_file(APPID)]);
+    }
+
+    #[tokio::test]
     async fn disk_that_hangs_is_left_alone_after_a_while() {
         let directory = tempfile::tempdir().unwrap();
         // Opening a FIFO for writing waits for a reader.

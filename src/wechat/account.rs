@@ -54,6 +54,16 @@ pub struct AccountList {
     pub invalid: u64,
     /// Rows beyond a limit: more accounts than allowed, or an identifier longer than allowed.
     pub beyond_limit: u64,
+    /// Whether bytes that are no UTF-8 were replaced. Identifiers that differ in those alone have become one.
+    pub lossy: bool,
+}
+
+impl AccountList {
+    /// The same, known to be read from that.
+    pub(super) fn read_from(mut self, body: &[u8]) -> Self {
+        self.lossy |= std::str::from_utf8(body).is_err();
+        self
+    }
 }
 
 /// How much of an account list is taken in.

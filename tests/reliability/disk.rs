@@ -73,21 +73,23 @@ async fn full_disk_costs_the_state_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disk_that_has_room_again_is_written_again() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    std::fs::create_dir(scratch.path("state")).unwrap();
-    let names = [
-        format!("{APPID}.limiter.json"),
-        format!("{APPID}.snapshot.json"),
+    // As above, but with room to be had.
+    let limit = [
+        "bash",
+        "-c",
+        "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"",
     ];
-    for name in &names {
-        // Every byte written there meets "no space left on device".
-        let beside = scratch.path(&format!("state/{name}.new"));
-        std::os::unix::fs::symlink("/dev/full", beside).unwrap();
-    }
-    let exporter = Exporter::spawn(command(&["env"], &scratch, &wechat));
+    let exporter = Exporter::spawn(command(&limit, &scratch, &wechat));
     assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
     write_fails(&exporter).await;
-    exporter.log_with("No space left").await;
-    for name in &names {
+    let process = exporter.process().to_string();
+    let room = ["--pid", &process, "--fsize=unlimited:unlimited"];
+    let given = Command::new("prlimit").args(room).status();
+    assert!(given.unwrap().success());
+    for name in [
+        format!("{APPID}.limiter.json"),
+        format!("{APPID}.snapshot.json"),
+    ] {
         let file = scratch.path(&format!("state/{name}"));
         until("it is written once there is room", async || {
             exporter.scrape().await;

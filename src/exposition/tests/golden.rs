@@ -55,6 +55,7 @@ fn reading() -> (Arc<Collector>, Scrape) {
         count: Some(6),
         invalid: 1,
         beyond_limit: 1,
+        ..AccountList::default()
     };
     let failed = Account {
         status_code: Some(2),

@@ -176,7 +176,7 @@ impl Client {
         let mut call = Call::new(Endpoint::AccountGetall, Method::GET).authorized(authorization);
         call.body_max = self.list_body_max();
         let limits = self.options.list_limits;
-        let read = move |body: &[u8]| reply::read_list(body, limits);
+        let read = move |body: &[u8]| Ok(reply::read_list(body, limits)?.read_from(body));
         self.call(call, meter, read).await
     }
 
@@ -200,7 +200,10 @@ impl Client {
         call.body_max = self.list_body_max().saturating_mul(2);
         let limits = self.options.list_limits;
         let function = function.clone();
-        let read = move |body: &[u8]| reply::read_function_result(body, &function, limits);
+        let read = move |body: &[u8]| {
+            let list = reply::read_function_result(body, &function, limits)?;
+            Ok(list.read_from(body))
+        };
         self.call(call, meter, read).await
     }
 

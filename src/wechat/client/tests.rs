@@ -419,8 +419,57 @@ async fn redirect_is_not_followed() {
 }
 
 #[tokio::test]
+async fn compressed_reply_that_nobody_asked_for_is_named() {
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0".as_slice();
+    let answer = ResponseTemplate::new(200).insert_header("content-encoding", "gzip");
+    let error = list_of(answer.clone().set_body_bytes(gzip)).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.reason(), Reason::Decode);
+    let sentence = error.to_string();
+    assert!(sentence.contains("Content-Encoding is gzip"), "{sentence}");
+
+    // A header that is left of what a proxy has unpacked.
+    let list = list_of(answer.set_body_string(one_account().to_string())).await;
+    assert_eq!(list.unwrap().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn list_says_whether_bytes_that_are_no_text_were_replaced() {
+    for (byte, lossy, ids) in [
+        (b'a', false, ["a", "a"]),
+        (b'\xff', true, ["\u{fffd}", "\u{fffd}"]),
+    ] {
+        let row = [
+            br#"{"delivery_id":"YTO","biz_id":""#.as_slice(),
+            &[byte],
+            b"\"}",
+        ]
+        .concat();
+        let body = [
+            br#"{"count":2,"list":["#.as_slice(),
+            &row,
+            b",",
+            &row,
+            b"]}",
+        ]
+        .concat();
+        let list = list_of(ResponseTemplate::new(200).set_body_bytes(body)).await;
+        let list = list.unwrap();
+        assert_eq!(list.lossy, lossy);
+        assert_eq!(
+            list.accounts
+                .iter()
+                .map(|account| &*account.biz_id)
+                .collect::<Vec<_>>(),
+            ids
+        );
+    }
+}
+
+#[tokio::test]
 async fn http_status_has_a_reason_and_an_explanation() {
     for (status, reason, word) in [
+        (304, Reason::Config, "cache"),
         (403, Reason::Config, "firewall"),
         (404, Reason::Config, "API URL"),
         (407, Reason::Config, "HTTPS_PROXY"),

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
 
 use super::hosts::Host;
@@ -83,8 +83,17 @@ pub(super) async fn attempt(
     if !status.is_success() {
         return Err(unsuccessful(response, host, call).await);
     }
-    match body(&mut response, call.body_max).await {
-        Ok(Some(body)) => Ok(body),
+    let body = body(&mut response, call.body_max).await;
+    match body {
+        Ok(Some(body)) => match encoding(&response, call).filter(|_| !is_legible(&body)) {
+            Some(encoding) => {
+                let what = format!(
+                    "its Content-Encoding is {encoding}, which was not asked for; a proxy may have compressed it"
+                );
+                Err(Failed::Reply(Fault::Malformed(what)))
+            }
+            None => Ok(body),
+        },
         Ok(None) => {
             let what = format!("it has more than {} bytes", call.body_max);
             Err(Failed::Reply(Fault::Malformed(what)))
@@ -108,6 +117,18 @@ async fn body(response: &mut Response, max: usize) -> Result<Option<Vec<u8>>, re
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
+}
+
+/// The reply's encoding, where it says that it has one.
+fn encoding(response: &Response, call: &Call<'_>) -> Option<String> {
+    let encoding = response.headers().get(CONTENT_ENCODING)?;
+    let encoding = String::from_utf8_lossy(encoding.as_bytes());
+    Some(remote_text::clean(&encoding, &call.secrets))
+}
+
+/// Whether a body is text after all, as where a proxy has unpacked it and left the header.
+fn is_legible(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok() || body.trim_ascii_start().starts_with(b"{")
 }
 
 /// A connection that could not be made or broke, or an answer that did not come in time.
@@ -149,6 +170,10 @@ async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> F
 
 fn status_meaning(status: StatusCode, open_interface: bool) -> (Reason, &'static str) {
     match status.as_u16() {
+        304 => (
+            Reason::Config,
+            "nothing new, which the exporter never asks for; a cache on the way answers in WeChat's place",
+        ),
         300..400 => (
             Reason::Config,
             "a redirect, which is never followed because it would carry the credentials elsewhere; see whether the \

@@ -55,6 +55,7 @@ impl ListReply {
             count: self.count,
             invalid: rows.invalid,
             beyond_limit: rows.beyond_limit,
+            lossy: false,
         })
     }
 }
