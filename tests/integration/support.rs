@@ -521,6 +521,13 @@ impl Page {
         .expect("a counter of every cause")
     }
 
+    /// Whether the exporter did without an answer of Redis that was not there in half a second. A busy machine can take
+    /// longer; what replicas do together is seen where none did.
+    pub fn redis_was_late(&self) -> bool {
+        let late = self.value("exporter_shared_state_failures_total{reason=\"timeout\"}");
+        late.expect("a counter of every reason") > 0.0
+    }
+
     /// The lines of one family's series.
     pub fn series(&self, name: &str) -> Vec<&str> {
         let start = format!("wechat_logistics_{name}");
