@@ -5,7 +5,7 @@
 
 A query must succeed, return data unless MAY_BE_EMPTY says why not, and stay under the time. The exporter is `demo`,
 whose shops have every kind of trouble; --real is for real ones. --page compares the names on the exporter's page with
-design_metrics.txt. Prometheus must have scraped for twelve minutes: burn rates need six, a top-up comes every ten.
+metrics.txt. Prometheus must have scraped for twelve minutes: burn rates need six, a top-up comes every ten.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def compare_page(url, may_miss):
     for name in sorted(missing):
         print(f"named in a dashboard or rule, not on the page: {name}")
     for name in sorted(names - listed):
-        print(f"note: on the page, not in design_metrics.txt: {name}")
+        print(f"note: on the page, not in metrics.txt: {name}")
     return missing
 
 

@@ -47,7 +47,7 @@ def recorded_names():
 
 
 def exported_names():
-    lines = (ROOT / "tests/observability/design_metrics.txt").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "tests/observability/metrics.txt").read_text(encoding="utf-8").splitlines()
     return {line for line in lines if line and not line.startswith("#")}
 
 
