@@ -71,11 +71,10 @@ fn credentials(scratch: &Scratch) -> Vec<(String, String)> {
             format!("cloudbase: {{ path: {file} }}"),
         );
     }
-    scratch.write(
-        "headers",
-        &format!("Authorization: Bearer {SECRET}\nX-Key: {SECRET}\n"),
-    );
-    scratch.write("odd-headers", &format!("{SECRET}\n"));
+    let headers = format!("Authorization: Bearer {SECRET}\nX-Key: {SECRET}\n");
+    for name in ["headers", "odd-headers"] {
+        scratch.write(name, &headers);
+    }
     for (name, says) in [
         (
             "unauthorized",
@@ -250,6 +249,8 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
                 ]
                 .concat(),
             );
+            // No headers any more before the first scrape.
+            scratch.write("odd-headers", &format!("{SECRET}\n"));
             let mut written = String::new();
             for path in [
                 "/metrics",
@@ -287,8 +288,9 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
             for name in ["secret", "password"] {
                 scratch.write(name, SECRET);
             }
-            scratch.write("headers", &format!("Authorization: Bearer {SECRET}\n"));
-            scratch.write("odd-headers", &format!("{SECRET}\n"));
+            for name in ["headers", "odd-headers"] {
+                scratch.write(name, &format!("Authorization: Bearer {SECRET}\n"));
+            }
             for (command, format) in [("check", "logfmt"), ("collect", "json")] {
                 let file = file.display().to_string();
                 let format = format!("--log.format={format}");
@@ -312,7 +314,12 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
 #[tokio::test]
 async fn settings_with_mistakes_are_refused_without_a_word_of_their_secrets() {
     let scratch = Scratch::new();
+    scratch.write("odd-headers", &format!("{SECRET}\n"));
     for (name, yaml) in [
+        (
+            "headers that are none",
+            "http: { url: 'http://host/', headers_file: odd-headers }".to_owned(),
+        ),
         (
             "secret instead of its file",
             format!("stable_token: {{ secret_file: {SECRET} }}"),
