@@ -65,8 +65,8 @@ pub(super) enum Found {
     Unreadable,
     /// It is another replica's, and on record now.
     New,
-    /// It is another replica's success, and what that read can't be had. Nothing of it is on record: a page would show success with a
-    /// reading from before.
+    /// It is another replica's success, and what that read can't be had. Nothing of it is on record: a page would show
+    /// success with a reading from before.
     WithoutReading,
 }
 
