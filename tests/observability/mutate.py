@@ -34,6 +34,9 @@ RULES = [rule for content in SHIPPED.values() for group in content["groups"] for
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 SUITES = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in shipped.RULE_TESTS]
 ALERT = re.compile(r'alertname="(\w+)"')
+ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
+# Alerts that an expression reads, by name or by a pattern of names.
+ALERTS_READ = re.compile(r'ALERTS\{[^}]*?alertname=~?"([^"]+)"')
 
 
 def inversions(expr):
@@ -64,10 +67,12 @@ def mutants(names):
 
 
 def recorded_from(names):
-    """The names and every recorded series that they are computed from."""
+    """The names and every recorded series and alert that they are computed from."""
     reads = collections.defaultdict(set)
     for rule in RULES:
-        reads[rule.get("alert") or rule["record"]] |= shipped.names_in(str(rule["expr"])) & RECORDED
+        expr = str(rule["expr"])
+        alerts = {alert for alert in ALERTS for name in ALERTS_READ.findall(expr) if re.fullmatch(name, alert)}
+        reads[rule.get("alert") or rule["record"]] |= shipped.names_in(expr) & RECORDED | alerts
     found, new = set(), set(names)
     while new:
         found |= new
@@ -126,12 +131,18 @@ def narrow(name):
     return (needed, tests) if tests and holds(only(SHIPPED, needed), tests) else None
 
 
+def readers(name):
+    """The alerts that are computed from a rule, those of the fewest rules first."""
+    return sorted((alert for alert in ALERTS if name in recorded_from({alert})), key=lambda alert: len(recorded_from({alert})))
+
+
 def survives(mutant):
     name, what, changed, content = mutant
     rules = SHIPPED | {changed.name: content}
-    if (cut := narrow(name)) and not holds(only(rules, cut[0]), cut[1]):
-        return None
-    # No case about the rule itself: then any.
+    for near in [name, *readers(name)]:
+        if (cut := narrow(near)) and not holds(only(rules, cut[0]), cut[1]):
+            return None
+    # No case about the rule itself or an alert on it: then any.
     return f"{name}: {what}" if holds(rules, SUITES) else None
 
 
