@@ -53,6 +53,12 @@ impl ChinaDay {
         Self((unix_seconds(wall) + Self::OFFSET_SECONDS).div_euclid(Self::SECONDS))
     }
 
+    /// What is left of it at that time; `None` where that is later, or the system's clock can't say it.
+    #[must_use]
+    pub fn left(self, wall: SystemTime) -> Option<Duration> {
+        self.end()?.duration_since(wall).ok()
+    }
+
     /// The midnight that ends it; `None` before 1970, or where the system's clock can't say it.
     #[must_use]
     pub fn end(self) -> Option<SystemTime> {

@@ -12,7 +12,7 @@ const MENDING_BACKOFF_MAX: Duration = Duration::from_secs(600);
 /// Where the back-off begins for an operator who set the interval to 0.
 const ZERO_INTERVAL_BACKOFF: Duration = Duration::from_secs(1);
 /// How long 45011 ("minute-quota reach limit, … retry next minute") keeps calls back.
-const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
 /// How long 45009 keeps calls back where its message speaks of a minute and not of the day.
 const QUOTA_MINUTE_HOLD: Duration = Duration::from_secs(600);
 /// How long after midnight a used-up quota can still be yesterday's: WeChat says "midnight" and no second, and our clock
@@ -116,9 +116,7 @@ impl Breaker {
 }
 
 fn has_just_begun(today: ChinaDay, now: Moment) -> bool {
-    let left = today
-        .end()
-        .and_then(|end| end.duration_since(now.wall).ok());
+    let left = today.left(now.wall);
     left.is_some_and(|left| left > ChinaDay::LENGTH - QUOTA_RESET_LAG)
 }
 

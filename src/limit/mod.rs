@@ -20,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use breaker::Breaker;
+pub(crate) use breaker::MINUTE_RATE_HOLD;
 use calls::Calls;
 use shared::Tally;
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use crate::causes::with_causes;
-use crate::limit::Cause;
+use crate::limit::{Cause, MINUTE_RATE_HOLD};
 use crate::moment::{ChinaDay, Moment, unix_seconds};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::token::Held;
@@ -31,8 +31,6 @@ const COURIER_NAMES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const API_QUOTA_INTERVAL: Duration = Duration::from_secs(3600);
 /// After a failure of any of them.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
-/// After WeChat said that there were too many calls a minute.
-const RATE_HOLD: Duration = Duration::from_secs(60);
 
 /// Live balances whose calls are set aside together. Each time costs a write of the state and a word with the other
 /// replicas; a crash counts all of them as sent.
@@ -200,8 +198,7 @@ async fn ask_for_balances(
     let mut changed = false;
     for (position, account) in accounts.iter().enumerate() {
         if app.tasks.in_haste() {
-            let interval = app.config.live_quota.unwrap_or(RETRY_INTERVAL);
-            app.tell_balances_due_in(interval.min(RETRY_INTERVAL)).await;
+            app.tell_balances_due_in(next_round(app)).await;
             break;
         }
         let room = app.room_beside_the_list();
@@ -241,7 +238,7 @@ async fn ask_for_balances(
                 failed(app, Endpoint::QuotaGet, &error);
                 // Anything else that stops one account most likely stops all.
                 if !error.concerns_the_account() {
-                    let wait = wait_after(error.reason(), app.config.live_quota, Moment::now());
+                    let wait = hold_after(error.reason(), Moment::now()).max(next_round(app));
                     app.record.extras.hold(wait);
                     app.record.extras.postpone(&accounts[position..], wait);
                     app.tell_balances_due_in(wait).await;
@@ -253,19 +250,22 @@ async fn ask_for_balances(
     changed
 }
 
-/// How long no live balance is asked for after such a failure: what is still due comes with the next round or within the
-/// hour, but not while WeChat would refuse it.
-fn wait_after(reason: Reason, interval: Option<Duration>, now: Moment) -> Duration {
-    let hold = match reason {
+/// When live balances that a round has left are due again.
+fn next_round(app: &App) -> Duration {
+    let interval = app.config.live_quota.unwrap_or(RETRY_INTERVAL);
+    interval.min(RETRY_INTERVAL)
+}
+
+/// How long no live balance is asked for at least after such a failure: WeChat would refuse it.
+fn hold_after(reason: Reason, now: Moment) -> Duration {
+    match reason {
         Reason::DailyQuota => ChinaDay::at(now.wall)
-            .end()
-            .and_then(|midnight| midnight.duration_since(now.wall).ok())
+            .left(now.wall)
             .unwrap_or(ChinaDay::LENGTH),
-        Reason::Rate => RATE_HOLD,
+        Reason::Rate => MINUTE_RATE_HOLD,
         reason if reason.needs_mending() => RETRY_INTERVAL,
         _ => Duration::ZERO,
-    };
-    hold.max(interval.unwrap_or(RETRY_INTERVAL).min(RETRY_INTERVAL))
+    }
 }
 
 fn failed(app: &App, endpoint: Endpoint, error: &wechat::Error) {
