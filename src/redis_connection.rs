@@ -1,6 +1,5 @@
 //! The way to a Redis or Valkey server: the login that the settings name, and errors that can be shown.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ pub(crate) const LOGIN_REFUSED: &str =
     "it refuses the login; mend the user in the URL or the password";
 
 /// A server and the login to it.
+#[derive(Debug)]
 pub(crate) struct RedisServer {
     url: SecretUrl,
     password_file: Option<PathBuf>,
@@ -37,15 +37,6 @@ pub(crate) enum Unconnected {
     /// See [`shown`]: the server's own text stays with us.
     #[error("the server gives no connection")]
     Server(RedisError),
-}
-
-impl fmt::Debug for RedisServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisServer")
-            .field("url", &self.url)
-            .field("password_file", &self.password_file)
-            .finish_non_exhaustive()
-    }
 }
 
 impl RedisServer {

@@ -6,6 +6,9 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The source revision; `unknown` where the build could not tell.
 pub const REVISION: &str = env!("EXPORTER_REVISION");
 
+/// How the exporter names itself to servers that it calls.
+pub(crate) const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 /// The compiler's version.
 pub const RUSTC: &str = env!("EXPORTER_RUSTC");
 

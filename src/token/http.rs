@@ -17,6 +17,7 @@ use crate::causes::with_causes;
 use crate::config::{HttpTokenConfig, HttpTokenMethod, SecretUrl, read_headers_file};
 use crate::proxy::Proxy;
 use crate::tls::{self, NoRoots};
+use crate::version::USER_AGENT;
 use crate::wechat::AccessToken;
 
 /// For a connection. Well below the time for the whole reading, so that a server that was never reached is told from one
@@ -255,11 +256,7 @@ fn client(config: &HttpTokenConfig) -> Result<Client, Unmade> {
         .tls_backend_preconfigured(tls::trusting(roots))
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(concat!(
-            env!("CARGO_PKG_NAME"),
-            "/",
-            env!("CARGO_PKG_VERSION")
-        ))
+        .user_agent(USER_AGENT)
         .build()
         .map_err(|error| Unmade::Http(error.without_url()))
 }

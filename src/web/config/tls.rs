@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_saphyr::Spanned;
 
 use crate::config::{ConfigError, read_regular};
+use crate::tls::system_roots;
 
 use super::FILE_MAX;
 use super::client::ClientCertificates;
@@ -214,7 +215,8 @@ fn client_certificates(
     let roots = || match &tls.client_ca {
         Some(pem) => authorities(pem, place),
         // As in Go: without authorities of one's own the system's are trusted.
-        None => Ok(system_authorities()),
+        // Where it has none, the verifier says so.
+        None => Ok(system_roots().unwrap_or_else(|_| RootCertStore::empty())),
     };
     let allowed_sans = tls.client_allowed_sans.clone();
     ClientCertificates::new(tls.client_auth, roots, allowed_sans, provider, place)
@@ -229,12 +231,6 @@ fn authorities(pem: &Pem, place: Place<'_>) -> Result<RootCertStore, ConfigError
         })?;
     }
     Ok(roots)
-}
-
-fn system_authorities() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }
 
 fn certificates(

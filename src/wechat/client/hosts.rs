@@ -167,7 +167,7 @@ impl Hosts {
 
     /// The number of this try, if calls try one host each.
     fn next_lone_try(&self) -> Option<usize> {
-        let next = |tries| (tries > 0).then(|| usize::wrapping_add(tries, 1).max(1));
+        let next = |tries| (tries > 0).then(|| tries + 1);
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         self.lone_tries.fetch_update(set, fetch, next).ok()
     }

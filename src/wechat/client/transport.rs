@@ -10,6 +10,7 @@ use reqwest::{Response, StatusCode};
 use super::hosts::Host;
 use super::{Call, ClientError, ClientOptions, Failure, Fault, Reason, path, reply};
 use crate::tls;
+use crate::version::USER_AGENT;
 use crate::wechat::remote_text;
 
 /// How long a connection that nobody uses is kept. Shorter than the minute after which servers commonly close one: a
@@ -39,11 +40,7 @@ pub(super) fn http_client(
     roots: Arc<rustls::RootCertStore>,
 ) -> Result<reqwest::Client, ClientError> {
     let mut builder = reqwest::Client::builder()
-        .user_agent(concat!(
-            env!("CARGO_PKG_NAME"),
-            "/",
-            env!("CARGO_PKG_VERSION")
-        ))
+        .user_agent(USER_AGENT)
         // A redirect would carry the token or the secret to wherever it points.
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
