@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::app::{App, Begun, Couriers, Ended, Fetch, Record, Shared, Source, Tasks};
+use crate::app::{App, AppState, CourierNames, Ended, Fetch, FetchStart, Shared, Source, Tasks};
+use crate::clock::Moment;
 use crate::config::{AppConfig, Config, ScrapeConfig};
-use crate::moment::Moment;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{Saved, Store, StoreError};
@@ -35,7 +35,7 @@ pub struct Apps {
     by_appid: HashMap<String, usize>,
     /// Records of apps that a reload has taken out, while their limits matter: one that comes back goes on within the
     /// same budget, and so can't read its accounts at once.
-    left: HashMap<String, Arc<Record>>,
+    left: HashMap<String, Arc<AppState>>,
     scrape: ScrapeConfig,
 }
 
@@ -93,7 +93,7 @@ impl Collector {
     ) -> Result<Self, CollectorError> {
         let shared = Shared {
             permits: Arc::new(Semaphore::new(config.wechat.max_concurrency)),
-            couriers: Arc::new(Couriers::default()),
+            couriers: Arc::new(CourierNames::default()),
             store: Arc::new(store),
             tasks: Arc::new(Tasks::default()),
             failures: Arc::default(),
@@ -128,7 +128,7 @@ impl Collector {
 
     /// The couriers' names.
     #[must_use]
-    pub fn couriers(&self) -> &Couriers {
+    pub fn couriers(&self) -> &CourierNames {
         &self.shared.couriers
     }
 
@@ -180,7 +180,7 @@ pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -
 /// What is known of an app before a configuration is put in force.
 enum Known {
     /// What this process has on record.
-    Here(Arc<Record>),
+    Here(Arc<AppState>),
     /// What the store has of it.
     Saved(Box<Saved>),
 }
@@ -197,9 +197,9 @@ struct Step<'a> {
 impl<'a> Step<'a> {
     fn begin(app: &'a Arc<App>, now: Moment) -> Self {
         let (fetch, source) = match app.begin(now) {
-            Begun::Started(fetch) => (Some(fetch), Source::Fetched),
-            Begun::Joined(fetch) => (Some(fetch), Source::Joined),
-            Begun::KeptBack => (None, Source::Snapshot),
+            FetchStart::Started(fetch) => (Some(fetch), Source::Fetched),
+            FetchStart::Joined(fetch) => (Some(fetch), Source::Joined),
+            FetchStart::Throttled => (None, Source::Snapshot),
         };
         Self {
             app,
@@ -217,7 +217,7 @@ impl<'a> Step<'a> {
         match fetch.ended_by(deadline).await {
             Some(Ended::Published) => {}
             Some(Ended::Followed) => self.source = Source::Joined,
-            Some(Ended::Failed | Ended::KeptBack) => self.source = Source::Snapshot,
+            Some(Ended::Failed | Ended::Throttled) => self.source = Source::Snapshot,
             None => {
                 fetch.give_up(self.app);
                 self.source = Source::Snapshot;
@@ -294,7 +294,7 @@ impl Apps {
         &self,
         apps: &HashMap<String, usize>,
         config: &Config,
-    ) -> HashMap<String, Arc<Record>> {
+    ) -> HashMap<String, Arc<AppState>> {
         let now = Moment::now();
         let in_force = self
             .list
@@ -312,7 +312,7 @@ impl Apps {
     }
 
     /// What is kept of an app, in force or not.
-    fn record(&self, appid: &str) -> Option<&Arc<Record>> {
+    fn record(&self, appid: &str) -> Option<&Arc<AppState>> {
         let in_force = self.find(appid).map(|app| app.record());
         in_force.or_else(|| self.left.get(appid))
     }

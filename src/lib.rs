@@ -4,7 +4,7 @@
 //!
 //! 1. [`web`] takes `GET /metrics`, works out the deadline and asks [`collector`] for a scrape.
 //! 2. [`collector::scrape`] asks every [`app`], all at the same time. An app joins the fetch under way; else, if its
-//!    [`limit`]er grants a call, it starts one; else its last [`snapshot`] has to do.
+//!    [`limiter`] grants a call, it starts one; else its last [`snapshot`] has to do.
 //! 3. A fetch is a task of its own: it asks the other [`replicas`] for its turn, where there are any, takes a token
 //!    from [`token`], reads the account list through [`wechat`], and leaves a new snapshot, which [`store`] keeps for
 //!    the next start. It ends also when nobody waits any more.
@@ -22,12 +22,12 @@
 //! - [`exposition`]: every metric, and the formats of a page
 //! - [`collector`]: all apps, and one scrape
 //! - [`app`]: one Mini Program at run time
-//! - [`burn`]: how fast balances fall
+//! - [`usage_rate`]: how fast balances fall
 //! - [`token`]: where tokens come from
 //! - [`replicas`]: one budget, token and snapshot for several exporters
 //! - [`store`]: what survives a restart
 //! - [`snapshot`]: one reading of an app's accounts
-//! - [`limit`]: the exporter's own budget of calls
+//! - [`limiter`]: the exporter's own budget of calls
 //! - `redis_connection`: the way to a Redis server
 //! - [`logging`]: the log on standard error
 //! - [`config`]: flags, environment and file become one checked value
@@ -35,34 +35,36 @@
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
 //! - `tls`: how servers' certificates are checked
 //! - `proxy`: the proxies that the environment names
-//! - [`moment`]: both clocks, and China's calendar
+//! - [`clock`]: both clocks, and China's calendar
 //! - [`version`]: what this program was made from
-//! - `aside`: what hangs or takes long, apart from the threads that serve scrapes
-//! - `causes`: errors as people read them
+//! - `blocking`: what hangs or takes long, apart from the threads that serve scrapes
+//! - `error`: errors as people read them
 
 pub mod app;
-mod aside;
-pub mod burn;
-mod causes;
+mod blocking;
+pub mod clock;
 pub mod collector;
 pub mod command;
 pub mod config;
 pub mod demo;
+mod error;
 pub mod exposition;
 #[cfg(test)]
 mod layers;
-pub mod limit;
+pub mod limiter;
 pub mod logging;
-pub mod moment;
 mod proxy;
 mod redis_connection;
 #[cfg(test)]
 mod redis_server;
 pub mod replicas;
 pub mod snapshot;
+pub mod status;
 pub mod store;
 mod tls;
 pub mod token;
+pub mod usage_rate;
 pub mod version;
 pub mod web;
+pub mod web_config;
 pub mod wechat;

@@ -10,7 +10,6 @@ use wechat_logistics_exporter::{command, logging};
 const WORKERS_MAX: usize = 4;
 
 fn main() -> ExitCode {
-    glibc_malloc::keep_little();
     let args = Args::from_command_line();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -10,7 +10,7 @@ use redis::{
 };
 use secrecy::ExposeSecret;
 
-use crate::aside::Aside;
+use crate::blocking::BlockingReads;
 use crate::config::{SecretSource, SecretUrl};
 
 /// What to do where [`refuses_login`].
@@ -22,7 +22,7 @@ pub(crate) const LOGIN_REFUSED: &str =
 pub(crate) struct RedisServer {
     url: SecretUrl,
     password_file: Option<PathBuf>,
-    aside: Aside,
+    aside: BlockingReads,
 }
 
 /// There is no connection.
@@ -44,7 +44,7 @@ impl RedisServer {
         Self {
             url,
             password_file,
-            aside: Aside::default(),
+            aside: BlockingReads::default(),
         }
     }
 

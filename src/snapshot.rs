@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::moment::Moment;
+use crate::clock::Moment;
 use crate::wechat::{Account, AccountList};
 
 /// The accounts of one app at the time of one fetch. Never changed; the next fetch makes the next one.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::limit::Cause;
-use crate::wechat::{Endpoint, Reason};
+use crate::limiter::Cause;
+use crate::wechat::{Api, Reason};
 
 /// How a scrape was served: the `source` label of `scrapes_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,8 +44,8 @@ impl fmt::Display for Source {
 /// One app's counters. They live as long as the process, over reloads too.
 #[derive(Debug, Default)]
 pub struct Counters {
-    requests: [AtomicU64; Endpoint::ALL.len()],
-    failures: [[AtomicU64; Reason::ALL.len()]; Endpoint::ALL.len()],
+    requests: [AtomicU64; Api::ALL.len()],
+    failures: [[AtomicU64; Reason::ALL.len()]; Api::ALL.len()],
     scrapes: [AtomicU64; Source::ALL.len()],
     refused: [AtomicU64; Cause::ALL.len()],
     errcode: AtomicI64,
@@ -55,13 +55,13 @@ pub struct Counters {
 // published under a lock.
 impl Counters {
     /// A call is being sent.
-    pub fn count_request(&self, endpoint: Endpoint) {
-        self.requests[endpoint as usize].fetch_add(1, Ordering::Relaxed);
+    pub fn count_request(&self, api: Api) {
+        self.requests[api as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A sent call failed, or could not be sent for want of a token.
-    pub fn count_failure(&self, endpoint: Endpoint, reason: Reason) {
-        self.failures[endpoint as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
+    pub fn count_failure(&self, api: Api, reason: Reason) {
+        self.failures[api as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A scrape was served.
@@ -81,14 +81,14 @@ impl Counters {
 
     /// Calls sent.
     #[must_use]
-    pub fn requests(&self, endpoint: Endpoint) -> u64 {
-        self.requests[endpoint as usize].load(Ordering::Relaxed)
+    pub fn requests(&self, api: Api) -> u64 {
+        self.requests[api as usize].load(Ordering::Relaxed)
     }
 
     /// Calls that failed.
     #[must_use]
-    pub fn failures(&self, endpoint: Endpoint, reason: Reason) -> u64 {
-        self.failures[endpoint as usize][reason as usize].load(Ordering::Relaxed)
+    pub fn failures(&self, api: Api, reason: Reason) -> u64 {
+        self.failures[api as usize][reason as usize].load(Ordering::Relaxed)
     }
 
     /// Scrapes served.

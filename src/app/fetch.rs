@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::causes::with_causes;
-use crate::moment::Moment;
+use crate::clock::Moment;
+use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 use crate::token::{self, Held};
-use crate::wechat::{self, AccountList, Endpoint, Reason};
+use crate::wechat::{self, AccountList, Api, Reason};
 
 use super::App;
 use super::log::Kind;
@@ -39,7 +39,7 @@ pub enum Ended {
     /// Another replica's fetch brought a new reading.
     Followed,
     /// Nobody fetched: the budget that replicas share allows none now.
-    KeptBack,
+    Throttled,
 }
 
 /// Why a fetch brought no reading.
@@ -74,19 +74,19 @@ impl FetchError {
 
     /// The call that failed; `None` where none was sent.
     #[must_use]
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub fn api(&self) -> Option<Api> {
         match self {
-            Self::Token(error) => error.endpoint(),
-            Self::List(error) => Some(error.endpoint()),
+            Self::Token(error) => error.api(),
+            Self::List(error) => Some(error.api()),
         }
     }
 
     /// Whether the exporter itself kept the call back, so that nothing was tried.
     #[must_use]
-    pub fn kept_back(&self) -> bool {
+    pub fn throttled(&self) -> bool {
         match self {
-            Self::Token(error) => error.kept_back(),
-            Self::List(error) => error.kept_back(),
+            Self::Token(error) => error.throttled(),
+            Self::List(error) => error.throttled(),
         }
     }
 }
@@ -129,13 +129,13 @@ impl Fetch {
 
     /// A scrape gave up waiting: counts what it waited for as a time-out, once.
     pub(crate) fn give_up(&self, app: &App) {
-        if let Some(endpoint) = self.progress.give_up(app.list_endpoint()) {
-            app.record.counters.count_failure(endpoint, Reason::Timeout);
+        if let Some(api) = self.progress.give_up(app.list_endpoint()) {
+            app.record.counters.count_failure(api, Reason::Timeout);
             app.record.touch();
             if app.failures.admits(Kind::Late) {
                 tracing::warn!(
                     appid = app.config.appid,
-                    endpoint = endpoint.as_str(),
+                    api = api.as_str(),
                     reason = Reason::Timeout.as_str(),
                     "late for a scrape; the fetch goes on and serves the next one"
                 );
@@ -175,7 +175,7 @@ async fn run(mut under_way: UnderWay, progress: &Progress) {
         Whose::NotOurs(how) => {
             under_way.how = how;
             drop(under_way);
-            super::extras::follow(&app).await;
+            super::optional_calls::follow(&app).await;
             return app.save_progress().await;
         }
     };
@@ -193,7 +193,7 @@ async fn run(mut under_way: UnderWay, progress: &Progress) {
         Ok((list, token)) => (Ok(list), Some(token)),
         Err(error) => (Err(error), None),
     };
-    let tried = !result.as_ref().is_err_and(FetchError::kept_back);
+    let tried = !result.as_ref().is_err_and(FetchError::throttled);
     if tried {
         app.record
             .fetch_duration
@@ -203,7 +203,7 @@ async fn run(mut under_way: UnderWay, progress: &Progress) {
     under_way.how = match (&snapshot, tried) {
         (Some(_), _) => Ended::Published,
         (None, true) => Ended::Failed,
-        (None, false) => Ended::KeptBack,
+        (None, false) => Ended::Throttled,
     };
     // The waiting scrapes go on from here; what follows is nobody's wait.
     drop(under_way);
@@ -224,7 +224,7 @@ async fn run(mut under_way: UnderWay, progress: &Progress) {
     drop(reserved);
     app.save_progress().await;
     if let (Some(snapshot), Some(token)) = (snapshot, token) {
-        super::extras::run(&app, &snapshot, &token, shared.as_deref(), &meter).await;
+        super::optional_calls::run(&app, &snapshot, &token, shared.as_deref(), &meter).await;
     }
 }
 
@@ -254,7 +254,7 @@ async fn account_list(
     };
     match again {
         // What was tried failed; that no call is left for another try is not the news.
-        Err(error) if error.kept_back() => Err(FetchError::List(rejected)),
+        Err(error) if error.throttled() => Err(FetchError::List(rejected)),
         again => again,
     }
 }
@@ -328,13 +328,13 @@ pub(super) fn publish(
             drop(before);
             Some(snapshot)
         }
-        Err(error) if error.kept_back() => {
+        Err(error) if error.throttled() => {
             tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
             None
         }
         Err(error) => {
             let (reason, errcode) = (error.reason(), error.errcode());
-            let text = with_causes(&error);
+            let text = chain(&error);
             let before = record.lock().failed_for();
             let kind = match before {
                 Some(before) if before == reason => Kind::FailedAgain(reason),
@@ -354,14 +354,14 @@ pub(super) fn publish(
                 // What only the operator mends may have been mended since it began.
                 record.limiter.reloaded(app.budget(), now);
             }
-            if error.endpoint().is_none() {
+            if error.api().is_none() {
                 let counted = progress.end_stage();
                 if !counted {
                     record.counters.count_failure(app.list_endpoint(), reason);
                 }
             }
             let failed = LastFetch::failed(reason, errcode, text, now.wall);
-            let failed = failed.at_endpoint(error.endpoint());
+            let failed = failed.at_endpoint(error.api());
             record.lock().finish(failed, Some(now.monotonic));
             None
         }

@@ -2,11 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::moment::Moment;
-use crate::wechat::{DailyLimitReached, Endpoint, Meter, Reason};
+use crate::clock::Moment;
+use crate::wechat::{Api, DailyLimitReached, Meter, Reason};
 
 use super::App;
-use crate::limit::Cause;
+use crate::limiter::Cause;
 
 /// How far a fetch has come, for the scrapes that wait for it.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Progress(Mutex<Stage>);
 #[derive(Debug, Default)]
 struct Stage {
     /// The call under way; `None`: none is, for now.
-    call: Option<Endpoint>,
+    call: Option<Api>,
     /// A scrape gave up waiting at this stage, which was counted as a time-out then.
     late: bool,
 }
@@ -23,15 +23,15 @@ struct Stage {
 impl Progress {
     /// What is waited for, the first time that a scrape gives up: the call under way, or `list` where the fetch waits
     /// for its turn or for a token that somebody else keeps.
-    pub(super) fn give_up(&self, list: Endpoint) -> Option<Endpoint> {
+    pub(super) fn give_up(&self, list: Api) -> Option<Api> {
         let mut stage = self.lock();
         let waited_for = stage.call.unwrap_or(list);
         (!std::mem::replace(&mut stage.late, true)).then_some(waited_for)
     }
 
-    fn begin(&self, endpoint: Endpoint) {
+    fn begin(&self, api: Api) {
         *self.lock() = Stage {
-            call: Some(endpoint),
+            call: Some(api),
             late: false,
         };
     }
@@ -55,23 +55,23 @@ pub(super) struct FetchMeter<'a> {
 }
 
 impl Meter for FetchMeter<'_> {
-    fn sending(&self, endpoint: Endpoint) -> Result<(), DailyLimitReached> {
+    fn sending(&self, api: Api) -> Result<(), DailyLimitReached> {
         let record = &self.app.record;
         if let Err(reached) = record.limiter.spend(self.app.budget(), Moment::now()) {
             record.counters.count_refused(Cause::DailyLimit);
             return Err(reached);
         }
-        record.counters.count_request(endpoint);
+        record.counters.count_request(api);
         record.touch();
-        self.progress.begin(endpoint);
+        self.progress.begin(api);
         Ok(())
     }
 
-    fn failed(&self, endpoint: Endpoint, reason: Reason, errcode: Option<i64>) {
+    fn failed(&self, api: Api, reason: Reason, errcode: Option<i64>) {
         let record = &self.app.record;
         let counted = self.progress.end_stage();
         if !counted {
-            record.counters.count_failure(endpoint, reason);
+            record.counters.count_failure(api, reason);
         }
         // WeChat gave no errcode where it gave no readable answer; the last one it gave stays the last one.
         if let Some(errcode) = errcode {
@@ -87,11 +87,11 @@ mod tests {
 
     #[test]
     fn late_call_is_counted_once_whoever_comes_first() {
-        let list = Endpoint::AccountGetall;
+        let list = Api::AccountGetall;
         let progress = Progress::default();
         assert_eq!(progress.give_up(list), Some(list), "no call yet");
-        progress.begin(Endpoint::StableToken);
-        assert_eq!(progress.give_up(list), Some(Endpoint::StableToken));
+        progress.begin(Api::StableToken);
+        assert_eq!(progress.give_up(list), Some(Api::StableToken));
         assert_eq!(progress.give_up(list), None, "counted already");
         assert!(progress.end_stage(), "its failure does not count again");
         progress.begin(list);

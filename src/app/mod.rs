@@ -1,10 +1,10 @@
 //! One Mini Program at run time: its limiter, its token, its last reading, and the fetch under way.
 
 mod counters;
-mod extras;
 mod fetch;
 mod log;
 mod meter;
+mod optional_calls;
 mod tasks;
 mod turn;
 
@@ -16,21 +16,21 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Semaphore;
 
 pub use counters::{Counters, Source};
-pub use extras::{Couriers, Extras};
 pub use fetch::{Ended, Fetch, FetchError};
 pub use log::FailureLog;
+pub use optional_calls::{CourierNames, Extras};
 pub use tasks::Tasks;
 use turn::Followed;
 
-use crate::burn::Burn;
+use crate::clock::Moment;
 use crate::config::AppConfig;
-use crate::limit::{Budget, RateLimiter};
-use crate::moment::Moment;
+use crate::limiter::{Budget, RateLimiter};
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Saved, SavedProgress, Store};
 use crate::token::TokenSource;
-use crate::wechat::{Account, AccountList, ApiQuota, Client, Endpoint, Reason};
+use crate::usage_rate::Burn;
+use crate::wechat::{Account, AccountList, Api, ApiQuota, Client, Reason};
 
 /// One Mini Program with its credentials, and what is known of its accounts.
 #[derive(Debug)]
@@ -41,19 +41,19 @@ pub struct App {
     tokens: Arc<TokenSource>,
     /// Bounds the fetches under way over all apps.
     permits: Arc<Semaphore>,
-    couriers: Arc<Couriers>,
+    couriers: Arc<CourierNames>,
     store: Arc<Store>,
     tasks: Arc<Tasks>,
     failures: Arc<FailureLog>,
     replicas: Option<Arc<Replicas>>,
-    record: Arc<Record>,
-    /// [`Record::reloads`] as this configuration came into force.
+    record: Arc<AppState>,
+    /// [`AppState::reloads`] as this configuration came into force.
     reloads: u64,
 }
 
 /// What outlives a reload of the configuration, and for a while one that takes the app out.
 #[derive(Debug)]
-pub struct Record {
+pub struct AppState {
     limiter: RateLimiter,
     counters: Counters,
     fetch_duration: prometheus::Histogram,
@@ -77,7 +77,7 @@ struct Reading {
     /// When that ended, by a clock that nobody sets; `None`: in an earlier run, at a time that can't be told.
     ended: Option<Instant>,
     fetch: Option<Fetch>,
-    api_quota: Option<(Endpoint, ApiQuota)>,
+    api_quota: Option<(Api, ApiQuota)>,
 }
 
 /// The parts that apps share.
@@ -86,7 +86,7 @@ pub struct Shared {
     /// Bounds the fetches under way over all apps.
     pub permits: Arc<Semaphore>,
     /// The couriers' names.
-    pub couriers: Arc<Couriers>,
+    pub couriers: Arc<CourierNames>,
     /// Where limits and snapshots survive.
     pub store: Arc<Store>,
     /// The fetches at work.
@@ -99,13 +99,13 @@ pub struct Shared {
 
 /// What a scrape may do for an app.
 #[derive(Debug)]
-pub enum Begun {
+pub enum FetchStart {
     /// A fetch was granted and is under way.
     Started(Fetch),
     /// Another scrape's fetch is under way.
     Joined(Fetch),
     /// No fetch: the last snapshot has to do.
-    KeptBack,
+    Throttled,
 }
 
 impl App {
@@ -124,7 +124,7 @@ impl App {
             let ago = now.wall.duration_since(last.at).ok()?;
             now.monotonic.checked_sub(ago)
         };
-        let record = Record {
+        let record = AppState {
             limiter: RateLimiter::restore(saved.limiter, budget(&config), now),
             counters: Counters::default(),
             fetch_duration: fetch_duration_histogram(),
@@ -150,7 +150,7 @@ impl App {
     /// The app of that record under a new configuration: counters, limits and the last reading go on.
     #[must_use]
     pub fn reconfigured(
-        record: Arc<Record>,
+        record: Arc<AppState>,
         config: AppConfig,
         client: Arc<Client>,
         tokens: Arc<TokenSource>,
@@ -167,7 +167,7 @@ impl App {
         client: Arc<Client>,
         tokens: Arc<TokenSource>,
         shared: &Shared,
-        record: Arc<Record>,
+        record: Arc<AppState>,
     ) -> Self {
         Self {
             config,
@@ -190,10 +190,10 @@ impl App {
     }
 
     /// Joins the fetch under way or, where the limiter grants one, starts it. Must run inside a runtime.
-    pub fn begin(self: &Arc<Self>, now: Moment) -> Begun {
+    pub fn begin(self: &Arc<Self>, now: Moment) -> FetchStart {
         let mut reading = self.record.lock();
         if let Some(fetch) = &reading.fetch {
-            return Begun::Joined(fetch.clone());
+            return FetchStart::Joined(fetch.clone());
         }
         match self.record.limiter.try_acquire(self.budget(), now) {
             Ok(wait) => {
@@ -202,11 +202,11 @@ impl App {
                 // A runtime that is stopping drops the work at once, and its end takes the lock.
                 drop(reading);
                 tokio::spawn(work);
-                Begun::Started(fetch)
+                FetchStart::Started(fetch)
             }
             Err(cause) => {
                 self.record.counters.count_refused(cause);
-                Begun::KeptBack
+                FetchStart::Throttled
             }
         }
     }
@@ -235,7 +235,7 @@ impl App {
 
     /// What outlives a reload.
     #[must_use]
-    pub fn record(&self) -> &Arc<Record> {
+    pub fn record(&self) -> &Arc<AppState> {
         &self.record
     }
 
@@ -259,7 +259,7 @@ impl App {
 
     /// WeChat's own figures for the account list's API, where switched on and known.
     #[must_use]
-    pub fn api_quota(&self) -> Option<(Endpoint, ApiQuota)> {
+    pub fn api_quota(&self) -> Option<(Api, ApiQuota)> {
         self.record.lock().api_quota
     }
 
@@ -338,10 +338,10 @@ impl App {
 
     /// What the account list is read through.
     #[must_use]
-    pub fn list_endpoint(&self) -> Endpoint {
+    pub fn list_endpoint(&self) -> Api {
         match self.config.cloud_function {
-            None => Endpoint::AccountGetall,
-            Some(_) => Endpoint::InvokeCloudFunction,
+            None => Api::AccountGetall,
+            Some(_) => Api::InvokeCloudFunction,
         }
     }
 
@@ -391,7 +391,7 @@ impl fmt::Display for App {
 /// Calls that some work may send. A fetch and the extras of the one before can be at work at the same time.
 #[derive(Debug)]
 struct Reserved {
-    record: Arc<Record>,
+    record: Arc<AppState>,
     calls: u64,
 }
 
@@ -421,7 +421,7 @@ impl Reading {
     }
 }
 
-impl Record {
+impl AppState {
     /// Whether no limit is lost with it, see [`RateLimiter::is_as_new`].
     #[must_use]
     pub fn is_as_new(&self, now: Moment) -> bool {
@@ -484,7 +484,7 @@ mod tests {
     use super::meter::Progress;
     use super::*;
     use crate::config::{ConfigError, Credential, SecretSource, SecretUrl, SharedStateConfig};
-    use crate::limit::{Cause, SharedLimiter};
+    use crate::limiter::{Cause, SharedLimiter};
     use crate::replicas::{Answer, Outcome, Verdict};
     use crate::store::form;
     use crate::token::{self, TokenSources};
@@ -533,7 +533,7 @@ mod tests {
             let _guard = handle.enter();
             let app = app();
             let begun = app.begin(Moment::now());
-            let started = matches!(begun, Begun::Started(_));
+            let started = matches!(begun, FetchStart::Started(_));
             ended.send((started, app.fetch_under_way().is_none()))
         });
         let ended = end.recv_timeout(Duration::from_secs(30));

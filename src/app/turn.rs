@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{App, Ended};
-use crate::limit::{Cause, SharedLimiter};
-use crate::moment::Moment;
+use crate::clock::Moment;
+use crate::limiter::{Cause, SharedLimiter};
 use crate::replicas::{
     Answer, Ending, Holder, Outcome, Replicas, StoredSnapshot, Turn, Unread, Verdict,
 };
@@ -114,12 +114,12 @@ impl App {
                     tokio::time::sleep(LOOK_INTERVAL).await;
                 }
                 Verdict::Elsewhere => {
-                    return Whose::NotOurs(waited_for.unwrap_or(Ended::KeptBack));
+                    return Whose::NotOurs(waited_for.unwrap_or(Ended::Throttled));
                 }
                 Verdict::Refused(cause) => {
                     return Whose::NotOurs(waited_for.unwrap_or_else(|| {
                         self.record.counters.count_refused(cause);
-                        Ended::KeptBack
+                        Ended::Throttled
                     }));
                 }
             }

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use super::Error;
 use crate::app::App;
-use crate::causes::with_causes;
+use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
 use crate::config::{AppConfig, Args, CheckArgs, Config, ConfigError, Credential, duration};
-use crate::limit::Cause;
-use crate::moment::Moment;
+use crate::error::chain;
+use crate::limiter::Cause;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Store};
 use crate::web::Server;
-use crate::wechat::{self, Account, Endpoint, Reason, courier};
+use crate::wechat::{self, Account, Api, Reason, courier};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
@@ -140,7 +140,7 @@ impl Budget {
                 Err(unusable) => {
                     said = Some(format!(
                         "the calls of this check are not counted in {shown}: {}.",
-                        with_causes(&unusable)
+                        chain(&unusable)
                     ));
                 }
             }
@@ -203,10 +203,7 @@ impl Report {
                 errcode,
                 ..
             }) => {
-                let minting = matches!(
-                    failure.endpoint,
-                    None | Some(Endpoint::StableToken | Endpoint::Token)
-                );
+                let minting = matches!(failure.api, None | Some(Api::StableToken | Api::Token));
                 if minting {
                     self.line("token", "FAILED");
                 } else {
@@ -236,7 +233,7 @@ impl Report {
                     self.accounts(snapshot, app.api_host());
                 }
             }
-            None if let Some(reason) = kept_back(app) => {
+            None if let Some(reason) = throttled(app) => {
                 self.line("accounts", "NOT CHECKED");
                 self.line("", &reason);
                 self.well = false;
@@ -286,7 +283,7 @@ impl Report {
 }
 
 /// Why the exporter's own budget allowed no fetch, or none to its end.
-fn kept_back(app: &App) -> Option<String> {
+fn throttled(app: &App) -> Option<String> {
     let counters = app.counters();
     if counters.refused(Cause::DailyLimit) > 0 {
         return Some(

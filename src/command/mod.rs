@@ -9,9 +9,9 @@ use std::io;
 
 pub use serve::StopSignal;
 
-use crate::causes::with_causes;
 use crate::collector::{Collector, CollectorError, Scrape};
 use crate::config::{Args, Command, Config, ConfigError};
+use crate::error::chain;
 use crate::logging;
 use crate::store::{Store, StoreError};
 use crate::web::ServerError;
@@ -70,7 +70,7 @@ impl Error {
             Self::Unwell | Self::BrokenOff(_) => None,
             // `… | head` closed the pipe on purpose.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            error => Some(with_causes(error)),
+            error => Some(chain(error)),
         }
     }
 }

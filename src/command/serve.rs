@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use super::Error;
-use crate::causes::with_causes;
 use crate::collector::Collector;
 use crate::config::{Args, Config, ConfigError, SharedStateConfig};
+use crate::error::chain;
 use crate::exposition::Exposition;
 use crate::version;
 use crate::web::{Reload, Server, Site};
@@ -242,7 +242,7 @@ impl Reloading {
     fn put_in_force(&self, config: &Config) -> Result<(), String> {
         self.collector
             .reconfigure(config)
-            .map_err(|error| with_causes(&error))?;
+            .map_err(|error| chain(&error))?;
         if config.shared_state != self.shared_state {
             tracing::warn!("shared_state has changed; restart the exporter to put that in force");
         }

@@ -17,46 +17,46 @@ use super::question::{Caller, Question, Received, Struck};
 use super::tokens::{Given, Tokens};
 use super::world::{Case, World};
 use super::{APPSECRET, CLOUD_ENV, CLOUD_FUNCTION, Options};
-use crate::moment::{Moment, unix_seconds};
-use crate::wechat::Endpoint;
+use crate::clock::{Moment, unix_seconds};
+use crate::wechat::Api;
 
 /// The endpoint, its path, its method, and calls per day as `openapi/quota/get` tells them.
 ///
 /// The limits of the two token endpoints are documented, the others made up.
-const ENDPOINTS: &[(Endpoint, &str, Method, u64)] = &[
+const ENDPOINTS: &[(Api, &str, Method, u64)] = &[
     (
-        Endpoint::AccountGetall,
+        Api::AccountGetall,
         "/cgi-bin/express/business/account/getall",
         Method::GET,
         10_000,
     ),
     (
-        Endpoint::InvokeCloudFunction,
+        Api::InvokeCloudFunction,
         "/tcb/invokecloudfunction",
         Method::POST,
         100_000,
     ),
     (
-        Endpoint::StableToken,
+        Api::StableToken,
         "/cgi-bin/stable_token",
         Method::POST,
         500_000,
     ),
-    (Endpoint::Token, "/cgi-bin/token", Method::GET, 2_000),
+    (Api::Token, "/cgi-bin/token", Method::GET, 2_000),
     (
-        Endpoint::DeliveryGetall,
+        Api::DeliveryGetall,
         "/cgi-bin/express/business/delivery/getall",
         Method::GET,
         10_000,
     ),
     (
-        Endpoint::QuotaGet,
+        Api::QuotaGet,
         "/cgi-bin/express/business/quota/get",
         Method::POST,
         10_000,
     ),
     (
-        Endpoint::ApiQuotaGet,
+        Api::ApiQuotaGet,
         "/cgi-bin/openapi/quota/get",
         Method::POST,
         10_000,
@@ -65,7 +65,7 @@ const ENDPOINTS: &[(Endpoint, &str, Method, u64)] = &[
 
 /// Everything behind the socket.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(super) struct SimulatedApi {
     clock: Clock,
     dice: Dice,
     world: World,
@@ -80,12 +80,12 @@ struct State {
     calls: CallLog,
     /// In the order in which they are tried, each with the moment from which it counts.
     faults: Vec<(Fault, Moment)>,
-    replies: HashMap<(usize, Endpoint), Bytes>,
+    replies: HashMap<(usize, Api), Bytes>,
     open_interface: Option<usize>,
     received: u64,
 }
 
-impl Api {
+impl SimulatedApi {
     pub(super) fn new(options: &Options, clock: Clock) -> Self {
         let dice = Dice::new(options.seed);
         let now = clock.now();
@@ -140,8 +140,8 @@ impl Api {
         state.replies.clear();
     }
 
-    pub(super) fn set_reply(&self, app: usize, endpoint: Endpoint, body: Bytes) {
-        self.state().replies.insert((app, endpoint), body);
+    pub(super) fn set_reply(&self, app: usize, api: Api, body: Bytes) {
+        self.state().replies.insert((app, api), body);
     }
 
     pub(super) fn set_open_interface(&self, app: Option<usize>) {
@@ -170,12 +170,12 @@ impl Api {
     /// Puts a question on record and sees which fault it meets.
     pub(super) fn receive(&self, question: Question) -> Received {
         let now = self.clock.now();
-        let endpoint = ENDPOINTS
+        let api = ENDPOINTS
             .iter()
             .find(|(_, path, ..)| *path == question.path)
-            .map(|(endpoint, ..)| *endpoint);
+            .map(|(api, ..)| *api);
         let mut state = self.state();
-        let caller = self.caller(&question, endpoint, &state, now);
+        let caller = self.caller(&question, api, &state, now);
         let appid = caller.app().map(World::appid);
         let token = ["access_token", "cloudbase_access_token"]
             .iter()
@@ -188,21 +188,20 @@ impl Api {
             token: token.cloned(),
             body: String::from_utf8_lossy(&question.body).into_owned(),
         };
-        state.calls.record(call, caller.app().zip(endpoint));
+        state.calls.record(call, caller.app().zip(api));
         let number = state.received;
         state.received += 1;
         let there = |(fault, set): &&(Fault, Moment)| {
             fault.lasts_at(now.monotonic.saturating_duration_since(set.monotonic))
         };
         let faults = || state.faults.iter().filter(there);
-        let fault = endpoint.and_then(|endpoint| {
-            faults().find(|(fault, _)| fault.strikes(endpoint, appid.as_deref()))
-        });
+        let fault =
+            api.and_then(|api| faults().find(|(fault, _)| fault.strikes(api, appid.as_deref())));
         let tokens_refused = appid
             .as_deref()
             .is_some_and(|appid| faults().any(|(fault, _)| fault.refuses_tokens_of(appid)));
         Received {
-            endpoint,
+            api,
             struck: fault.map(|(fault, set)| Struck {
                 kind: fault.kind,
                 since: set.wall + fault.start,
@@ -229,7 +228,7 @@ impl Api {
     }
 
     fn reply_of_a_test(&self, received: &Received) -> Option<Answer> {
-        let key = (received.caller.app()?, received.endpoint?);
+        let key = (received.caller.app()?, received.api?);
         let body = self.state().replies.get(&key).cloned()?;
         Some(Answer::good(body))
     }
@@ -240,10 +239,10 @@ impl Api {
             return Ok(Answer::bare(StatusCode::PRECONDITION_FAILED));
         }
         let refuse = |errcode| Answer::refused(errcode, &self.rid(received));
-        let endpoint = received.endpoint.ok_or_else(|| refuse(40066))?;
+        let api = received.api.ok_or_else(|| refuse(40066))?;
         if let Some(FaultKind::Errcode(errcode)) = received.fault() {
-            let inside = endpoint == Endpoint::InvokeCloudFunction
-                && answer::belongs_to_the_function(errcode);
+            let inside =
+                api == Api::InvokeCloudFunction && answer::belongs_to_the_function(errcode);
             return Ok(if inside {
                 Answer::good(answer::function_failure(errcode, &self.rid(received)))
             } else {
@@ -252,43 +251,39 @@ impl Api {
         }
         let method = ENDPOINTS
             .iter()
-            .find_map(|(at, _, method, _)| (*at == endpoint).then_some(method));
+            .find_map(|(at, _, method, _)| (*at == api).then_some(method));
         match method {
             Some(&Method::POST) if question.method != Method::POST => return Err(refuse(43002)),
             Some(&Method::GET) if question.method != Method::GET => return Err(refuse(43001)),
             _ => {}
         }
-        let app = match endpoint {
-            Endpoint::StableToken | Endpoint::Token => {
-                return self.give_token(received, endpoint).map_err(refuse);
+        let app = match api {
+            Api::StableToken | Api::Token => {
+                return self.give_token(received, api).map_err(refuse);
             }
             _ => received.authorised().map_err(refuse)?,
         };
         if received.fault() == Some(FaultKind::Encrypted) {
             return Ok(Answer::encrypted(self.dice.with(received.number)));
         }
-        match endpoint {
-            Endpoint::AccountGetall => {
-                Ok(Answer::good(self.account_list(app, Case::Snake, received)))
-            }
-            Endpoint::InvokeCloudFunction => {
-                self.invoke_cloud_function(app, received).map_err(refuse)
-            }
-            Endpoint::DeliveryGetall => {
+        match api {
+            Api::AccountGetall => Ok(Answer::good(self.account_list(app, Case::Snake, received))),
+            Api::InvokeCloudFunction => self.invoke_cloud_function(app, received).map_err(refuse),
+            Api::DeliveryGetall => {
                 let data = World::deliveries();
                 let body = json!({"count": data.len(), "data": data});
                 Ok(Answer::good(body.to_string()))
             }
-            Endpoint::QuotaGet => self.quota(app, received).map_err(refuse),
-            Endpoint::ApiQuotaGet => self.api_quota(app, received).map_err(refuse),
+            Api::QuotaGet => self.quota(app, received).map_err(refuse),
+            Api::ApiQuotaGet => self.api_quota(app, received).map_err(refuse),
             // Answered above.
-            Endpoint::StableToken | Endpoint::Token => Err(refuse(40066)),
+            Api::StableToken | Api::Token => Err(refuse(40066)),
         }
     }
 
-    fn give_token(&self, received: &Received, endpoint: Endpoint) -> Result<Answer, i64> {
+    fn give_token(&self, received: &Received, api: Api) -> Result<Answer, i64> {
         let question = &received.question;
-        let body = if endpoint == Endpoint::StableToken {
+        let body = if api == Api::StableToken {
             question.json()?
         } else {
             json!(question.query)
@@ -307,7 +302,7 @@ impl Api {
         }
         let now = received.now.monotonic;
         let mut state = self.state();
-        let given = if endpoint == Endpoint::StableToken {
+        let given = if api == Api::StableToken {
             let force = body["force_refresh"].as_bool().unwrap_or(false);
             state.tokens.stable(app, force, now).map_err(|_| 45009)?
         } else {
@@ -366,11 +361,11 @@ impl Api {
         if !path.starts_with('/') {
             return Err(76003);
         }
-        let (endpoint, _, _, limit) = ENDPOINTS
+        let (api, _, _, limit) = ENDPOINTS
             .iter()
             .find(|(_, known, ..)| *known == path)
             .ok_or(76021_i64)?;
-        let used = self.state().calls.used(app, *endpoint, received.now.wall);
+        let used = self.state().calls.used(app, *api, received.now.wall);
         let quota = json!({
             "daily_limit": limit,
             "used": used,
@@ -381,16 +376,10 @@ impl Api {
         Ok(Answer::good(body.to_string()))
     }
 
-    fn caller(
-        &self,
-        question: &Question,
-        endpoint: Option<Endpoint>,
-        state: &State,
-        now: Moment,
-    ) -> Caller {
-        let named = match endpoint {
-            Some(Endpoint::Token) => Some(question.parameter("appid").map(str::to_owned)),
-            Some(Endpoint::StableToken) => {
+    fn caller(&self, question: &Question, api: Option<Api>, state: &State, now: Moment) -> Caller {
+        let named = match api {
+            Some(Api::Token) => Some(question.parameter("appid").map(str::to_owned)),
+            Some(Api::StableToken) => {
                 let body = question.json().ok();
                 Some(body.and_then(|body| body["appid"].as_str().map(str::to_owned)))
             }
@@ -455,12 +444,12 @@ mod tests {
         Clock::standing_at(UNIX_EPOCH + Duration::from_secs(1_795_487_400))
     }
 
-    fn api(faults: &[&str], clock: Clock) -> Api {
+    fn api(faults: &[&str], clock: Clock) -> SimulatedApi {
         let options = Options {
             faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
             ..Options::default()
         };
-        Api::new(&options, clock)
+        SimulatedApi::new(&options, clock)
     }
 
     fn question(method: Method, path: &str, query: &[(&str, &str)], body: &str) -> Question {
@@ -474,18 +463,18 @@ mod tests {
         }
     }
 
-    fn ask(api: &Api, question: Question) -> Value {
+    fn ask(api: &SimulatedApi, question: Question) -> Value {
         let received = api.receive(question);
         let answer = api.answer(&received);
         assert_eq!(answer.status, StatusCode::OK);
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    fn get(api: &Api, path: &str, query: &[(&str, &str)]) -> Value {
+    fn get(api: &SimulatedApi, path: &str, query: &[(&str, &str)]) -> Value {
         ask(api, question(Method::GET, path, query, ""))
     }
 
-    fn post(api: &Api, path: &str, query: &[(&str, &str)], body: &Value) -> Value {
+    fn post(api: &SimulatedApi, path: &str, query: &[(&str, &str)], body: &Value) -> Value {
         ask(api, question(Method::POST, path, query, &body.to_string()))
     }
 
@@ -498,13 +487,13 @@ mod tests {
         })
     }
 
-    fn token(api: &Api, appid: &str) -> String {
+    fn token(api: &SimulatedApi, appid: &str) -> String {
         let request = token_request(appid, APPSECRET, false);
         let reply = post(api, STABLE_TOKEN, &[], &request);
         reply["access_token"].as_str().unwrap().to_owned()
     }
 
-    fn accounts(api: &Api, token: &str) -> Value {
+    fn accounts(api: &SimulatedApi, token: &str) -> Value {
         get(api, ACCOUNTS, &[("access_token", token)])
     }
 
@@ -849,7 +838,7 @@ mod tests {
     fn reply_of_a_test_is_sent_as_it_is() {
         let api = api(&[], noon());
         let token = token(&api, FIRST);
-        api.set_reply(0, Endpoint::AccountGetall, Bytes::from_static(b"[1]"));
+        api.set_reply(0, Api::AccountGetall, Bytes::from_static(b"[1]"));
         assert_eq!(accounts(&api, &token), json!([1]));
     }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::SystemTime;
 
-use crate::moment::ChinaDay;
-use crate::wechat::Endpoint;
+use crate::clock::ChinaDay;
+use crate::wechat::Api;
 
 /// Calls kept in full; older ones are counted only.
 const KEPT: usize = 10_000;
@@ -39,11 +39,11 @@ pub(super) struct CallLog {
     recent: VecDeque<Call>,
     by_path: HashMap<String, u64>,
     /// What WeChat would say was used today.
-    used: HashMap<(usize, Endpoint), (ChinaDay, u64)>,
+    used: HashMap<(usize, Api), (ChinaDay, u64)>,
 }
 
 impl CallLog {
-    pub(super) fn record(&mut self, mut call: Call, used: Option<(usize, Endpoint)>) {
+    pub(super) fn record(&mut self, mut call: Call, used: Option<(usize, Api)>) {
         let mut end = call.body.len().min(BODY);
         while !call.body.is_char_boundary(end) {
             end -= 1;
@@ -74,8 +74,8 @@ impl CallLog {
         self.by_path.get(path).copied().unwrap_or_default()
     }
 
-    pub(super) fn used(&self, app: usize, endpoint: Endpoint, at: SystemTime) -> u64 {
-        match self.used.get(&(app, endpoint)) {
+    pub(super) fn used(&self, app: usize, api: Api, at: SystemTime) -> u64 {
+        match self.used.get(&(app, api)) {
             Some((day, count)) if *day == ChinaDay::at(at) => *count,
             _ => 0,
         }
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn use_of_an_api_begins_anew_at_midnight_in_china() {
         let mut log = CallLog::default();
-        let key = (0, Endpoint::AccountGetall);
+        let key = (0, Api::AccountGetall);
         let used = |log: &CallLog, s| log.used(0, key.1, UNIX_EPOCH + Duration::from_secs(s));
         log.record(call("/a", 0, String::new()), Some(key));
         log.record(call("/a", 1, String::new()), Some(key));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::moment::Moment;
+use crate::clock::Moment;
 
 /// What the simulation takes for now.
 #[derive(Clone, Debug, Default)]

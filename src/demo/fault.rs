@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::wechat::Endpoint;
+use crate::wechat::Api;
 
 /// Something that goes wrong in the simulated API. Written as
 /// `[ENDPOINT=]KIND[:APPID][@START[+DURATION]]`; see the [module](super) for the kinds.
@@ -13,7 +13,7 @@ pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
     /// The one endpoint that it strikes; `None`: those where WeChat would show it.
-    pub endpoint: Option<Endpoint>,
+    pub api: Option<Api>,
     /// The one Mini Program that it strikes; `None`: all.
     pub appid: Option<String>,
     /// How long after it was set it begins.
@@ -96,7 +96,7 @@ impl Fault {
     pub const fn new(kind: FaultKind) -> Self {
         Self {
             kind,
-            endpoint: None,
+            api: None,
             appid: None,
             start: Duration::ZERO,
             duration: None,
@@ -105,9 +105,9 @@ impl Fault {
 
     /// The same at this endpoint alone.
     #[must_use]
-    pub fn at(self, endpoint: Endpoint) -> Self {
+    pub fn at(self, api: Api) -> Self {
         Self {
-            endpoint: Some(endpoint),
+            api: Some(api),
             ..self
         }
     }
@@ -129,14 +129,14 @@ impl Fault {
     }
 
     /// Whether it strikes a call to this endpoint by this app; `None`: a caller that nobody knows.
-    pub(super) fn strikes(&self, endpoint: Endpoint, appid: Option<&str>) -> bool {
+    pub(super) fn strikes(&self, api: Api, appid: Option<&str>) -> bool {
         let whom = self
             .appid
             .as_deref()
             .is_none_or(|struck| appid == Some(struck));
-        whom && match self.endpoint {
-            Some(struck) => struck == endpoint,
-            None => self.shows_at(endpoint),
+        whom && match self.api {
+            Some(struck) => struck == api,
+            None => self.shows_at(api),
         }
     }
 
@@ -145,16 +145,12 @@ impl Fault {
     pub(super) fn refuses_tokens_of(&self, appid: &str) -> bool {
         let kind =
             matches!(self.kind, FaultKind::Errcode(code) if CREDENTIAL_CODES.contains(&code));
-        kind && self.endpoint.is_none()
-            && self.appid.as_deref().is_none_or(|struck| struck == appid)
+        kind && self.api.is_none() && self.appid.as_deref().is_none_or(|struck| struck == appid)
     }
 
-    fn shows_at(&self, endpoint: Endpoint) -> bool {
-        let gives_tokens = matches!(endpoint, Endpoint::StableToken | Endpoint::Token);
-        let lists_accounts = matches!(
-            endpoint,
-            Endpoint::AccountGetall | Endpoint::InvokeCloudFunction
-        );
+    fn shows_at(&self, api: Api) -> bool {
+        let gives_tokens = matches!(api, Api::StableToken | Api::Token);
+        let lists_accounts = matches!(api, Api::AccountGetall | Api::InvokeCloudFunction);
         match self.kind {
             FaultKind::Errcode(code) if COMMON_CODES.contains(&code) => true,
             FaultKind::Errcode(code) => CREDENTIAL_CODES.contains(&code) == gives_tokens,
@@ -179,8 +175,8 @@ impl FromStr for Fault {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
-        let (endpoint, rest) = match text.split_once('=') {
-            Some((label, rest)) => (Some(endpoint(label)?), rest),
+        let (api, rest) = match text.split_once('=') {
+            Some((label, rest)) => (Some(api(label)?), rest),
             None => (None, text),
         };
         let (what, when) = match rest.split_once('@') {
@@ -198,7 +194,7 @@ impl FromStr for Fault {
         };
         Ok(Self {
             kind: kind.parse()?,
-            endpoint,
+            api,
             appid,
             start,
             duration,
@@ -235,9 +231,9 @@ impl FromStr for FaultKind {
     }
 }
 
-fn endpoint(label: &str) -> Result<Endpoint, FaultError> {
-    Endpoint::from_label(label).ok_or_else(|| {
-        let labels: Vec<_> = Endpoint::ALL.iter().map(|known| known.as_str()).collect();
+fn api(label: &str) -> Result<Api, FaultError> {
+    Api::from_label(label).ok_or_else(|| {
+        let labels: Vec<_> = Api::ALL.iter().map(|known| known.as_str()).collect();
         FaultError(format!(
             "unknown endpoint {label:?}: expected one of {}",
             labels.join(", ")
@@ -292,8 +288,8 @@ fn span(text: &str) -> Result<Duration, FaultError> {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(endpoint) = self.endpoint {
-            write!(f, "{endpoint}=")?;
+        if let Some(api) = self.api {
+            write!(f, "{api}=")?;
         }
         self.kind.fmt(f)?;
         if let Some(appid) = &self.appid {
@@ -369,7 +365,7 @@ mod tests {
             read,
             Fault {
                 kind: FaultKind::Errcode(40125),
-                endpoint: Some(Endpoint::StableToken),
+                api: Some(Api::StableToken),
                 appid: Some("wx0000000000000001".to_owned()),
                 start: Duration::from_secs(10),
                 duration: Some(Duration::from_secs(90)),
@@ -426,24 +422,24 @@ mod tests {
     #[test]
     fn errcode_strikes_where_wechat_would_say_it() {
         let app = Some("wx1");
-        let strikes = |text: &str, endpoint| fault(text).strikes(endpoint, app);
-        assert!(strikes("40001", Endpoint::AccountGetall));
-        assert!(!strikes("40001", Endpoint::StableToken));
-        assert!(strikes("40125", Endpoint::StableToken));
-        assert!(!strikes("40125", Endpoint::AccountGetall));
-        assert!(strikes("40164", Endpoint::StableToken));
-        assert!(strikes("40164", Endpoint::AccountGetall));
-        assert!(!strikes("duplicates", Endpoint::DeliveryGetall));
-        assert!(strikes("stable_token=40001", Endpoint::StableToken));
-        assert!(!strikes("stable_token=40001", Endpoint::AccountGetall));
+        let strikes = |text: &str, api| fault(text).strikes(api, app);
+        assert!(strikes("40001", Api::AccountGetall));
+        assert!(!strikes("40001", Api::StableToken));
+        assert!(strikes("40125", Api::StableToken));
+        assert!(!strikes("40125", Api::AccountGetall));
+        assert!(strikes("40164", Api::StableToken));
+        assert!(strikes("40164", Api::AccountGetall));
+        assert!(!strikes("duplicates", Api::DeliveryGetall));
+        assert!(strikes("stable_token=40001", Api::StableToken));
+        assert!(!strikes("stable_token=40001", Api::AccountGetall));
     }
 
     #[test]
     fn fault_of_one_app_leaves_the_others_alone() {
         let fault = fault("reset:wx1");
-        assert!(fault.strikes(Endpoint::AccountGetall, Some("wx1")));
-        assert!(!fault.strikes(Endpoint::AccountGetall, Some("wx2")));
-        assert!(!fault.strikes(Endpoint::AccountGetall, None));
+        assert!(fault.strikes(Api::AccountGetall, Some("wx1")));
+        assert!(!fault.strikes(Api::AccountGetall, Some("wx2")));
+        assert!(!fault.strikes(Api::AccountGetall, None));
     }
 
     fn any_fault() -> impl Strategy<Value = Fault> {
@@ -456,22 +452,17 @@ mod tests {
             span.clone().prop_map(FaultKind::Slow),
             proptest::sample::select(WORDS).prop_map(|(_, kind)| kind),
         ];
-        let endpoint = proptest::option::of(proptest::sample::select(Endpoint::ALL));
+        let api = proptest::option::of(proptest::sample::select(Api::ALL));
         let appid = proptest::option::of("[A-Za-z0-9_-]{1,64}");
-        (
-            kind,
-            endpoint,
-            appid,
-            span.clone(),
-            proptest::option::of(span),
-        )
-            .prop_map(|(kind, endpoint, appid, start, duration)| Fault {
+        (kind, api, appid, span.clone(), proptest::option::of(span)).prop_map(
+            |(kind, api, appid, start, duration)| Fault {
                 kind,
-                endpoint,
+                api,
                 appid,
                 start,
                 duration,
-            })
+            },
+        )
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::fault::FaultKind;
 use super::world::{Case, World};
-use crate::moment::unix_seconds;
+use crate::clock::unix_seconds;
 
 /// What an app lists.
 #[derive(Debug)]

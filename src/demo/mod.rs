@@ -84,8 +84,8 @@ pub use calls::Call;
 pub use clock::Clock;
 pub use fault::{Fault, FaultError, FaultKind};
 
-use crate::wechat::{CloudFunction, Endpoint};
-use api::Api;
+use crate::wechat::{Api, CloudFunction};
+use api::SimulatedApi;
 use world::World;
 
 /// The AppSecret of every simulated Mini Program.
@@ -218,7 +218,7 @@ pub struct SimulatedApp {
 /// A simulated WeChat API, listening on loopback until it is dropped.
 pub struct Simulation {
     address: SocketAddr,
-    api: Arc<Api>,
+    api: Arc<SimulatedApi>,
     server: JoinHandle<std::convert::Infallible>,
 }
 
@@ -238,7 +238,7 @@ impl Simulation {
     pub async fn start_with_clock(options: &Options, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
-        let api = Arc::new(Api::new(options, clock));
+        let api = Arc::new(SimulatedApi::new(options, clock));
         let server = tokio::spawn(wire::serve(listener, Arc::clone(&api)));
         Ok(Self {
             address,
@@ -299,9 +299,8 @@ impl Simulation {
     ///
     /// # Panics
     /// As [`expire_tokens`](Self::expire_tokens).
-    pub fn set_reply(&self, endpoint: Endpoint, appid: &str, body: impl Into<Bytes>) {
-        self.api
-            .set_reply(self.number(appid), endpoint, body.into());
+    pub fn set_reply(&self, api: Api, appid: &str, body: impl Into<Bytes>) {
+        self.api.set_reply(self.number(appid), api, body.into());
     }
 
     /// Ends every token of the app: 42001, and the next one is new.
@@ -456,8 +455,8 @@ mod tests {
         let help = command.render_long_help().to_string();
         assert!(help.starts_with("the exporter"), "{help}");
         assert!(help.contains("Simulated WeChat API:"), "{help}");
-        for endpoint in Endpoint::ALL {
-            assert!(help.contains(endpoint.as_str()), "{endpoint}");
+        for api in Api::ALL {
+            assert!(help.contains(api.as_str()), "{api}");
         }
         for (word, _) in fault::WORDS {
             assert!(FAULT_HELP.contains(word), "{word}");

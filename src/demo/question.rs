@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::fault::FaultKind;
 use super::tokens::Refusal;
-use crate::moment::Moment;
-use crate::wechat::Endpoint;
+use crate::clock::Moment;
+use crate::wechat::Api;
 
 /// One request, read to its end.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub(super) struct Received {
     pub(super) question: Question,
     pub(super) now: Moment,
     /// What is asked; `None`: a path that WeChat doesn't have.
-    pub(super) endpoint: Option<Endpoint>,
+    pub(super) api: Option<Api>,
     pub(super) caller: Caller,
     pub(super) struck: Option<Struck>,
     /// The tokens of this app are refused as long as its credentials are.
@@ -63,7 +63,7 @@ impl Received {
     }
 
     pub(super) fn lists_accounts(&self) -> bool {
-        self.endpoint == Some(Endpoint::AccountGetall)
+        self.api == Some(Api::AccountGetall)
     }
 
     /// The app that may go on, or the errcode.

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
 
 use super::answer::{Answer, GATEWAY_PAGE, PORTAL_PAGE};
-use super::api::Api;
+use super::api::SimulatedApi;
 use super::fault::FaultKind;
 use super::question::{Question, Received};
 
@@ -52,7 +52,7 @@ impl fmt::Display for CutOff {
 impl std::error::Error for CutOff {}
 
 /// Takes connections until it is dropped, and every connection with it.
-pub(super) async fn serve(listener: TcpListener, api: Arc<Api>) -> Infallible {
+pub(super) async fn serve(listener: TcpListener, api: Arc<SimulatedApi>) -> Infallible {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -68,7 +68,7 @@ pub(super) async fn serve(listener: TcpListener, api: Arc<Api>) -> Infallible {
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<Api>) {
+async fn connection(stream: TcpStream, api: Arc<SimulatedApi>) {
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
     let stream = Resettable {
@@ -84,7 +84,7 @@ async fn connection(stream: TcpStream, api: Arc<Api>) {
 
 async fn respond(
     request: Request<Incoming>,
-    api: Arc<Api>,
+    api: Arc<SimulatedApi>,
     reset: Arc<AtomicBool>,
 ) -> Result<Response<Delivery>, CutOff> {
     let question = read(request).await?;

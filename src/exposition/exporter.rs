@@ -169,7 +169,7 @@ impl ExporterCounters {
 
     /// A configuration was loaded: at the start too.
     pub fn reload_succeeded(&self, at: SystemTime) {
-        let time = crate::moment::unix_millis(at);
+        let time = crate::clock::unix_millis(at);
         self.reload_success_time.store(time, Ordering::Relaxed);
         self.reload_succeeded.store(true, Ordering::Relaxed);
     }

@@ -11,9 +11,9 @@ use super::series::Series;
 use super::sheet::Lines;
 use crate::app::Source;
 use crate::collector::{AppReading, Scrape};
-use crate::limit::Cause;
+use crate::limiter::Cause;
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{Account, Endpoint, Reason};
+use crate::wechat::{Account, Api, Reason};
 
 /// The names that `getAllDelivery` gave, by `delivery_id`.
 pub(super) type CourierNames = HashMap<Box<str>, Box<str>>;
@@ -124,10 +124,10 @@ pub(super) fn apps(scrape: &Scrape, series: &mut Series<'_>) {
     });
     series.family(&family::API_REQUESTS, |series| {
         for reading in &scrape.readings {
-            for endpoint in Endpoint::ALL {
-                let requests = reading.app.counters().requests(*endpoint);
+            for api in Api::ALL {
+                let requests = reading.app.counters().requests(*api);
                 series.add(
-                    &[appid(reading), ("endpoint", endpoint.as_str())],
+                    &[appid(reading), ("endpoint", api.as_str())],
                     count(requests),
                 );
             }
@@ -135,12 +135,12 @@ pub(super) fn apps(scrape: &Scrape, series: &mut Series<'_>) {
     });
     series.family(&family::API_FAILURES, |series| {
         for reading in &scrape.readings {
-            for endpoint in Endpoint::ALL {
+            for api in Api::ALL {
                 for reason in Reason::ALL {
-                    let failures = reading.app.counters().failures(*endpoint, *reason);
+                    let failures = reading.app.counters().failures(*api, *reason);
                     let labels = [
                         appid(reading),
-                        ("endpoint", endpoint.as_str()),
+                        ("endpoint", api.as_str()),
                         ("reason", reason.as_str()),
                     ];
                     series.add(&labels, count(failures));
@@ -161,10 +161,10 @@ pub(super) fn apps(scrape: &Scrape, series: &mut Series<'_>) {
     ] {
         series.family(family, |series| {
             for reading in &scrape.readings {
-                if let Some((endpoint, quota)) = reading.app.api_quota()
+                if let Some((api, quota)) = reading.app.api_quota()
                     && let Some(value) = value(quota)
                 {
-                    series.add(&[appid(reading), ("endpoint", endpoint.as_str())], value);
+                    series.add(&[appid(reading), ("endpoint", api.as_str())], value);
                 }
             }
         });

@@ -10,8 +10,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError, ScriptInvocation, Value};
 use tokio::sync::Semaphore;
 
-use crate::causes::with_causes;
 use crate::config::SharedStateConfig;
+use crate::error::chain;
 use crate::redis_connection::{LOGIN_REFUSED, RedisServer, Unconnected, refuses_login, shown};
 
 /// Questions on their way at one time. With thousands of apps the rest wait their turn here, where no time-out runs.
@@ -132,7 +132,7 @@ impl From<Unconnected> for Fault {
     fn from(why: Unconnected) -> Self {
         match why {
             Unconnected::Server(error) => Self::Connection(error),
-            settings => Self::Settings(with_causes(&settings)),
+            settings => Self::Settings(chain(&settings)),
         }
     }
 }

@@ -37,10 +37,10 @@ use said::Said;
 use script::{ASK, FINISH, HOLD, KEEP_MARK, READ, REVISE_SNAPSHOT, STORE_SNAPSHOT};
 pub(crate) use token::SharedToken;
 
-use crate::aside;
+use crate::blocking;
+use crate::clock::Moment;
 use crate::config::SharedStateConfig;
-use crate::limit::{Budget, Cause, News, SavedLimiter, SharedLimiter};
-use crate::moment::Moment;
+use crate::limiter::{Budget, Cause, News, SavedLimiter, SharedLimiter};
 use crate::snapshot::Snapshot;
 use crate::store::form;
 use crate::store::{LastFetch, SavedProgress};
@@ -441,7 +441,7 @@ impl Replicas {
         let now = Moment::now();
         let age = stored.age + now.monotonic.saturating_duration_since(asked.monotonic);
         let (owner, limits) = (appid.to_owned(), self.list_limits);
-        let read = aside::work(bytes.len() > aside::LONG_TO_READ, move || {
+        let read = blocking::work(bytes.len() > blocking::LONG_TO_READ, move || {
             form::read_snapshot(&bytes, &owner, limits, now)
         });
         let snapshot = read.await.map_err(Unread::Unusable)?;
@@ -488,7 +488,7 @@ impl Replicas {
 async fn write_snapshot(snapshot: &Arc<Snapshot>, appid: &str) -> Vec<u8> {
     let large = snapshot.accounts().len() > LARGE_ACCOUNTS;
     let (snapshot, appid) = (Arc::clone(snapshot), appid.to_owned());
-    aside::work(large, move || form::write_snapshot(&snapshot, &appid)).await
+    blocking::work(large, move || form::write_snapshot(&snapshot, &appid)).await
 }
 
 fn millis(duration: Duration) -> u64 {

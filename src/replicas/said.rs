@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::limit::{SavedBreaker, SharedLimiter};
-use crate::moment::{ChinaDay, from_unix_millis};
+use crate::clock::{ChinaDay, from_unix_millis};
+use crate::limiter::{SavedBreaker, SharedLimiter};
 use crate::wechat::Reason;
 
 /// What a script answered: names and values. Nothing of it is trusted to be there or to be what it should be.

@@ -21,7 +21,7 @@ const SEALED_MAX: usize = 8 << 10;
 pub(super) struct Purpose<'a> {
     pub(super) appid: &'a str,
     /// The API that mints such tokens.
-    pub(super) endpoint: &'a str,
+    pub(super) api: &'a str,
 }
 
 impl Purpose<'_> {
@@ -40,7 +40,7 @@ impl Purpose<'_> {
         // No appid holds a zero byte.
         aad.extend_from_slice(self.appid.as_bytes());
         aad.push(0);
-        aad.extend_from_slice(self.endpoint.as_bytes());
+        aad.extend_from_slice(self.api.as_bytes());
         Aad::from(aad)
     }
 }
@@ -104,7 +104,7 @@ mod tests {
 
     const PURPOSE: Purpose<'_> = Purpose {
         appid: "wx1",
-        endpoint: "stable_token",
+        api: "stable_token",
     };
 
     fn sealed() -> Vec<u8> {
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn sealed_token_serves_its_own_purpose_alone() {
-        for (appid, endpoint) in [("wx2", "stable_token"), ("wx1", "token")] {
-            let other = Purpose { appid, endpoint };
+        for (appid, api) in [("wx2", "stable_token"), ("wx1", "token")] {
+            let other = Purpose { appid, api };
             assert!(open(&sealed(), other, &"secret".into()).is_err());
         }
     }

@@ -11,10 +11,10 @@ use crate::app::Source;
 use crate::collector::{AppReading, Collector, scrape};
 use crate::config::{AppConfig, Config, SecretUrl, WechatConfig};
 use crate::demo::{APPSECRET, Options, Simulation};
-use crate::limit::RateLimiter;
+use crate::limiter::RateLimiter;
 use crate::redis_server::Server;
 use crate::store::Store;
-use crate::wechat::{Endpoint, Reason};
+use crate::wechat::{Api, Reason};
 
 const APPID: &str = "wx0000000000000001";
 const LIST: &str = "/cgi-bin/express/business/account/getall";
@@ -172,10 +172,7 @@ impl Replica {
     fn requests(&self) -> u64 {
         let apps = self.0.apps();
         let counters = apps.list()[0].counters();
-        Endpoint::ALL
-            .iter()
-            .map(|&endpoint| counters.requests(endpoint))
-            .sum()
+        Api::ALL.iter().map(|&api| counters.requests(api)).sum()
     }
 
     fn remaining(&self) -> Option<u64> {
@@ -236,7 +233,7 @@ async fn four_replicas_scraped_ten_times_at_once_cost_one_list_and_one_token() {
         let (one, other) = (reading.snapshot.as_ref(), readings[0].snapshot.as_ref());
         // A file of state knows milliseconds.
         let seconds = |snapshot: Option<&Arc<Snapshot>>| {
-            crate::moment::unix_millis(snapshot.unwrap().fetched())
+            crate::clock::unix_millis(snapshot.unwrap().fetched())
         };
         assert_eq!(seconds(one), seconds(other));
     }
@@ -317,7 +314,7 @@ async fn failure_that_needs_mending_stops_all_replicas_and_shows_on_each() {
     let last_fetch = reading.app.last_fetch().unwrap();
     let failure = last_fetch.failure.unwrap();
     assert_eq!(failure.reason, Reason::Permission);
-    assert_eq!(failure.endpoint, Some(Endpoint::AccountGetall));
+    assert_eq!(failure.api, Some(Api::AccountGetall));
     assert!(failure.text.contains("48001"), "{}", failure.text);
     assert_eq!(last_fetch.errcode, 48001);
     assert_eq!(
@@ -618,7 +615,7 @@ fn large_reading_is_written_and_read_where_nobody_waits() {
         let world = World::with(&options).await;
         let first = world.replica().settle().await;
         let length: usize = world.ask(&["STRLEN", &key("snapshot")]).await;
-        assert!(length > aside::LONG_TO_READ);
+        assert!(length > blocking::LONG_TO_READ);
 
         let limits = world.config().wechat.list_limits;
         let replicas = Replicas::with_patience(world.shared_state(), limits, PATIENT);
@@ -785,8 +782,8 @@ async fn replica_that_can_never_get_the_shared_reading_keeps_its_own_fresh() {
     let reading = second.settle().await;
     assert!(reading.up);
     assert_eq!(
-        crate::moment::unix_millis(reading.snapshot.unwrap().fetched()),
-        crate::moment::unix_millis(fetched)
+        crate::clock::unix_millis(reading.snapshot.unwrap().fetched()),
+        crate::clock::unix_millis(fetched)
     );
     assert_eq!(second.requests(), 3);
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::link::Load;
 use super::sealed::{self, Purpose};
 use super::{Replicas, millis};
-use crate::wechat::Endpoint;
+use crate::wechat::Api;
 
 /// The token and the milliseconds that it has left, or nothing.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
@@ -26,15 +26,15 @@ const LIFETIME_MAX: Duration = Duration::from_secs(7200);
 pub(crate) struct SharedToken {
     replicas: Arc<Replicas>,
     appid: String,
-    endpoint: Endpoint,
+    api: Api,
 }
 
 impl SharedToken {
-    pub(crate) fn new(replicas: Arc<Replicas>, appid: &str, endpoint: Endpoint) -> Self {
+    pub(crate) fn new(replicas: Arc<Replicas>, appid: &str, api: Api) -> Self {
         Self {
             replicas,
             appid: appid.to_owned(),
-            endpoint,
+            api,
         }
     }
 
@@ -83,13 +83,13 @@ impl SharedToken {
 
     fn key(&self) -> String {
         self.replicas
-            .key(&self.appid, &format!("token:{}", self.endpoint))
+            .key(&self.appid, &format!("token:{}", self.api))
     }
 
     fn purpose(&self) -> Purpose<'_> {
         Purpose {
             appid: &self.appid,
-            endpoint: self.endpoint.as_str(),
+            api: self.api.as_str(),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, LastFetch, SavedProgress};
-use crate::limit::{SavedBreaker, SavedLimiter};
-use crate::moment::{ChinaDay, Moment, from_unix_millis, unix_millis};
+use crate::clock::{ChinaDay, Moment, from_unix_millis, unix_millis};
+use crate::limiter::{SavedBreaker, SavedLimiter};
 use crate::snapshot::{Dropped, Snapshot};
-use crate::wechat::{self, Account, Endpoint, ListLimits, Reason};
+use crate::wechat::{self, Account, Api, ListLimits, Reason};
 
 /// Grows with each change that an older exporter would misread.
 const VERSION: u32 = 1;
@@ -46,7 +46,7 @@ struct LastFetchForm {
     #[serde(default)]
     reason: Option<String>,
     #[serde(default)]
-    endpoint: Option<String>,
+    api: Option<String>,
     #[serde(default)]
     error: String,
     #[serde(default)]
@@ -103,10 +103,10 @@ pub(crate) fn write_progress(progress: &SavedProgress, appid: &str) -> Vec<u8> {
                 .failure
                 .as_ref()
                 .map(|failure| failure.reason.to_string()),
-            endpoint: last
+            api: last
                 .failure
                 .as_ref()
-                .and_then(|failure| failure.endpoint.map(|endpoint| endpoint.to_string())),
+                .and_then(|failure| failure.api.map(|api| api.to_string())),
             error: last
                 .failure
                 .as_ref()
@@ -137,7 +137,7 @@ pub(crate) fn read_progress(bytes: &[u8], appid: &str) -> Result<SavedProgress, 
                 None => None,
                 Some(label) => Some(Failure {
                     reason: reason(&label)?,
-                    endpoint: last.endpoint.as_deref().and_then(Endpoint::from_label),
+                    api: last.api.as_deref().and_then(Api::from_label),
                     text: last.error,
                 }),
             },
@@ -260,14 +260,14 @@ mod tests {
             at in time(),
             failure in option::of((
                 a_reason(),
-                option::of(prop::sample::select(Endpoint::ALL)),
+                option::of(prop::sample::select(Api::ALL)),
                 any::<String>(),
             )),
             errcode in any::<i64>(),
         ) -> LastFetch {
             LastFetch {
                 at,
-                failure: failure.map(|(reason, endpoint, text)| Failure { reason, endpoint, text }),
+                failure: failure.map(|(reason, api, text)| Failure { reason, api, text }),
                 errcode,
             }
         }

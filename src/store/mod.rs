@@ -19,10 +19,10 @@ use std::time::{Duration, Instant, SystemTime};
 use file::Directory;
 use trouble::Trouble;
 
-use crate::limit::SavedLimiter;
-use crate::moment::Moment;
+use crate::clock::Moment;
+use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
-use crate::wechat::{self, Endpoint, Explanation, ListLimits, Reason};
+use crate::wechat::{self, Api, Explanation, ListLimits, Reason};
 
 /// How long a fetch waits for its state to reach the disk. A disk that hangs must not hold up what is only kept from
 /// being lost; the write goes on meanwhile.
@@ -45,7 +45,7 @@ pub struct Failure {
     /// What is to be done about it.
     pub reason: Reason,
     /// The call that failed; `None` where none was sent, for want of a token.
-    pub endpoint: Option<Endpoint>,
+    pub api: Option<Api>,
     /// The error with its causes, as one sentence without secrets.
     pub text: String,
 }
@@ -54,8 +54,8 @@ impl Failure {
     /// What it means and what to do about it. `errcode`: WeChat's, 0 where it gave none.
     #[must_use]
     pub fn explanation(&self, errcode: i64) -> Explanation {
-        match self.endpoint {
-            Some(endpoint) => wechat::explain(errcode, self.reason, endpoint)
+        match self.api {
+            Some(api) => wechat::explain(errcode, self.reason, api)
                 .unwrap_or_else(|| self.reason.explanation()),
             None => self.reason.explanation_without_a_call(),
         }
@@ -80,7 +80,7 @@ impl LastFetch {
             at,
             failure: Some(Failure {
                 reason,
-                endpoint: None,
+                api: None,
                 text,
             }),
             errcode: errcode.unwrap_or(0),
@@ -89,9 +89,9 @@ impl LastFetch {
 
     /// Names the call that failed.
     #[must_use]
-    pub fn at_endpoint(mut self, endpoint: Option<Endpoint>) -> Self {
+    pub fn at_endpoint(mut self, api: Option<Api>) -> Self {
         if let Some(failure) = &mut self.failure {
-            failure.endpoint = endpoint;
+            failure.api = api;
         }
         self
     }
@@ -289,7 +289,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::limit::{Budget, Cause, RateLimiter};
+    use crate::limiter::{Budget, Cause, RateLimiter};
     use crate::wechat::{Account, AccountList};
 
     const APPID: &str = "wx0000000000000001";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{ConfigError, SecretUrl};
-use crate::wechat::{self, Endpoint, Reason};
+use crate::wechat::{self, Api, Reason};
 
 /// What went wrong beneath; shared, because all who waited for one token get one error.
 pub(super) type Cause = Arc<dyn std::error::Error + Send + Sync>;
@@ -87,22 +87,22 @@ impl Error {
 
     /// The token call that failed; `None` where none was sent to WeChat.
     #[must_use]
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub fn api(&self) -> Option<Api> {
         match self {
-            Self::Mint(error) => Some(error.endpoint()),
+            Self::Mint(error) => Some(error.api()),
             _ => None,
         }
     }
 
     /// The exporter's own daily limit kept the call back.
     #[must_use]
-    pub fn kept_back(&self) -> bool {
-        matches!(self, Self::Mint(error) if error.kept_back())
+    pub fn throttled(&self) -> bool {
+        matches!(self, Self::Mint(error) if error.throttled())
     }
 
     /// Whether the next try may well work, so that a token still good for a while can serve until then.
     pub(super) fn may_pass(&self) -> bool {
-        !self.kept_back()
+        !self.throttled()
             && matches!(
                 self.reason(),
                 Reason::Network

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::error::{Error, Place, Unusable};
 use super::form::{self, TEXT_MAX};
-use crate::aside::Aside;
+use crate::blocking::BlockingReads;
 use crate::config::{TokenPointers, read_regular};
 use crate::wechat::AccessToken;
 
@@ -16,7 +16,7 @@ use crate::wechat::AccessToken;
 pub(super) struct FileSource {
     path: PathBuf,
     pointers: TokenPointers,
-    aside: Aside,
+    aside: BlockingReads,
 }
 
 impl FileSource {
@@ -24,7 +24,7 @@ impl FileSource {
         Self {
             path,
             pointers,
-            aside: Aside::default(),
+            aside: BlockingReads::default(),
         }
     }
 

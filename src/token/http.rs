@@ -12,9 +12,9 @@ use tokio::sync::OnceCell;
 use super::error::{Error, Place, Unusable};
 use super::form::{self, TEXT_MAX};
 use super::kept::Obtained;
-use crate::aside::Aside;
-use crate::causes::with_causes;
+use crate::blocking::BlockingReads;
 use crate::config::{HttpTokenConfig, HttpTokenMethod, SecretUrl, read_headers_file};
+use crate::error::chain;
 use crate::proxy::Proxy;
 use crate::tls::{self, NoRoots};
 use crate::version::USER_AGENT;
@@ -33,7 +33,7 @@ pub(super) struct HttpSource {
     /// The rejected token that the server was last told of. A second time could make it replace the good token of
     /// everybody else.
     told_of: StdMutex<Option<SecretString>>,
-    aside: Aside,
+    aside: BlockingReads,
 }
 
 impl HttpSource {
@@ -42,7 +42,7 @@ impl HttpSource {
             config,
             client: OnceCell::new(),
             told_of: StdMutex::new(None),
-            aside: Aside::default(),
+            aside: BlockingReads::default(),
         }
     }
 
@@ -92,7 +92,7 @@ impl HttpSource {
                 *self.told_of.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
             tracing::warn!(
-                error = with_causes(&error),
+                error = chain(&error),
                 "refresh_url can't be called; the token is read again all the same"
             );
         }
@@ -307,7 +307,7 @@ mod tests {
 
     /// The error with its causes, as text and as Debug shows it.
     fn shown(error: &Error) -> String {
-        format!("{} {error:?}", with_causes(error))
+        format!("{} {error:?}", chain(error))
     }
 
     #[tokio::test]

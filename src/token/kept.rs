@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 
 use super::error::Error;
 use super::form::Found;
-use crate::causes::with_causes;
-use crate::moment::Moment;
+use crate::clock::Moment;
+use crate::error::chain;
 use crate::wechat::AccessToken;
 
 /// Time before its end at which a token is no longer handed out.
@@ -128,7 +128,7 @@ impl Keeper {
         let result = match obtain.await {
             Err(error) if error.may_pass() && kept.last_resort().is_some() => {
                 tracing::warn!(
-                    error = with_causes(&error),
+                    error = chain(&error),
                     "access token can't be refreshed; the old one still serves"
                 );
                 kept.last_resort().map(Arc::clone).ok_or(error)

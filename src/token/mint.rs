@@ -7,10 +7,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::SOURCE_TIMEOUT;
 use super::error::Error;
 use super::kept::{Obtained, REFRESH_MARGIN};
-use crate::aside::{Aside, Hanging};
+use crate::blocking::{BlockingReads, Hanging};
 use crate::config::{ConfigError, SecretSource};
 use crate::replicas::SharedToken;
-use crate::wechat::{self, AccessToken, Client, Endpoint, Meter};
+use crate::wechat::{self, AccessToken, Api, Client, Meter};
 
 /// How long a token lives where WeChat does not say. `getAccessToken`, seen 2026-11.
 const USUAL_LIFETIME: Duration = Duration::from_secs(7200);
@@ -20,10 +20,10 @@ const USUAL_LIFETIME: Duration = Duration::from_secs(7200);
 pub(super) struct Mint {
     pub(super) appid: String,
     pub(super) secret: SecretSource,
-    pub(super) endpoint: MintEndpoint,
+    pub(super) api: MintEndpoint,
     /// Where replicas share what one of them minted.
     pub(super) shared: Option<SharedToken>,
-    pub(super) aside: Aside,
+    pub(super) aside: BlockingReads,
 }
 
 /// The API that mints.
@@ -36,10 +36,10 @@ pub(super) enum MintEndpoint {
 }
 
 impl MintEndpoint {
-    pub(super) fn endpoint(self) -> Endpoint {
+    pub(super) fn api(self) -> Api {
         match self {
-            Self::StableToken => Endpoint::StableToken,
-            Self::Token => Endpoint::Token,
+            Self::StableToken => Api::StableToken,
+            Self::Token => Api::Token,
         }
     }
 }
@@ -49,7 +49,7 @@ pub(super) trait Mints: Sync {
     /// Sends one call.
     fn mint(
         &self,
-        endpoint: MintEndpoint,
+        api: MintEndpoint,
         appid: &str,
         secret: &SecretString,
         meter: &dyn Meter,
@@ -59,12 +59,12 @@ pub(super) trait Mints: Sync {
 impl Mints for Client {
     async fn mint(
         &self,
-        endpoint: MintEndpoint,
+        api: MintEndpoint,
         appid: &str,
         secret: &SecretString,
         meter: &dyn Meter,
     ) -> Result<AccessToken, wechat::Error> {
-        match endpoint {
+        match api {
             MintEndpoint::StableToken => self.stable_token(appid, secret, meter).await,
             MintEndpoint::Token => self.token(appid, secret, meter).await,
         }
@@ -89,7 +89,7 @@ impl Mint {
         {
             return Ok(minted_elsewhere(token, keep));
         }
-        let minted = client.mint(self.endpoint, &self.appid, &secret, meter);
+        let minted = client.mint(self.api, &self.appid, &secret, meter);
         let obtained = kept(minted.await.map_err(Error::Mint)?);
         if let Some(shared) = &self.shared {
             let token = &obtained.token.secret;
@@ -136,7 +136,7 @@ fn kept(token: AccessToken) -> Obtained {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causes::with_causes;
+    use crate::error::chain;
     use crate::wechat::Reason;
 
     #[tokio::test]
@@ -144,9 +144,9 @@ mod tests {
         let mint = Mint {
             appid: "wx1".into(),
             secret: SecretSource::File("/mnt/gone/secret".into()),
-            endpoint: MintEndpoint::StableToken,
+            api: MintEndpoint::StableToken,
             shared: None,
-            aside: Aside::default(),
+            aside: BlockingReads::default(),
         };
         let (end, hanging) = std::sync::mpsc::channel::<()>();
         let mut earlier = Box::pin(mint.aside.run(move || hanging.recv()));
@@ -155,7 +155,7 @@ mod tests {
         let error = mint.read_secret().await.unwrap_err();
         assert_eq!(error.reason(), Reason::Config);
         assert_eq!(
-            with_causes(&error),
+            chain(&error),
             "the AppSecret can't be read: reading secret file /mnt/gone/secret hangs; mend the disk or the network \
              share that it lies on"
         );

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use crate::aside::Aside;
+use crate::blocking::BlockingReads;
 use crate::config::{AppConfig, Credential, SecretSource, TokenPointers};
 use crate::replicas::{Replicas, SharedToken};
 use crate::wechat::{AccessToken, Authorization, Client, Meter};
@@ -146,15 +146,14 @@ impl TokenSource {
         replicas: Option<&Arc<Replicas>>,
         secret_variables: &SecretVariables,
     ) -> Self {
-        let mint = |secret, endpoint| {
+        let mint = |secret, api| {
             Origin::Mint(Mint {
                 appid: app.appid.clone(),
                 secret,
-                endpoint,
-                shared: replicas.map(|replicas| {
-                    SharedToken::new(Arc::clone(replicas), &app.appid, endpoint.endpoint())
-                }),
-                aside: Aside::default(),
+                api,
+                shared: replicas
+                    .map(|replicas| SharedToken::new(Arc::clone(replicas), &app.appid, api.api())),
+                aside: BlockingReads::default(),
             })
         };
         let origin = match app.credential.clone() {
@@ -311,7 +310,7 @@ mod tests {
     use secrecy::{ExposeSecret, SecretString};
 
     use super::*;
-    use crate::wechat::{self, DailyLimitReached, Endpoint, Reason};
+    use crate::wechat::{self, Api, DailyLimitReached, Reason};
 
     /// Mints `{secret}-{number of the mint}`, or always the same where `number` is off.
     #[derive(Default)]
@@ -348,10 +347,10 @@ mod tests {
     struct NoMeter;
 
     impl Meter for NoMeter {
-        fn sending(&self, _endpoint: Endpoint) -> Result<(), DailyLimitReached> {
+        fn sending(&self, _endpoint: Api) -> Result<(), DailyLimitReached> {
             Ok(())
         }
-        fn failed(&self, _endpoint: Endpoint, _reason: Reason, _errcode: Option<i64>) {}
+        fn failed(&self, _endpoint: Api, _reason: Reason, _errcode: Option<i64>) {}
     }
 
     fn app(appid: &str, credential: Credential) -> AppConfig {
@@ -434,9 +433,9 @@ mod tests {
         let wechat = Minting::default();
         let error = source.token_by(&wechat, &NoMeter).await.unwrap_err();
         assert_eq!(error.reason(), Reason::Config);
-        assert_eq!((error.endpoint(), error.errcode()), (None, None));
-        assert!(!error.kept_back());
-        assert!(crate::causes::with_causes(&error).contains("/nonexistent/secret"));
+        assert_eq!((error.api(), error.errcode()), (None, None));
+        assert!(!error.throttled());
+        assert!(crate::error::chain(&error).contains("/nonexistent/secret"));
         assert_eq!(wechat.count(), 0);
     }
 

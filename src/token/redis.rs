@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 use super::error::{Cause, Error, Place, Unusable};
 use super::form;
+use crate::clock::from_unix_millis;
 use crate::config::RedisTokenConfig;
-use crate::moment::from_unix_millis;
 use crate::redis_connection::{LOGIN_REFUSED, RedisServer, Unconnected, refuses_login, shown};
 use crate::wechat::AccessToken;
 
@@ -211,8 +211,8 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::causes::with_causes;
     use crate::config::{SecretUrl, TokenPointers};
+    use crate::error::chain;
     use crate::redis_server::{Server, free_port};
     use crate::wechat::Reason;
 
@@ -236,7 +236,7 @@ mod tests {
 
     /// The error with its causes, as text and as Debug shows it.
     fn shown(error: &Error) -> String {
-        format!("{} {error:?}", with_causes(error))
+        format!("{} {error:?}", chain(error))
     }
 
     #[tokio::test]

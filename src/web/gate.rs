@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use crate::config::ConfigError;
 
 use super::basic_auth::{Denied, Passwords};
-use super::config::{ConfigFile, RateLimit, Rules};
+use crate::web_config::{ConfigFile, RateLimit, Rules};
 
 /// Lets requests in, or not. Without a web configuration it stands open.
 #[derive(Debug)]

@@ -15,7 +15,6 @@
 //! More than `--web.max-requests` at one time get 503, but for `/-/` paths; where it is not given, each app has a place.
 
 mod basic_auth;
-pub mod config;
 mod connection;
 mod crowd;
 pub mod deadline;
@@ -26,7 +25,6 @@ mod query;
 mod reply;
 mod routes;
 mod sd;
-pub mod status;
 mod streams;
 
 use std::fmt;
@@ -118,7 +116,7 @@ impl Server {
     /// When it can't be used.
     pub fn check(config: &WebConfig) -> Result<(), ServerError> {
         if let Some(file) = &config.config_file {
-            config::check(file)?;
+            crate::web_config::check(file)?;
         }
         Ok(())
     }

@@ -17,16 +17,16 @@ use hyper::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::aside;
+use crate::blocking;
+use crate::clock::Moment;
 use crate::collector::{self, Apps, Scrape};
 use crate::exposition::{self, Form, Handler, Page, Scope};
-use crate::moment::Moment;
 
 use super::gate::{Gate, Refusal};
 use super::query::{Query, shown};
 use super::reply::{Reply, line, method_not_allowed, reply, without_body};
-use super::status::{self, Language};
 use super::{Site, deadline, sd};
+use crate::status::{self, Language};
 
 /// Go with the status page, beside its own policy: no browser guesses its type, frames it, tells where it came from or
 /// keeps it.
@@ -263,7 +263,7 @@ impl Routes {
         let exposition = &self.site.exposition;
         let takes_long = exposition.takes_long(&scrape, &names, form);
         let exposition = Arc::clone(exposition);
-        aside::work(takes_long, move || {
+        blocking::work(takes_long, move || {
             exposition.page(&scrape, scope, &names, form)
         })
         .await
@@ -287,7 +287,7 @@ impl Routes {
         );
         let site = Arc::clone(&self.site);
         // Few people look at it, and that of thousands of accounts takes long.
-        let page = aside::on_its_own_thread(move || {
+        let page = blocking::on_its_own_thread(move || {
             let telemetry_path = &site.config.telemetry_path;
             status::page(&site.collector, telemetry_path, language, Moment::now())
         })

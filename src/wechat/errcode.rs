@@ -4,7 +4,7 @@
 //! of `wx-server-sdk`, and of the client libraries `WxJava` and `wechatpy`, read in November 2026. Where WeChat
 //! documents a code with half a sentence, the cure is what the forum's staff answered.
 
-use super::{Endpoint, Reason};
+use super::{Api, Reason};
 
 /// What an errcode means and what to do about it, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Explanation {
 /// Explains an errcode that a call of `at` brought; `None` where its meaning is not known, or is another one than its
 /// reason: 45009 can mean a limit per minute.
 #[must_use]
-pub fn explain(errcode: i64, reason: Reason, at: Endpoint) -> Option<Explanation> {
+pub fn explain(errcode: i64, reason: Reason, at: Api) -> Option<Explanation> {
     find(errcode, at)
         .filter(|entry| entry.reason == reason)
         .map(|entry| entry.explanation)
@@ -39,7 +39,7 @@ pub fn address_to_whitelist(message: &str) -> Option<std::net::IpAddr> {
 }
 
 /// The reason that an errcode stands for.
-pub(super) fn reason(errcode: i64, errmsg: &str, at: Endpoint) -> Reason {
+pub(super) fn reason(errcode: i64, errmsg: &str, at: Api) -> Reason {
     let Some(entry) = find(errcode, at) else {
         return match errcode {
             // "System" errors of the cloud call, which WeChat documents as a range.
@@ -64,12 +64,12 @@ pub(super) fn reason(errcode: i64, errmsg: &str, at: Endpoint) -> Reason {
 }
 
 /// Whether WeChat rejects the access token by this errcode.
-pub(super) fn rejects_token(errcode: i64, at: Endpoint) -> bool {
+pub(super) fn rejects_token(errcode: i64, at: Api) -> bool {
     matches!(errcode, 40001 | 40014 | 42001) && !mints_token(at)
 }
 
-const fn mints_token(at: Endpoint) -> bool {
-    matches!(at, Endpoint::StableToken | Endpoint::Token)
+const fn mints_token(at: Api) -> bool {
+    matches!(at, Api::StableToken | Api::Token)
 }
 
 struct Entry {
@@ -87,7 +87,7 @@ enum At {
     Elsewhere,
 }
 
-fn find(errcode: i64, at: Endpoint) -> Option<&'static Entry> {
+fn find(errcode: i64, at: Api) -> Option<&'static Entry> {
     TABLE.iter().find(|entry| {
         entry.errcode == errcode
             && match entry.at {
@@ -306,7 +306,7 @@ static TABLE: &[Entry] = &[
         ["The token is not of the kind that may ask for an API's figures", "Switch `api_quota` off for this app; with a platform's token or the cloud call it can't work."],
         ["当前 token 类型不能查询接口额度", "请为该应用关闭 api_quota；第三方平台 token 与云调用不支持。"]),
 
-    // Couriers.
+    // CourierNames.
     entry(9_300_501, Reason::Transient,
         ["The courier's own system failed", "Nothing to do; the next call tries again. If it lasts, ask the courier's outlet."],
         ["快递公司系统返回失败", "无需处理，会自动重试；若持续，请联系快递网点。"]),
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn each_errcode_has_one_meaning_for_each_endpoint() {
-        for at in [Endpoint::AccountGetall, Endpoint::StableToken] {
+        for at in [Api::AccountGetall, Api::StableToken] {
             let mut seen = HashSet::new();
             let here = |entry: &&Entry| {
                 entry.at == At::Anywhere || (entry.at == At::TokenEndpoints) == mints_token(at)
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn reasons_follow_what_the_operator_can_do() {
-        let at = Endpoint::AccountGetall;
+        let at = Api::AccountGetall;
         for (errcode, expected) in [
             (-1, Reason::Transient),
             (40001, Reason::Token),
@@ -461,20 +461,20 @@ mod tests {
 
     #[test]
     fn wrong_secret_is_told_from_a_stale_token_by_the_endpoint() {
-        for at in [Endpoint::StableToken, Endpoint::Token] {
+        for at in [Api::StableToken, Api::Token] {
             assert_eq!(reason(40001, "", at), Reason::Config);
             let explained = explain(40001, Reason::Config, at).unwrap();
             assert!(explained.meaning.contains("AppSecret"));
         }
         // The advice to clear the day's quota would waste one of ten times a month.
-        assert!(explain(45009, Reason::Rate, Endpoint::AccountGetall).is_none());
-        let elsewhere = explain(40001, Reason::Token, Endpoint::QuotaGet).unwrap();
+        assert!(explain(45009, Reason::Rate, Api::AccountGetall).is_none());
+        let elsewhere = explain(40001, Reason::Token, Api::QuotaGet).unwrap();
         assert!(elsewhere.meaning.contains("access token"));
     }
 
     #[test]
     fn quota_of_the_minute_is_told_from_that_of_the_day_by_the_message() {
-        let at = Endpoint::AccountGetall;
+        let at = Api::AccountGetall;
         let daily = "reach max api daily quota limit rid: 60c976e4-051e6c8e-47215cd3";
         assert_eq!(reason(45009, daily, at), Reason::DailyQuota);
         let minute = "reach max api Minute quota limit";
@@ -483,7 +483,7 @@ mod tests {
 
     #[test]
     fn function_stopped_by_its_time_limit_is_a_timeout() {
-        let at = Endpoint::InvokeCloudFunction;
+        let at = Api::InvokeCloudFunction;
         let stopped = "Invoking task timed out after 3 seconds";
         assert_eq!(reason(-504_002, stopped, at), Reason::Timeout);
         assert_eq!(reason(-504_002, "TypeError", at), Reason::Config);
@@ -509,7 +509,7 @@ mod tests {
             errcode: 40164,
             errmsg: errmsg.into(),
         };
-        let error = Error::from_fault(Endpoint::StableToken, fault, &["secret"]);
+        let error = Error::from_fault(Api::StableToken, fault, &["secret"]);
         assert_eq!(
             address_to_whitelist(&error.to_string()),
             Some([203, 0, 113, 7].into())

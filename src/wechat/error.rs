@@ -3,16 +3,16 @@
 use super::errcode;
 use super::remote_text;
 use super::reply::Fault;
-use super::{DailyLimitReached, Endpoint, Reason};
+use super::{Api, DailyLimitReached, Reason};
 
 /// A call failed: which one, what is to be done about it, and what happened.
 ///
 /// What happened is for people: it may quote WeChat's message with its `rid`, cleaned of secrets and control
 /// characters, and differs from call to call, so it must not become a label.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{endpoint} {failure}")]
+#[error("{api} {failure}")]
 pub struct Error {
-    endpoint: Endpoint,
+    api: Api,
     reason: Reason,
     failure: Failure,
 }
@@ -21,7 +21,7 @@ pub struct Error {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("was not sent: {0}")]
-    KeptBack(DailyLimitReached),
+    Throttled(DailyLimitReached),
     #[error("was refused with errcode {errcode}{}", in_brackets(.errmsg))]
     Refused { errcode: i64, errmsg: Box<str> },
     #[error("ran the cloud function, which was refused with errcode {errcode}{}", in_brackets(.errmsg))]
@@ -60,22 +60,22 @@ fn after_colon(text: &str) -> String {
 }
 
 impl Error {
-    pub(super) fn new(endpoint: Endpoint, reason: Reason, failure: Failure) -> Self {
+    pub(super) fn new(api: Api, reason: Reason, failure: Failure) -> Self {
         Self {
-            endpoint,
+            api,
             reason,
             failure,
         }
     }
 
-    pub(super) fn kept_back_by(endpoint: Endpoint, reached: DailyLimitReached) -> Self {
-        Self::new(endpoint, Reason::DailyQuota, Failure::KeptBack(reached))
+    pub(super) fn kept_back_by(api: Api, reached: DailyLimitReached) -> Self {
+        Self::new(api, Reason::DailyQuota, Failure::Throttled(reached))
     }
 
     /// A reply that came and is not what was asked for. `secrets` are what must not be quoted of it.
-    pub(super) fn from_fault(endpoint: Endpoint, fault: Fault, secrets: &[&str]) -> Self {
+    pub(super) fn from_fault(api: Api, fault: Fault, secrets: &[&str]) -> Self {
         let told = |errcode, errmsg: &str| {
-            let reason = errcode::reason(errcode, errmsg, endpoint);
+            let reason = errcode::reason(errcode, errmsg, api);
             (reason, remote_text::clean(errmsg, secrets).into())
         };
         let (reason, failure) = match fault {
@@ -90,7 +90,7 @@ impl Error {
             Fault::Encrypted => (Reason::Config, Failure::Encrypted),
             Fault::Malformed(what) => (Reason::Decode, Failure::Malformed(what.into())),
         };
-        Self::new(endpoint, reason, failure)
+        Self::new(api, reason, failure)
     }
 
     /// The same failure for another reason, where the caller knows more than the errcode says.
@@ -99,7 +99,7 @@ impl Error {
         self
     }
 
-    /// What is to be done about it. Where the call was [kept back](Self::kept_back): [`Reason::DailyQuota`].
+    /// What is to be done about it. Where the call was [kept back](Self::throttled): [`Reason::DailyQuota`].
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
@@ -118,8 +118,8 @@ impl Error {
 
     /// The call that failed.
     #[must_use]
-    pub fn endpoint(&self) -> Endpoint {
-        self.endpoint
+    pub fn api(&self) -> Api {
+        self.api
     }
 
     /// Whether another token might help: 40001, 40014 or 42001 of anything but a token endpoint. A cloud function that
@@ -127,7 +127,7 @@ impl Error {
     #[must_use]
     pub fn token_rejected(&self) -> bool {
         match self.failure {
-            Failure::Refused { errcode, .. } => errcode::rejects_token(errcode, self.endpoint),
+            Failure::Refused { errcode, .. } => errcode::rejects_token(errcode, self.api),
             _ => false,
         }
     }
@@ -142,8 +142,8 @@ impl Error {
 
     /// Whether the exporter's own daily limit kept the call back, so that nothing was sent.
     #[must_use]
-    pub fn kept_back(&self) -> bool {
-        matches!(self.failure, Failure::KeptBack(_))
+    pub fn throttled(&self) -> bool {
+        matches!(self.failure, Failure::Throttled(_))
     }
 
     /// Whether another host might answer: this one could not be reached, was silent, or failed by itself.
@@ -160,19 +160,15 @@ impl Error {
 mod tests {
     use super::*;
 
-    fn refused(endpoint: Endpoint, errcode: i64, errmsg: &str) -> Error {
+    fn refused(api: Api, errcode: i64, errmsg: &str) -> Error {
         let errmsg = errmsg.into();
-        Error::from_fault(
-            endpoint,
-            Fault::Refused { errcode, errmsg },
-            &["canary-secret"],
-        )
+        Error::from_fault(api, Fault::Refused { errcode, errmsg }, &["canary-secret"])
     }
 
     #[test]
     fn refusal_quotes_the_message_with_its_request_id() {
         let error = refused(
-            Endpoint::AccountGetall,
+            Api::AccountGetall,
             48001,
             "api unauthorized rid: 60c976e4-051e6c8e-47215cd3",
         );
@@ -186,35 +182,35 @@ mod tests {
 
     #[test]
     fn echoed_secret_is_in_no_form_of_the_error() {
-        let error = refused(Endpoint::Token, 40125, "invalid appsecret canary-secret");
+        let error = refused(Api::Token, 40125, "invalid appsecret canary-secret");
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 
     #[test]
     fn rejected_token_is_told_from_a_wrong_secret_by_the_endpoint() {
         for errcode in [40001, 40014, 42001] {
-            let error = refused(Endpoint::AccountGetall, errcode, "");
+            let error = refused(Api::AccountGetall, errcode, "");
             assert!(error.token_rejected());
             assert_eq!(error.reason(), Reason::Token);
-            assert!(!refused(Endpoint::StableToken, errcode, "").token_rejected());
+            assert!(!refused(Api::StableToken, errcode, "").token_rejected());
         }
         let errmsg = Box::default();
         let fault = Fault::FunctionRefused {
             errcode: 40001,
             errmsg,
         };
-        let of_function = Error::from_fault(Endpoint::InvokeCloudFunction, fault, &[]);
+        let of_function = Error::from_fault(Api::InvokeCloudFunction, fault, &[]);
         assert_eq!(of_function.errcode(), Some(40001));
         assert!(!of_function.token_rejected());
-        let wrong_secret = refused(Endpoint::StableToken, 40001, "invalid credential");
+        let wrong_secret = refused(Api::StableToken, 40001, "invalid credential");
         assert_eq!(wrong_secret.reason(), Reason::Config);
-        assert!(!refused(Endpoint::AccountGetall, -1, "").token_rejected());
+        assert!(!refused(Api::AccountGetall, -1, "").token_rejected());
     }
 
     #[test]
     fn call_that_was_kept_back_says_so() {
-        let error = Error::kept_back_by(Endpoint::QuotaGet, DailyLimitReached);
-        assert!(error.kept_back());
+        let error = Error::kept_back_by(Api::QuotaGet, DailyLimitReached);
+        assert!(error.throttled());
         assert_eq!(error.errcode(), None);
         assert!(error.to_string().starts_with("quota_get was not sent: "));
     }

@@ -1,9 +1,9 @@
 //! The only place that knows WeChat's URLs, JSON and errcodes.
 
 mod account;
+mod api;
 mod client;
 pub mod courier;
-mod endpoint;
 mod errcode;
 mod error;
 mod labels;
@@ -12,8 +12,8 @@ mod remote_text;
 mod reply;
 
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
+pub use api::Api;
 pub use client::{Client, ClientError};
-pub use endpoint::Endpoint;
 pub use errcode::{Explanation, address_to_whitelist, explain};
 pub use error::Error;
 pub use reason::Reason;
@@ -65,9 +65,9 @@ pub trait Meter: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// When the app's own daily limit is reached; the call must not be sent then.
-    fn sending(&self, endpoint: Endpoint) -> Result<(), DailyLimitReached>;
+    fn sending(&self, api: Api) -> Result<(), DailyLimitReached>;
     /// Counts a sent call as failed.
-    fn failed(&self, endpoint: Endpoint, reason: Reason, errcode: Option<i64>);
+    fn failed(&self, api: Api, reason: Reason, errcode: Option<i64>);
 }
 
 /// The app's own daily limit (`--wechat.daily-limit`) leaves no call.

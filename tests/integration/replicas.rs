@@ -38,7 +38,7 @@ async fn share_and_show_the_same() -> bool {
     let mut left = Vec::new();
     for exporter in &exporters {
         let page = exporter.scrape().await;
-        for endpoint in ["account_getall", "stable_token"] {
+        for api in ["account_getall", "stable_token"] {
             let series = format!("api_requests_total{{appid=\"{APPID}\",endpoint=\"{endpoint}\"}}");
             sent += page.value(&series).unwrap();
         }

@@ -498,7 +498,7 @@ impl Page {
     }
 
     /// Failures of the first app's calls.
-    pub fn failures(&self, endpoint: &str, reason: &str) -> f64 {
+    pub fn failures(&self, api: &str, reason: &str) -> f64 {
         self.value(&format!(
             "api_failures_total{{appid=\"{APPID}\",endpoint=\"{endpoint}\",reason=\"{reason}\"}}"
         ))

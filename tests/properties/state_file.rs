@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use wechat_logistics_exporter::limit::{Budget, Cause, RateLimiter, SavedLimiter};
-use wechat_logistics_exporter::moment::{ChinaDay, Moment};
+use wechat_logistics_exporter::clock::{ChinaDay, Moment};
+use wechat_logistics_exporter::limiter::{Budget, Cause, RateLimiter, SavedLimiter};
 use wechat_logistics_exporter::store::{Saved, SavedProgress, Store};
 use wechat_logistics_exporter::wechat::{ListLimits, Reason};
 

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use wechat_logistics_exporter::config::{AppConfig, Credential, TokenPointers};
 use wechat_logistics_exporter::token::{Error, Held, TokenSource, TokenSources};
 use wechat_logistics_exporter::wechat::{
-    Authorization, Client, ClientOptions, DailyLimitReached, Endpoint, ListLimits, Meter, Reason,
+    Api, Authorization, Client, ClientOptions, DailyLimitReached, ListLimits, Meter, Reason,
 };
 
 use super::scratch;
@@ -36,11 +36,11 @@ struct Place {
 struct Uncalled;
 
 impl Meter for Uncalled {
-    fn sending(&self, _: Endpoint) -> Result<(), DailyLimitReached> {
+    fn sending(&self, _: Api) -> Result<(), DailyLimitReached> {
         panic!("a token file costs a call");
     }
 
-    fn failed(&self, _: Endpoint, _: Reason, _: Option<i64>) {}
+    fn failed(&self, _: Api, _: Reason, _: Option<i64>) {}
 }
 
 impl Place {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tempfile::TempDir;
-use wechat_logistics_exporter::web::config;
+use wechat_logistics_exporter::web_config;
 
 use super::scratch;
 use super::sentence::{self, CANARY};
@@ -40,7 +40,7 @@ impl Place {
 
     fn check(&self, text: &[u8]) -> Result<(), String> {
         fs::write(&self.file, text).unwrap();
-        config::check(&self.file).map_err(|error| error.to_string())
+        web_config::check(&self.file).map_err(|error| error.to_string())
     }
 }
 

@@ -3,7 +3,7 @@
 //! `node --test tests/cloudfunction/` keeps the fixtures; see there.
 
 use serde_json::json;
-use wechat_logistics_exporter::wechat::{AccountList, Endpoint, Error, Reason};
+use wechat_logistics_exporter::wechat::{AccountList, Api, Error, Reason};
 
 use crate::support::Pair;
 
@@ -12,7 +12,7 @@ async fn read(result: &str) -> Result<AccountList, Error> {
     let pair = Pair::new().await;
     let body = json!({"errcode": 0, "errmsg": "ok", "resp_data": result.trim_end()});
     pair.simulation.set_reply(
-        Endpoint::InvokeCloudFunction,
+        Api::InvokeCloudFunction,
         &pair.apps[1].appid,
         body.to_string(),
     );

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use wechat_logistics_exporter::config::SecretSource;
 use wechat_logistics_exporter::wechat::courier::{Network, lookup};
-use wechat_logistics_exporter::wechat::{AccessToken, Authorization, Endpoint, Reason};
+use wechat_logistics_exporter::wechat::{AccessToken, Api, Authorization, Reason};
 
 use crate::support::{Pair, Unmetered};
 
@@ -136,7 +136,7 @@ async fn api_quota_is_read() {
         .client
         .api_quota_get(
             Authorization::AccessToken(&token),
-            Endpoint::AccountGetall,
+            Api::AccountGetall,
             &Unmetered,
         )
         .await

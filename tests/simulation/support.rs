@@ -5,8 +5,8 @@ use std::time::Duration;
 use wechat_logistics_exporter::config::{AppConfig, SecretSource};
 use wechat_logistics_exporter::demo::{Options, Simulation};
 use wechat_logistics_exporter::wechat::{
-    AccessToken, AccountList, Authorization, Client, ClientOptions, DailyLimitReached, Endpoint,
-    Error, ListLimits, Meter, Reason,
+    AccessToken, AccountList, Api, Authorization, Client, ClientOptions, DailyLimitReached, Error,
+    ListLimits, Meter, Reason,
 };
 
 /// Lets every call through.
@@ -14,11 +14,11 @@ use wechat_logistics_exporter::wechat::{
 pub(crate) struct Unmetered;
 
 impl Meter for Unmetered {
-    fn sending(&self, _endpoint: Endpoint) -> Result<(), DailyLimitReached> {
+    fn sending(&self, _endpoint: Api) -> Result<(), DailyLimitReached> {
         Ok(())
     }
 
-    fn failed(&self, _endpoint: Endpoint, _reason: Reason, _errcode: Option<i64>) {}
+    fn failed(&self, _endpoint: Api, _reason: Reason, _errcode: Option<i64>) {}
 }
 
 /// A simulated API with one client for it.

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 pub(super) use account::{Case, Row};
 
 use super::dice::Dice;
-use crate::moment::unix_seconds;
+use crate::clock::unix_seconds;
 use account::Plan;
 
 /// From here on simulated time is faster than the calendar's. 2026-01-01 00:00 in China.

@@ -13,9 +13,9 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 
 use super::*;
 use crate::app::Source;
+use crate::clock::Moment;
 use crate::collector::{AppReading, Collector, Scrape};
 use crate::config::{AppConfig, Config, Credential};
-use crate::moment::Moment;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::wechat::{Account, AccountList, ListLimits, ServiceType};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::web::config::check;
+use crate::web_config::check;
 
 /// Files that we take and Debian 12's promtool (2.42, of 2023) does not know yet.
 const NEWER_THAN_PROMTOOL: [&str; 6] = [

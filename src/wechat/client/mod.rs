@@ -15,10 +15,10 @@ use hosts::{Hosts, Lone, Try};
 use super::error::Failure;
 use super::reply::{self, Fault};
 use super::{
-    AccessToken, AccountList, ApiQuota, Authorization, ClientOptions, CloudFunction, Delivery,
-    Endpoint, Error, Meter, Reason,
+    AccessToken, AccountList, Api, ApiQuota, Authorization, ClientOptions, CloudFunction, Delivery,
+    Error, Meter, Reason,
 };
-use crate::aside;
+use crate::blocking;
 use crate::tls::{self, NoRoots};
 
 /// Of an account list this much is taken in whatever the limits say, so that a low limit on accounts drops rows and
@@ -65,7 +65,7 @@ pub enum ClientError {
 
 /// One call, for whatever host it goes to.
 struct Call<'a> {
-    endpoint: Endpoint,
+    api: Api,
     method: Method,
     query: Vec<(&'static str, &'a str)>,
     /// JSON. Always of known length: WeChat answers a chunked request with 412.
@@ -78,9 +78,9 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(endpoint: Endpoint, method: Method) -> Self {
+    fn new(api: Api, method: Method) -> Self {
         Self {
-            endpoint,
+            api,
             method,
             query: Vec::new(),
             body: None,
@@ -173,7 +173,7 @@ impl Client {
         authorization: Authorization<'_>,
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
-        let mut call = Call::new(Endpoint::AccountGetall, Method::GET).authorized(authorization);
+        let mut call = Call::new(Api::AccountGetall, Method::GET).authorized(authorization);
         call.body_max = self.list_body_max();
         let limits = self.options.list_limits;
         let read = move |body: &[u8]| Ok(reply::read_list(body, limits)?.read_from(body));
@@ -191,7 +191,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
         // An empty body is refused (44002); the function gets an empty event.
-        let mut call = Call::new(Endpoint::InvokeCloudFunction, Method::POST)
+        let mut call = Call::new(Api::InvokeCloudFunction, Method::POST)
             .authorized(authorization)
             .json(&serde_json::json!({}));
         call.query.push(("env", &function.env));
@@ -216,7 +216,7 @@ impl Client {
         authorization: Authorization<'_>,
         meter: &dyn Meter,
     ) -> Result<Vec<Delivery>, Error> {
-        let call = Call::new(Endpoint::DeliveryGetall, Method::GET).authorized(authorization);
+        let call = Call::new(Api::DeliveryGetall, Method::GET).authorized(authorization);
         let limits = self.options.list_limits;
         let read = move |body: &[u8]| reply::read_deliveries(body, limits);
         self.call(call, meter, read).await
@@ -233,7 +233,7 @@ impl Client {
         biz_id: &str,
         meter: &dyn Meter,
     ) -> Result<Option<f64>, Error> {
-        let call = Call::new(Endpoint::QuotaGet, Method::POST)
+        let call = Call::new(Api::QuotaGet, Method::POST)
             .authorized(authorization)
             .json(&serde_json::json!({"delivery_id": delivery_id, "biz_id": biz_id}));
         self.call(call, meter, reply::read_quota).await
@@ -246,10 +246,10 @@ impl Client {
     pub async fn api_quota_get(
         &self,
         authorization: Authorization<'_>,
-        of: Endpoint,
+        of: Api,
         meter: &dyn Meter,
     ) -> Result<ApiQuota, Error> {
-        let call = Call::new(Endpoint::ApiQuotaGet, Method::POST)
+        let call = Call::new(Api::ApiQuotaGet, Method::POST)
             .authorized(authorization)
             .json(&serde_json::json!({"cgi_path": path(of)}));
         self.call(call, meter, reply::read_api_quota).await
@@ -266,7 +266,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccessToken, Error> {
         let secret = secret.expose_secret();
-        let mut call = Call::new(Endpoint::StableToken, Method::POST).json(&serde_json::json!({
+        let mut call = Call::new(Api::StableToken, Method::POST).json(&serde_json::json!({
             "grant_type": "client_credential",
             "appid": appid,
             "secret": secret,
@@ -287,7 +287,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccessToken, Error> {
         let secret = secret.expose_secret();
-        let mut call = Call::new(Endpoint::Token, Method::GET);
+        let mut call = Call::new(Api::Token, Method::GET);
         call.query = vec![
             ("grant_type", "client_credential"),
             ("appid", appid),
@@ -323,10 +323,10 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let body = self.send(&call, meter).await?;
-        let result = aside::work(body.len() > aside::LONG_TO_READ, move || read(&body)).await;
+        let result = blocking::work(body.len() > blocking::LONG_TO_READ, move || read(&body)).await;
         result.map_err(|fault| {
             let error = self.refusal(&call, fault);
-            meter.failed(call.endpoint, error.reason(), error.errcode());
+            meter.failed(call.api, error.reason(), error.errcode());
             error
         })
     }
@@ -348,10 +348,10 @@ impl Client {
                 break;
             }
             let time = if on_trial { left / 2 } else { left };
-            if let Err(reached) = meter.sending(call.endpoint) {
+            if let Err(reached) = meter.sending(call.api) {
                 // What was tried says more than what was not.
-                let kept_back = || Error::kept_back_by(call.endpoint, reached);
-                return Err(first_failure.unwrap_or_else(kept_back));
+                let throttled = || Error::kept_back_by(call.api, reached);
+                return Err(first_failure.unwrap_or_else(throttled));
             }
             let host = self.hosts.host(index);
             match transport::attempt(&self.http, call, host, time).await {
@@ -361,7 +361,7 @@ impl Client {
                 }
                 Err(failed) => {
                     let error = self.failure(call, failed);
-                    meter.failed(call.endpoint, error.reason(), error.errcode());
+                    meter.failed(call.api, error.reason(), error.errcode());
                     if !error.concerns_the_host() {
                         return Err(error);
                     }
@@ -377,16 +377,14 @@ impl Client {
     fn failure(&self, call: &Call<'_>, failed: transport::Failed) -> Error {
         match failed {
             transport::Failed::Reply(fault) => self.refusal(call, fault),
-            transport::Failed::Failure(reason, failure) => {
-                Error::new(call.endpoint, reason, failure)
-            }
+            transport::Failed::Failure(reason, failure) => Error::new(call.api, reason, failure),
         }
     }
 
     fn refusal(&self, call: &Call<'_>, fault: Fault) -> Error {
         /// "`access_token` missing".
         const NO_TOKEN: i64 = 41001;
-        let error = Error::from_fault(call.endpoint, fault, &call.secrets);
+        let error = Error::from_fault(call.api, fault, &call.secrets);
         let may_be_starting = call.open_interface && self.made.elapsed() < OPEN_INTERFACE_START;
         if error.errcode() == Some(NO_TOKEN) && may_be_starting {
             return error.because(Reason::Transient);
@@ -407,15 +405,15 @@ impl fmt::Debug for Client {
 }
 
 /// The path of an API, as WeChat documents it.
-const fn path(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::AccountGetall => "/cgi-bin/express/business/account/getall",
-        Endpoint::InvokeCloudFunction => "/tcb/invokecloudfunction",
-        Endpoint::StableToken => "/cgi-bin/stable_token",
-        Endpoint::Token => "/cgi-bin/token",
-        Endpoint::DeliveryGetall => "/cgi-bin/express/business/delivery/getall",
-        Endpoint::QuotaGet => "/cgi-bin/express/business/quota/get",
-        Endpoint::ApiQuotaGet => "/cgi-bin/openapi/quota/get",
+const fn path(api: Api) -> &'static str {
+    match api {
+        Api::AccountGetall => "/cgi-bin/express/business/account/getall",
+        Api::InvokeCloudFunction => "/tcb/invokecloudfunction",
+        Api::StableToken => "/cgi-bin/stable_token",
+        Api::Token => "/cgi-bin/token",
+        Api::DeliveryGetall => "/cgi-bin/express/business/delivery/getall",
+        Api::QuotaGet => "/cgi-bin/express/business/quota/get",
+        Api::ApiQuotaGet => "/cgi-bin/openapi/quota/get",
     }
 }
 

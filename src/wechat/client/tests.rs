@@ -19,8 +19,8 @@ const SECRET: &str = "canary-secret";
 #[derive(Debug)]
 struct CountingMeter {
     allowed: usize,
-    sent: Mutex<Vec<Endpoint>>,
-    failed: Mutex<Vec<(Endpoint, Reason, Option<i64>)>>,
+    sent: Mutex<Vec<Api>>,
+    failed: Mutex<Vec<(Api, Reason, Option<i64>)>>,
 }
 
 impl CountingMeter {
@@ -40,7 +40,7 @@ impl CountingMeter {
         self.sent.lock().unwrap().len()
     }
 
-    fn failures(&self) -> Vec<(Endpoint, Reason, Option<i64>)> {
+    fn failures(&self) -> Vec<(Api, Reason, Option<i64>)> {
         self.failed.lock().unwrap().clone()
     }
 
@@ -50,20 +50,17 @@ impl CountingMeter {
 }
 
 impl Meter for CountingMeter {
-    fn sending(&self, endpoint: Endpoint) -> Result<(), DailyLimitReached> {
+    fn sending(&self, api: Api) -> Result<(), DailyLimitReached> {
         let mut sent = self.sent.lock().unwrap();
         if sent.len() == self.allowed {
             return Err(DailyLimitReached);
         }
-        sent.push(endpoint);
+        sent.push(api);
         Ok(())
     }
 
-    fn failed(&self, endpoint: Endpoint, reason: Reason, errcode: Option<i64>) {
-        self.failed
-            .lock()
-            .unwrap()
-            .push((endpoint, reason, errcode));
+    fn failed(&self, api: Api, reason: Reason, errcode: Option<i64>) {
+        self.failed.lock().unwrap().push((api, reason, errcode));
     }
 }
 
@@ -117,7 +114,7 @@ async fn list_of(answer: ResponseTemplate) -> Result<AccountList, Error> {
     let expected = result
         .as_ref()
         .err()
-        .map(|error| (error.endpoint(), error.reason(), error.errcode()));
+        .map(|error| (error.api(), error.reason(), error.errcode()));
     assert_eq!(
         meter.failures(),
         Vec::from_iter(expected),
@@ -169,7 +166,7 @@ async fn account_list_is_one_get_with_the_token() {
     let meter = CountingMeter::new();
     let list = list_with(&client(&[&server.uri()]), &meter).await.unwrap();
     assert_eq!(list.accounts[0].quota_num, Some(7.0));
-    assert_eq!(*meter.sent.lock().unwrap(), [Endpoint::AccountGetall]);
+    assert_eq!(*meter.sent.lock().unwrap(), [Api::AccountGetall]);
     assert_eq!(meter.failures(), []);
     let request = only_request(&server).await;
     let agent = request.headers["user-agent"].to_str().unwrap();
@@ -319,7 +316,7 @@ async fn figures_are_asked_for_by_the_apis_path() {
     let quota = client
         .api_quota_get(
             Authorization::AccessToken(&authorization),
-            Endpoint::AccountGetall,
+            Api::AccountGetall,
             &meter,
         )
         .await
@@ -818,7 +815,7 @@ async fn call_that_the_meter_refuses_is_not_sent() {
     let error = list_with(&client(&[&server.uri()]), &meter)
         .await
         .unwrap_err();
-    assert!(error.kept_back());
+    assert!(error.throttled());
     assert_eq!(meter.failures(), [], "what was not sent has not failed");
     assert_eq!(server.received_requests().await.unwrap().len(), 0);
 }
@@ -829,7 +826,7 @@ async fn daily_limit_holds_for_the_other_hosts_too() {
     let meter = CountingMeter::allowing(1);
     let client = client(&[&nobody().await, &server.uri()]);
     let error = list_with(&client, &meter).await.unwrap_err();
-    assert!(!error.kept_back(), "one call was sent and failed");
+    assert!(!error.throttled(), "one call was sent and failed");
     assert_eq!(error.reason(), Reason::Network);
     assert_eq!(server.received_requests().await.unwrap().len(), 0);
 }
@@ -887,7 +884,7 @@ async fn secrets_are_in_no_error_whatever_the_remote_side_echoes() {
         ];
         for error in errors {
             // The list's call has no AppSecret that it could know by sight.
-            let canary = if error.endpoint() == Endpoint::AccountGetall {
+            let canary = if error.api() == Api::AccountGetall {
                 TOKEN
             } else {
                 SECRET

@@ -67,7 +67,7 @@ pub(super) async fn attempt(
     host: &Host,
     time: Duration,
 ) -> Result<Vec<u8>, Failed> {
-    let url = host.url(path(call.endpoint), &call.query);
+    let url = host.url(path(call.api), &call.query);
     let mut request = http.request(call.method.clone(), url).timeout(time);
     if let Some(body) = &call.body {
         request = request

@@ -15,7 +15,7 @@ pub(super) use small::{
 use list::ListShape;
 use tolerant::Tolerant;
 
-use super::{AccountList, CloudFunction, Endpoint, Error, ListLimits};
+use super::{AccountList, Api, CloudFunction, Error, ListLimits};
 
 /// Why a reply is not what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Head {
 /// When the reply carries an errcode, is encrypted, or is no account list. A row or a field that can't be read fails
 /// nothing: the row is counted as invalid and the field is absent.
 pub fn read_account_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Error> {
-    read_list(body, limits).map_err(|fault| Error::from_fault(Endpoint::AccountGetall, fault, &[]))
+    read_list(body, limits).map_err(|fault| Error::from_fault(Api::AccountGetall, fault, &[]))
 }
 
 /// Reads the account list in the reply to a cloud function's call.
@@ -106,7 +106,7 @@ pub fn read_function_reply(
     limits: ListLimits,
 ) -> Result<AccountList, Error> {
     read_function_result(body, function, limits)
-        .map_err(|fault| Error::from_fault(Endpoint::InvokeCloudFunction, fault, &[]))
+        .map_err(|fault| Error::from_fault(Api::InvokeCloudFunction, fault, &[]))
 }
 
 pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {

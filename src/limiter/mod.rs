@@ -24,7 +24,7 @@ pub(crate) use breaker::MINUTE_RATE_HOLD;
 use calls::Calls;
 use shared::Tally;
 
-use crate::moment::{ChinaDay, Moment};
+use crate::clock::{ChinaDay, Moment};
 use crate::wechat::{DailyLimitReached, Reason};
 
 /// A scrape that comes this much too early waits instead of being turned away (see [`RateLimiter::try_acquire`]).

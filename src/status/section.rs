@@ -1,12 +1,12 @@
 //! One app on the page: how it stands, what to do about it, its facts, its accounts.
 
-use crate::moment::unix_seconds;
+use crate::clock::unix_seconds;
 use crate::store::Failure;
 use crate::wechat::Explanation;
 
 use super::Language;
 use super::document::{Writer, calls, class, whole};
-use super::figures::{Ago, Amount, ChinaTime, Span};
+use super::numbers::{Ago, Amount, ChinaTime, Span};
 use super::reading::AppRows;
 use super::standing::AppStanding;
 use super::table;
@@ -139,12 +139,9 @@ impl Writer<'_> {
             }
             self.end_term();
         }
-        if let Some(endpoint) = failure.endpoint {
+        if let Some(api) = failure.api {
             self.term(texts.failed_call);
-            self.html
-                .raw("<code>")
-                .text(endpoint.as_str())
-                .raw("</code>");
+            self.html.raw("<code>").text(api.as_str()).raw("</code>");
             self.end_term();
         }
         self.html
@@ -275,14 +272,14 @@ mod tests {
 
     use super::super::Language;
     use super::super::document;
-    use super::super::made_up;
+    use super::super::fixtures;
     use super::super::reading::{AppFacts, Names, Overview};
     use crate::wechat::Reason;
 
     fn page(facts: AppFacts, language: Language) -> String {
         let names = Names::new();
         let facts = [facts];
-        let overview = Overview::new(&facts, &names, Duration::from_secs(900), made_up::now());
+        let overview = Overview::new(&facts, &names, Duration::from_secs(900), fixtures::now());
         document::write(&overview, "/metrics", language)
     }
 
@@ -290,8 +287,8 @@ mod tests {
     fn every_failure_is_told_with_its_cure_in_both_languages() {
         for reason in Reason::ALL {
             for language in [Language::English, Language::Chinese] {
-                let mut app = made_up::app("wx1", "shop", made_up::accounts(3));
-                app.last_fetch = Some(made_up::failed(*reason));
+                let mut app = fixtures::app("wx1", "shop", fixtures::accounts(3));
+                app.last_fetch = Some(fixtures::failed(*reason));
                 let last = app.last_fetch.clone().unwrap();
                 let said = last.failure.unwrap().explanation(last.errcode);
                 let page = page(app, language);
@@ -307,11 +304,11 @@ mod tests {
 
     #[test]
     fn paused_app_says_until_when() {
-        let mut app = made_up::app("wx1", "shop", made_up::accounts(3));
-        app.last_fetch = Some(made_up::failed(Reason::IpWhitelist));
+        let mut app = fixtures::app("wx1", "shop", fixtures::accounts(3));
+        app.last_fetch = Some(fixtures::failed(Reason::IpWhitelist));
         app.breaker = Some((
             Reason::IpWhitelist,
-            made_up::now().wall + Duration::from_secs(600),
+            fixtures::now().wall + Duration::from_secs(600),
         ));
         let page = page(app, Language::English);
         assert!(page.contains("Failing, paused"));
@@ -321,7 +318,7 @@ mod tests {
 
     #[test]
     fn reading_too_old_for_the_metrics_page_is_shown_as_such() {
-        let mut app = made_up::app("wx1", "shop", made_up::accounts(3));
+        let mut app = fixtures::app("wx1", "shop", fixtures::accounts(3));
         app.reading_age = Some(Duration::from_secs(3 * 3600));
         let page = page(app, Language::English);
         assert!(page.contains("No longer read"));
@@ -330,7 +327,7 @@ mod tests {
 
     #[test]
     fn used_up_daily_limit_is_told() {
-        let mut app = made_up::app("wx1", "shop", Vec::new());
+        let mut app = fixtures::app("wx1", "shop", Vec::new());
         app.calls_left = Some(0);
         let page = page(app, Language::English);
         assert!(page.contains("Daily limit reached"));
@@ -339,8 +336,8 @@ mod tests {
 
     #[test]
     fn hostile_texts_stay_texts() {
-        let mut app = made_up::app("wx1", "<script>alert(1)</script>\u{202e}", Vec::new());
-        let mut failed = made_up::failed(Reason::Unknown);
+        let mut app = fixtures::app("wx1", "<script>alert(1)</script>\u{202e}", Vec::new());
+        let mut failed = fixtures::failed(Reason::Unknown);
         failed.failure.as_mut().unwrap().text = "\"><img src=x>\u{202e}".to_owned();
         app.last_fetch = Some(failed);
         let page = page(app, Language::English);

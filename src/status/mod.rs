@@ -5,17 +5,17 @@
 //! asset, so its Content-Security-Policy can forbid everything but its own stylesheet.
 
 mod document;
-mod figures;
+#[cfg(test)]
+mod fixtures;
 mod html;
 mod language;
-#[cfg(test)]
-mod made_up;
+mod numbers;
 mod reading;
 mod section;
 mod standing;
 mod summary;
 mod table;
-mod texts;
+mod translations;
 
 pub use language::Language;
 
@@ -25,8 +25,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 
+use crate::clock::Moment;
 use crate::collector::Collector;
-use crate::moment::Moment;
 
 use reading::{AppFacts, Overview};
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountKey, App, Couriers, Extras, Live, LiveBalance, RETRY_INTERVAL, claim};
+use super::{AccountKey, App, CourierNames, Extras, Live, LiveBalance, RETRY_INTERVAL, claim};
 use crate::replicas::Claim;
 use crate::snapshot::Snapshot;
-use crate::wechat::{ApiQuota, Endpoint};
+use crate::wechat::{Api, ApiQuota};
 
 const COURIERS: &str = "couriers";
 const API_QUOTA: &str = "api_quota";
@@ -18,7 +18,7 @@ const BALANCES: &str = "balances";
 /// [`ApiQuota`] as replicas tell it.
 #[derive(Serialize, Deserialize)]
 struct ApiQuotaForm {
-    endpoint: String,
+    api: String,
     daily_limit: Option<f64>,
     used: Option<f64>,
     remain: Option<f64>,
@@ -52,7 +52,7 @@ impl App {
     pub(super) async fn asks_for_api_quota(&self, may_ask: bool) -> bool {
         let known = |value: &[u8]| {
             let form: ApiQuotaForm = serde_json::from_slice(value)?;
-            if Endpoint::from_label(&form.endpoint) == Some(self.list_endpoint()) {
+            if Api::from_label(&form.api) == Some(self.list_endpoint()) {
                 let quota = ApiQuota {
                     daily_limit: form.daily_limit,
                     used: form.used,
@@ -98,9 +98,9 @@ impl App {
             .await;
     }
 
-    pub(super) async fn tell_api_quota(&self, endpoint: Endpoint, quota: ApiQuota) {
+    pub(super) async fn tell_api_quota(&self, api: Api, quota: ApiQuota) {
         let form = ApiQuotaForm {
-            endpoint: endpoint.to_string(),
+            api: api.to_string(),
             daily_limit: quota.daily_limit,
             used: quota.used,
             remain: quota.remain,
@@ -165,7 +165,7 @@ impl App {
     }
 }
 
-impl Couriers {
+impl CourierNames {
     pub(super) fn replace(&self, names: HashMap<Box<str>, Box<str>>) {
         if **self.names.load() != names {
             self.names.store(names.into());

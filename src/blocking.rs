@@ -8,7 +8,7 @@ use tokio::task;
 /// A thread's worth of file reading: one at a time, so that a file system that hangs takes one thread and not one more
 /// with each scrape.
 #[derive(Debug, Default)]
-pub(crate) struct Aside(Arc<Mutex<()>>);
+pub(crate) struct BlockingReads(Arc<Mutex<()>>);
 
 /// The turn to read, until the reading has come back.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) const LONG_TO_READ: usize = 256 << 10;
 #[error("an earlier reading of it still hangs")]
 pub(crate) struct Hanging;
 
-impl Aside {
+impl BlockingReads {
     /// Runs `read` on a thread of its own, unless another reading has not come back. Whoever stops waiting leaves it
     /// running.
     pub(crate) async fn run<T: Send + 'static>(
@@ -95,10 +95,10 @@ mod tests {
 
     #[tokio::test]
     async fn reading_that_hangs_is_not_joined_by_another_one() {
-        let aside = Aside::default();
+        let aside = BlockingReads::default();
         let (end, hanging) = mpsc::channel::<()>();
         let hangs = {
-            let aside = Aside(Arc::clone(&aside.0));
+            let aside = BlockingReads(Arc::clone(&aside.0));
             tokio::spawn(async move { aside.run(move || hanging.recv()).await })
         };
         while aside.0.try_lock().is_ok() {
@@ -119,7 +119,7 @@ mod tests {
             let panic = ended.unwrap_err().into_panic();
             panic.downcast_ref() == Some(&"a fault")
         };
-        let reading = task::spawn(async { Aside::default().run(fault).await.unwrap() });
+        let reading = task::spawn(async { BlockingReads::default().run(fault).await.unwrap() });
         assert!(is_fault(reading.await));
         for takes_long in [false, true] {
             assert!(is_fault(task::spawn(work(takes_long, fault)).await));

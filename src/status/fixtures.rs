@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::reading::{AppFacts, Names, Overview};
 use super::{Language, content_security_policy, document};
-use crate::moment::{Moment, unix_seconds};
+use crate::clock::{Moment, unix_seconds};
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
-use crate::wechat::{Account, AccountList, ApiQuota, Endpoint, Reason};
+use crate::wechat::{Account, AccountList, Api, ApiQuota, Reason};
 
 /// 2026-11-24 20:15 in China.
 pub(super) fn now() -> Moment {
@@ -84,7 +84,7 @@ pub(super) fn failed(reason: Reason) -> LastFetch {
     };
     let text = format!("the account list could not be read: {text}");
     LastFetch::failed(reason, errcode, text, now().wall - Duration::from_secs(42))
-        .at_endpoint(Some(Endpoint::AccountGetall))
+        .at_endpoint(Some(Api::AccountGetall))
 }
 
 /// So many accounts of every kind.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::breaker::Breaker;
 use super::calls::Calls;
 use super::{Budget, RateLimiter, State};
-use crate::moment::{ChinaDay, Moment};
+use crate::clock::{ChinaDay, Moment};
 use crate::wechat::Reason;
 
 /// What of a limiter survives a restart, on the wall clock.
@@ -84,8 +84,8 @@ pub(super) fn within(until: SystemTime, longest: Duration, now: Moment) -> Insta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Cause;
-    use crate::limit::example::{BUDGET, DAY, MINUTE, UNLIMITED, noon};
+    use crate::limiter::Cause;
+    use crate::limiter::example::{BUDGET, DAY, MINUTE, UNLIMITED, noon};
 
     #[test]
     fn restored_limiter_goes_on_where_the_saved_one_ended() {

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// The error with its causes, as one sentence.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -30,7 +30,7 @@ mod tests {
     fn every_cause_is_named_once_in_order() {
         let refused = std::io::Error::other("connection refused");
         assert_eq!(
-            with_causes(&NoToken(Unreachable(refused))),
+            chain(&NoToken(Unreachable(refused))),
             "no access token: the token server can't be reached: connection refused"
         );
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::moment::unix_seconds;
+use crate::clock::unix_seconds;
 use crate::store::Failure;
 use crate::wechat::courier::Network;
 use crate::wechat::{Account, Reason};

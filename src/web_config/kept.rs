@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::aside::Aside;
+use crate::blocking::BlockingReads;
 use crate::config::ConfigError;
 
 /// A file younger than this when it was read may change once more without a change of its times, whose grain is a few
@@ -78,7 +78,7 @@ impl State {
 pub(super) struct Kept<T> {
     latest: Arc<Mutex<Latest<T>>>,
     /// Looks, one at a time.
-    aside: Aside,
+    aside: BlockingReads,
     /// [`PATIENCE`], but for tests.
     patience: Duration,
 }
@@ -113,7 +113,7 @@ impl<T: Send + Sync + 'static> Kept<T> {
                 looked: began,
                 hangs: false,
             })),
-            aside: Aside::default(),
+            aside: BlockingReads::default(),
             patience: PATIENCE,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::app::App;
-use crate::moment::Moment;
+use crate::clock::Moment;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 use crate::wechat::courier::{self, Network};
@@ -275,14 +275,14 @@ fn least_first(a: Option<f64>, b: Option<f64>) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use super::super::made_up;
+    use super::super::fixtures;
     use super::*;
 
     #[test]
     fn worst_accounts_come_first_and_ties_are_in_a_fixed_order() {
-        let facts = [made_up::app("wx1", "shop", made_up::accounts(500))];
+        let facts = [fixtures::app("wx1", "shop", fixtures::accounts(500))];
         let names = Names::new();
-        let overview = Overview::new(&facts, &names, Duration::MAX, made_up::now());
+        let overview = Overview::new(&facts, &names, Duration::MAX, fixtures::now());
         let rows = &overview.apps[0].rows;
         assert_eq!(rows.len(), 500);
         assert!(rows.is_sorted_by(|a, b| a.worse(b).is_le()));
@@ -292,12 +292,12 @@ mod tests {
 
     #[test]
     fn app_in_trouble_comes_before_those_that_are_well() {
-        let well = made_up::app("wx1", "well", Vec::new());
-        let mut failing = made_up::app("wx2", "failing", Vec::new());
-        failing.last_fetch = Some(made_up::failed(Reason::Network));
+        let well = fixtures::app("wx1", "well", Vec::new());
+        let mut failing = fixtures::app("wx2", "failing", Vec::new());
+        failing.last_fetch = Some(fixtures::failed(Reason::Network));
         let facts = [well, failing];
         let names = Names::new();
-        let overview = Overview::new(&facts, &names, Duration::MAX, made_up::now());
+        let overview = Overview::new(&facts, &names, Duration::MAX, fixtures::now());
         let order: Vec<_> = overview.apps.iter().map(|app| &*app.facts.appid).collect();
         assert_eq!(order, ["wx2", "wx1"]);
         assert_eq!(overview.apps_at(Level::Critical), 1);
@@ -305,15 +305,15 @@ mod tests {
 
     #[test]
     fn rows_are_bounded_and_the_worst_of_the_worst_app_stay() {
-        let mut accounts = made_up::accounts(6_000);
+        let mut accounts = fixtures::accounts(6_000);
         accounts[5_999].quota_num = Some(0.0);
         accounts[5_999].status_code = Some(0);
         accounts[5_999].delivery_id = "YTO".into();
         let facts: Vec<_> = (0..5)
-            .map(|app| made_up::app(&format!("wx{app}"), "shop", accounts.clone()))
+            .map(|app| fixtures::app(&format!("wx{app}"), "shop", accounts.clone()))
             .collect();
         let names = Names::new();
-        let overview = Overview::new(&facts, &names, Duration::MAX, made_up::now());
+        let overview = Overview::new(&facts, &names, Duration::MAX, fixtures::now());
         let shown: Vec<_> = overview.apps.iter().map(|app| app.rows.len()).collect();
         assert_eq!(shown, [5_000, 5_000, 5_000, 5_000, 0]);
         assert_eq!(overview.accounts(), 30_000);
@@ -323,11 +323,11 @@ mod tests {
     #[test]
     fn of_very_many_apps_the_worst_have_a_section() {
         let mut facts: Vec<_> = (0..1_000)
-            .map(|app| made_up::app(&format!("wx{app}"), "shop", made_up::accounts(1)))
+            .map(|app| fixtures::app(&format!("wx{app}"), "shop", fixtures::accounts(1)))
             .collect();
-        facts[999].last_fetch = Some(made_up::failed(Reason::Config));
+        facts[999].last_fetch = Some(fixtures::failed(Reason::Config));
         let names = Names::new();
-        let overview = Overview::new(&facts, &names, Duration::MAX, made_up::now());
+        let overview = Overview::new(&facts, &names, Duration::MAX, fixtures::now());
         assert_eq!(overview.sections().len(), 500);
         assert_eq!(overview.sections()[0].facts.appid, "wx999");
         assert_eq!(overview.accounts(), 1_000);
@@ -335,13 +335,13 @@ mod tests {
 
     #[test]
     fn name_that_wechat_gave_goes_before_the_built_in_one() {
-        let facts = [made_up::app("wx1", "shop", made_up::accounts(1))];
+        let facts = [fixtures::app("wx1", "shop", fixtures::accounts(1))];
         let mut names = Names::new();
         let id = facts[0].snapshot.as_ref().unwrap().accounts()[0]
             .delivery_id
             .clone();
         names.insert(id, "新名字".into());
-        let overview = Overview::new(&facts, &names, Duration::MAX, made_up::now());
+        let overview = Overview::new(&facts, &names, Duration::MAX, fixtures::now());
         assert_eq!(overview.apps[0].rows[0].courier, "新名字");
     }
 }

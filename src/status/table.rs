@@ -4,7 +4,7 @@ use crate::wechat::courier::Network;
 
 use super::Language;
 use super::document::{Writer, whole};
-use super::figures::{Amount, DaysLeft};
+use super::numbers::{Amount, DaysLeft};
 use super::reading::{AppRows, Row};
 use super::standing::Standing;
 
@@ -181,15 +181,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::document;
-    use super::super::made_up;
+    use super::super::fixtures;
     use super::super::reading::{Names, Overview};
     use super::*;
     use crate::wechat::Account;
 
     fn page(accounts: Vec<Account>) -> String {
         let names = Names::new();
-        let facts = [made_up::app("wx1", "shop", accounts)];
-        let overview = Overview::new(&facts, &names, Duration::from_secs(900), made_up::now());
+        let facts = [fixtures::app("wx1", "shop", accounts)];
+        let overview = Overview::new(&facts, &names, Duration::from_secs(900), fixtures::now());
         document::write(&overview, "/metrics", Language::English)
     }
 
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn more_accounts_than_are_shown_are_counted() {
-        let page = page(made_up::accounts(5_001));
+        let page = page(fixtures::accounts(5_001));
         assert!(page.contains("The worst 5,000 of 5,001 accounts are shown"));
     }
 

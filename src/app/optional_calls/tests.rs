@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Extras;
+use crate::clock::{ChinaDay, Moment, unix_seconds};
 use crate::collector::{Collector, scrape};
 use crate::config::{AppConfig, Config, Credential, SecretUrl, SharedStateConfig, WechatConfig};
 use crate::demo::{Options, Simulation};
-use crate::limit::Cause;
-use crate::moment::{ChinaDay, Moment, unix_seconds};
+use crate::limiter::Cause;
 use crate::redis_server::Server;
 use crate::snapshot::Snapshot;
 use crate::store::{Store, form};
-use crate::wechat::{Account, AccountList, Endpoint};
+use crate::wechat::{Account, AccountList, Api};
 
 const APPID: &str = "wx0000000000000001";
 const QUOTA: &str = "/cgi-bin/express/business/quota/get";
@@ -101,8 +101,8 @@ async fn extras_are_asked_for_with_the_lists_token_though_its_source_fails_meanw
     exporter.settled_by(Instant::now() + FAR).await;
     let apps = exporter.apps();
     let counters = apps.list()[0].counters();
-    assert_eq!(counters.requests(Endpoint::DeliveryGetall), 1);
-    assert_eq!(counters.requests(Endpoint::ApiQuotaGet), 1);
+    assert_eq!(counters.requests(Api::DeliveryGetall), 1);
+    assert_eq!(counters.requests(Api::ApiQuotaGet), 1);
     assert!(wechat.calls(QUOTA) > 0);
 }
 
@@ -221,7 +221,7 @@ async fn account_that_has_no_live_balance_keeps_no_other_from_it() {
     app.min_interval = Duration::ZERO;
     let exporter = exporter(&config(app), None);
     let unknown = r#"{"errcode":9300525,"errmsg":"biz id not bind"}"#;
-    wechat.set_reply(Endpoint::QuotaGet, APPID, unknown);
+    wechat.set_reply(Api::QuotaGet, APPID, unknown);
     fetch(&exporter).await;
     exporter.settled_by(Instant::now() + FAR).await;
     assert!(wechat.calls(QUOTA) > 2, "each is asked for");
@@ -238,7 +238,7 @@ async fn live_balances_that_wechat_refuses_are_left_alone_for_a_while() {
         r#"{"errcode":48001,"errmsg":"api unauthorized"}"#,
     ] {
         let exporter = exporter(&config(app.clone()), None);
-        wechat.set_reply(Endpoint::QuotaGet, APPID, refusal);
+        wechat.set_reply(Api::QuotaGet, APPID, refusal);
         let before = wechat.calls(QUOTA);
         for _ in 0..3 {
             fetch(&exporter).await;

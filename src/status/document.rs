@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::moment::unix_seconds;
+use crate::clock::unix_seconds;
 
-use super::figures::Amount;
 use super::html::Html;
+use super::numbers::Amount;
 use super::reading::{AppRows, Overview};
 use super::standing::{AppStanding, Level};
-use super::texts::Texts;
+use super::translations::Texts;
 use super::{Language, STYLE, section};
 
 /// Where the project lives; empty where the build doesn't say.
@@ -231,13 +231,13 @@ fn icon(level: Level) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use super::super::made_up;
+    use super::super::fixtures;
     use super::super::reading::{AppFacts, Names};
     use super::*;
 
     fn page(facts: &[AppFacts], language: Language) -> String {
         let names = Names::new();
-        let overview = Overview::new(facts, &names, Duration::from_secs(900), made_up::now());
+        let overview = Overview::new(facts, &names, Duration::from_secs(900), fixtures::now());
         write(&overview, "/metrics", language)
     }
 
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn page_links_to_what_else_the_exporter_serves() {
-        let facts = [made_up::app("wx1", "shop", Vec::new())];
+        let facts = [fixtures::app("wx1", "shop", Vec::new())];
         let page = page(&facts, Language::English);
         for link in ["./metrics", "./sd", "./-/healthy", "./probe?target=wx1"] {
             assert!(page.contains(&format!("href=\"{link}\"")), "{link}");
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn page_is_one_document_without_script_style_attribute_or_outside_asset() {
-        let page = page(&made_up::shops(), Language::Chinese);
+        let page = page(&fixtures::shops(), Language::Chinese);
         for forbidden in [
             "<script",
             " style=",
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn two_thousand_accounts_take_no_more_room_than_was_set_aside() {
-        let facts = [made_up::app("wx1", "shop", made_up::accounts(2_000))];
+        let facts = [fixtures::app("wx1", "shop", fixtures::accounts(2_000))];
         let page = page(&facts, Language::English);
         assert_eq!(page.matches("<tr><td><span class=\"mark").count(), 2_000);
         assert!(page.len() < 16_384 + ROW_SIZE * 2_000, "{}", page.len());

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use crate::moment::Moment;
+use crate::clock::Moment;
 use crate::snapshot::Snapshot;
 use crate::wechat::Account;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::moment::ChinaDay;
+use crate::clock::ChinaDay;
 
 /// Calendar days whose counts are kept. More than one, so that a clock set back finds its day's count again.
 const DAYS_KEPT: usize = 3;

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::causes::with_causes;
-use crate::limit::{Cause, MINUTE_RATE_HOLD};
-use crate::moment::{ChinaDay, Moment, unix_seconds};
+use crate::clock::{ChinaDay, Moment, unix_seconds};
+use crate::error::chain;
+use crate::limiter::{Cause, MINUTE_RATE_HOLD};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::token::Held;
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{self, Authorization, Delivery, Endpoint, Reason};
+use crate::wechat::{self, Api, Authorization, Delivery, Reason};
 
 pub(super) use shared::follow;
 
@@ -38,12 +38,12 @@ const SET_ASIDE_TOGETHER: usize = 10;
 
 /// The couriers' names: the built-in table, with what `getAllDelivery` added. Shared by all apps.
 #[derive(Debug, Default)]
-pub struct Couriers {
+pub struct CourierNames {
     names: ArcSwap<HashMap<Box<str>, Box<str>>>,
     due: Mutex<Option<Instant>>,
 }
 
-impl Couriers {
+impl CourierNames {
     /// The names that WeChat gave, by `delivery_id`. The same pointer as long as nothing has changed.
     #[must_use]
     pub fn names(&self) -> Arc<HashMap<Box<str>, Box<str>>> {
@@ -164,23 +164,23 @@ async fn ask_for_couriers(app: &App, authorization: Authorization<'_>, meter: &F
         Err(error) => {
             postpone(&app.couriers.due);
             app.tell_couriers_failed().await;
-            failed(app, Endpoint::DeliveryGetall, &error);
+            failed(app, Api::DeliveryGetall, &error);
         }
     }
 }
 
 async fn ask_for_api_quota(app: &App, authorization: Authorization<'_>, meter: &FetchMeter<'_>) {
-    let endpoint = app.list_endpoint();
-    let asked = app.client.api_quota_get(authorization, endpoint, meter);
+    let api = app.list_endpoint();
+    let asked = app.client.api_quota_get(authorization, api, meter);
     match asked.await {
         Ok(quota) => {
-            app.record.lock().api_quota = Some((endpoint, quota));
-            app.tell_api_quota(endpoint, quota).await;
+            app.record.lock().api_quota = Some((api, quota));
+            app.tell_api_quota(api, quota).await;
         }
         Err(error) => {
             postpone(&app.record.extras.api_quota_due);
             app.tell_api_quota_failed().await;
-            failed(app, Endpoint::ApiQuotaGet, &error);
+            failed(app, Api::ApiQuotaGet, &error);
         }
     }
 }
@@ -235,7 +235,7 @@ async fn ask_for_balances(
             }
             Ok(None) => {}
             Err(error) => {
-                failed(app, Endpoint::QuotaGet, &error);
+                failed(app, Api::QuotaGet, &error);
                 // Anything else that stops one account most likely stops all.
                 if !error.concerns_the_account() {
                     let wait = hold_after(error.reason(), Moment::now()).max(next_round(app));
@@ -268,12 +268,12 @@ fn hold_after(reason: Reason, now: Moment) -> Duration {
     }
 }
 
-fn failed(app: &App, endpoint: Endpoint, error: &wechat::Error) {
+fn failed(app: &App, api: Api, error: &wechat::Error) {
     tracing::warn!(
         appid = app.config.appid,
-        endpoint = endpoint.as_str(),
+        api = api.as_str(),
         reason = error.reason().as_str(),
-        error = with_causes(error),
+        error = chain(error),
         "call failed"
     );
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::document::{Writer, calls, class, whole};
-use super::figures::{ChinaTime, Span};
+use super::numbers::{ChinaTime, Span};
 use super::reading::{AppFacts, AppRows};
 use super::standing::{AppStanding, Level, Standing};
 

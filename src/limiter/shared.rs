@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::breaker::Breaker;
 use super::saved::{SavedBreaker, within};
 use super::{Budget, RateLimiter};
-use crate::moment::{ChinaDay, Moment};
+use crate::clock::{ChinaDay, Moment};
 
 /// What a limiter has to tell the replicas that share its budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,8 +96,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::limit::Cause;
-    use crate::limit::example::{BUDGET, DAY, MINUTE, UNLIMITED, noon};
+    use crate::limiter::Cause;
+    use crate::limiter::example::{BUDGET, DAY, MINUTE, UNLIMITED, noon};
     use crate::wechat::{DailyLimitReached, Reason};
 
     fn told_by(limiter: &RateLimiter, clock: SystemTime, used: u64, now: Moment) {

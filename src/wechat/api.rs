@@ -4,7 +4,7 @@ use super::labels::labels;
 
 labels! {
     /// A call to WeChat. Its label is the last part of the API's own path.
-    Endpoint {
+    Api {
         /// `GET /cgi-bin/express/business/account/getall`: the account list.
         AccountGetall = "account_getall",
         /// `POST /tcb/invokecloudfunction`: the account list through a cloud function.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Budget;
 use super::saved::{SavedBreaker, within};
-use crate::moment::{ChinaDay, Moment};
+use crate::clock::{ChinaDay, Moment};
 use crate::wechat::Reason;
 
 /// The longest that a breaker waits between two tries at what only the operator can mend.
@@ -140,8 +140,8 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::example::{MINUTE, UNLIMITED, noon};
-    use crate::limit::{Cause, RateLimiter, SavedLimiter};
+    use crate::limiter::example::{MINUTE, UNLIMITED, noon};
+    use crate::limiter::{Cause, RateLimiter, SavedLimiter};
 
     fn saved(until: Option<SystemTime>, day: Option<ChinaDay>) -> SavedLimiter {
         SavedLimiter {

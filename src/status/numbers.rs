@@ -5,7 +5,7 @@ use std::fmt;
 use time::macros::{format_description, offset};
 use time::{OffsetDateTime, UtcOffset};
 
-use super::texts::Texts;
+use super::translations::Texts;
 
 /// China has one time zone and no summer time since 1991.
 const CHINA: UtcOffset = offset!(+8);
