@@ -15,7 +15,7 @@
 //!
 //! # Modules
 //!
-//! From top to bottom; each uses only those below it (`layers` holds this list to the code):
+//! From top to bottom; each uses only those below it:
 //!
 //! - [`command`]: serve, demo, check, collect
 //! - [`web`]: the HTTP server and its routes
@@ -49,8 +49,6 @@ pub mod config;
 pub mod demo;
 mod error;
 pub mod exposition;
-#[cfg(test)]
-mod layers;
 pub mod limiter;
 pub mod logging;
 mod proxy;
