@@ -97,9 +97,9 @@ impl Collector {
             store: Arc::new(store),
             tasks: Arc::new(Tasks::default()),
             failures: Arc::default(),
-            replicas: replicas.clone(),
+            replicas,
         };
-        let tokens = TokenSources::among(replicas);
+        let tokens = TokenSources::default();
         let apps = Apps::new(config, &tokens, &shared, None)?;
         Ok(Self {
             apps: ArcSwap::from_pointee(apps),

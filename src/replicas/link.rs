@@ -26,7 +26,7 @@ pub enum Failure {
     Timeout,
     /// The server refuses the login or the command, or can't be asked as the settings are.
     Refused,
-    /// The server answers, but what it keeps can't be used: tampered with, or sealed with another AppSecret.
+    /// The server answers, but what it keeps can't be used: it was tampered with, or is gone.
     Content,
 }
 
@@ -305,7 +305,7 @@ impl Link {
         match before {
             State::Reached => {}
             State::Untried => {
-                tracing::info!(%redis, "Sharing limits, tokens and snapshots with other replicas");
+                tracing::info!(%redis, "Sharing limits and snapshots with other replicas");
             }
             State::Away(_) => {
                 tracing::info!(%redis, "Shared state is back; replicas share again");

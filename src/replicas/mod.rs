@@ -1,4 +1,4 @@
-//! Several exporters that cost what one does: they share one budget, token and snapshot through Redis or Valkey.
+//! Several exporters that cost what one does: they share one budget and snapshot through Redis or Valkey.
 //!
 //! Before a fetch a replica asks the server for its turn (`ask`). One of three answers comes back: the
 //! fetch is granted; it is refused, for the cause that a single exporter would refuse it; or another replica's is
@@ -16,10 +16,8 @@ mod claims;
 mod link;
 mod said;
 mod script;
-mod sealed;
 #[cfg(test)]
 mod tests;
-mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +33,6 @@ pub use link::Failure;
 use link::{Link, Load, Patience};
 use said::Said;
 use script::{ASK, FINISH, HOLD, KEEP_MARK, READ, REVISE_SNAPSHOT, STORE_SNAPSHOT};
-pub(crate) use token::SharedToken;
 
 use crate::blocking;
 use crate::clock::Moment;

@@ -221,7 +221,7 @@ fn accounts(reading: &AppReading) -> &[crate::wechat::Account] {
 }
 
 #[tokio::test]
-async fn four_replicas_scraped_ten_times_at_once_cost_one_list_and_one_token() {
+async fn four_replicas_scraped_ten_times_at_once_cost_one_list() {
     let world = World::new().await;
     let replicas = world.replicas(4);
     let scrapes = (0..40).map(|number| replicas[number % 4].scrape());
@@ -296,7 +296,6 @@ async fn daily_limit_is_one_for_all_replicas() {
         replica.settle().await;
         assert_eq!(replica.remaining(), Some(0));
     }
-    assert_eq!(tokens, 1);
     // Who starts now knows nothing and is told.
     assert_eq!(world.replica().settle().await.source, Source::Snapshot);
     assert_eq!(world.calls().0 + tokens, 6);
@@ -378,23 +377,6 @@ async fn back_off_goes_on_doubling_from_replica_to_replica() {
 }
 
 #[tokio::test]
-async fn rejected_token_is_renewed_once_for_all_replicas() {
-    let mut world = World::new().await;
-    world.app.min_interval = Duration::ZERO;
-    let replicas = world.replicas(3);
-    for replica in &replicas {
-        replica.settle().await;
-    }
-    assert_eq!(world.calls(), (3, 1));
-    world.wechat.expire_tokens(APPID);
-    for replica in &replicas {
-        assert!(replica.settle().await.up);
-    }
-    // Each finds its own token rejected; the first mints, the others take that.
-    assert_eq!(world.calls(), (3 + 6, 2));
-}
-
-#[tokio::test]
 async fn replica_waits_for_anothers_fetch_no_longer_than_its_scrape_may_last() {
     let world = World::new().await;
     world.fault("account_getall=slow-3s");
@@ -426,7 +408,7 @@ async fn fetch_whose_replica_died_blocks_nobody_beyond_its_mark() {
         .set(&["SET", &mark, "of-a-dead-replica", "PX", "300"])
         .await;
     assert!(world.replica().settle().await.up);
-    assert_eq!(world.calls(), (2, 1));
+    assert_eq!(world.calls(), (2, 2));
 }
 
 #[tokio::test]
@@ -437,7 +419,7 @@ async fn without_redis_each_replica_goes_on_alone_and_shares_again_when_it_is_ba
     for replica in &replicas {
         assert!(replica.settle().await.up);
     }
-    assert_eq!(world.calls(), (2, 1));
+    assert_eq!(world.calls(), (2, 2));
     world.redis.kill();
     for replica in &replicas {
         let reading = replica.settle().await;
@@ -528,10 +510,7 @@ async fn nothing_secret_is_stored_and_nothing_for_ever() {
         .map(|key| key.rsplit_once("}:").unwrap().1)
         .collect();
     names.sort_unstable();
-    assert_eq!(
-        names,
-        ["calls", "limiter", "snapshot", "token:stable_token"]
-    );
+    assert_eq!(names, ["calls", "limiter", "snapshot"]);
     for key in &keys {
         let kind: String = world.ask(&["TYPE", key]).await;
         let dump: Vec<u8> = match kind.as_str() {
@@ -548,29 +527,6 @@ async fn nothing_secret_is_stored_and_nothing_for_ever() {
         let left: i64 = world.ask(&["PTTL", key]).await;
         assert!(left > 0, "{key}");
     }
-}
-
-#[tokio::test]
-async fn token_that_was_tampered_with_is_counted_and_minted_anew() {
-    let mut world = World::new().await;
-    world.app.min_interval = Duration::ZERO;
-    world.replica().settle().await;
-    let token = key("token:stable_token");
-    world.set(&["SETRANGE", &token, "20", "tampered"]).await;
-    let replica = world.replica();
-    assert!(replica.settle().await.up);
-    assert_eq!(replica.failures(Failure::Content), 1);
-    assert_eq!(world.calls(), (2, 2));
-    // The new one was put in its place.
-    let other = world.replica();
-    assert!(other.settle().await.up);
-    assert_eq!(other.failures(Failure::Content), 0);
-    assert_eq!(world.calls(), (3, 2));
-
-    world.set(&["PERSIST", &token]).await;
-    let replica = world.replica();
-    assert!(replica.settle().await.up);
-    assert_eq!(replica.failures(Failure::Content), 1);
 }
 
 #[tokio::test]
@@ -704,7 +660,7 @@ async fn replica_that_cannot_get_the_shared_reading_fetches_once_for_itself() {
         for _ in 0..3 {
             assert_eq!(replica.settle().await.source, Source::Snapshot, "{way}");
         }
-        assert_eq!(world.calls(), (2, 1), "{way}");
+        assert_eq!(world.calls(), (2, 2), "{way}");
         let failures =
             [Failure::Content, Failure::Refused].map(|failure| replica.failures(failure));
         assert_eq!(failures, counted, "{way}");
@@ -725,8 +681,8 @@ async fn replica_that_does_not_get_the_shared_reading_in_time_fetches_for_itself
     assert!(reading.up);
     assert_eq!(reading.source, Source::Fetched);
     // All else is shared.
-    assert_eq!(world.calls(), (2, 1));
-    assert_eq!(world.used().await, 3);
+    assert_eq!(world.calls(), (2, 2));
+    assert_eq!(world.used().await, 4);
     assert_eq!(replica.failures(Failure::Content), 0);
     assert_eq!(replica.failures(Failure::Timeout), 1);
 }
@@ -748,7 +704,7 @@ async fn reading_that_is_not_stored_in_time_keeps_no_outcome_from_the_others() {
     let reading = world.replica().settle().await;
     assert!(reading.up);
     assert_eq!(reading.source, Source::Fetched);
-    assert_eq!(world.calls(), (2, 1));
+    assert_eq!(world.calls(), (2, 2));
 }
 
 #[tokio::test]
@@ -771,7 +727,8 @@ async fn replica_that_can_never_get_the_shared_reading_keeps_its_own_fresh() {
         let fetched = reading.snapshot.unwrap().fetched();
         assert!(fetched > last, "{round}");
         last = fetched;
-        assert_eq!(second.requests(), round);
+        // And once the token.
+        assert_eq!(second.requests(), round + 1);
         assert_eq!(second.failures(Failure::Content), round);
     }
     assert_eq!(log.lines("fetches for itself"), 1);
@@ -785,7 +742,7 @@ async fn replica_that_can_never_get_the_shared_reading_keeps_its_own_fresh() {
         crate::clock::unix_millis(reading.snapshot.unwrap().fetched()),
         crate::clock::unix_millis(fetched)
     );
-    assert_eq!(second.requests(), 3);
+    assert_eq!(second.requests(), 4);
 }
 
 #[tokio::test]
@@ -797,7 +754,7 @@ async fn replicas_that_cannot_get_the_shared_reading_stay_within_the_daily_limit
         world.lose_reading(LOST[0].0).await;
         world.replica().settle().await;
     }
-    assert_eq!(world.calls(), (3, 1));
+    assert_eq!(world.calls(), (2, 2));
     let late = world.replica().settle().await;
     assert!(!late.up && late.snapshot.is_none());
 }
@@ -1050,7 +1007,7 @@ async fn extras_cost_what_one_replica_asks_and_show_on_all() {
     assert_eq!(extras(), asked);
     assert_eq!(
         world.used().await,
-        world.calls().0 + 1 + asked.iter().sum::<u64>()
+        world.calls().0 + world.calls().1 + asked.iter().sum::<u64>()
     );
     let calls: HashMap<String, String> = world.ask(&["HGETALL", &key("calls")]).await;
     assert!(

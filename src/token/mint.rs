@@ -2,15 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::SOURCE_TIMEOUT;
 use super::error::Error;
 use super::kept::{Obtained, REFRESH_MARGIN};
 use crate::blocking::{BlockingReads, Hanging};
 use crate::config::{ConfigError, SecretSource};
-use crate::replicas::SharedToken;
-use crate::wechat::{self, AccessToken, Api, Client, Meter};
+use crate::wechat::{self, AccessToken, Client, Meter};
 
 /// How long a token lives where WeChat does not say. `getAccessToken`, seen 2026-11.
 const USUAL_LIFETIME: Duration = Duration::from_secs(7200);
@@ -21,8 +20,6 @@ pub(super) struct Mint {
     pub(super) appid: String,
     pub(super) secret: SecretSource,
     pub(super) api: MintEndpoint,
-    /// Where replicas share what one of them minted.
-    pub(super) shared: Option<SharedToken>,
     pub(super) aside: BlockingReads,
 }
 
@@ -33,15 +30,6 @@ pub(super) enum MintEndpoint {
     StableToken,
     /// Ends the token of everybody else.
     Token,
-}
-
-impl MintEndpoint {
-    pub(super) fn api(self) -> Api {
-        match self {
-            Self::StableToken => Api::StableToken,
-            Self::Token => Api::Token,
-        }
-    }
 }
 
 /// The calls that mint, as far as they are needed here: WeChat's client, or a test's.
@@ -72,30 +60,17 @@ impl Mints for Client {
 }
 
 impl Mint {
-    /// A token that another replica minted, unless WeChat has just `rejected` that one; else spends a call.
+    /// Spends a call.
     ///
     /// The secret is read afresh, so that a rotated one works from the next mint on.
     pub(super) async fn obtain(
         &self,
-        rejected: Option<&AccessToken>,
         client: &impl Mints,
         meter: &dyn Meter,
     ) -> Result<Obtained, Error> {
         let secret = self.read_secret().await?;
-        if let Some(shared) = &self.shared
-            && let Some((token, keep)) = shared.take(&secret).await
-            && rejected
-                .is_none_or(|rejected| rejected.secret.expose_secret() != token.expose_secret())
-        {
-            return Ok(minted_elsewhere(token, keep));
-        }
         let minted = client.mint(self.api, &self.appid, &secret, meter);
-        let obtained = kept(minted.await.map_err(Error::Mint)?);
-        if let Some(shared) = &self.shared {
-            let token = &obtained.token.secret;
-            shared.put(token, obtained.keep, &secret).await;
-        }
-        Ok(obtained)
+        minted.await.map(kept).map_err(Error::Mint)
     }
 
     async fn read_secret(&self) -> Result<SecretString, Error> {
@@ -108,17 +83,6 @@ impl Mint {
                 self.secret
             )))),
         }
-    }
-}
-
-/// A token with the time for which its replica hands it out.
-fn minted_elsewhere(secret: SecretString, keep: Duration) -> Obtained {
-    Obtained {
-        token: AccessToken {
-            secret,
-            expires: SystemTime::now().checked_add(keep + REFRESH_MARGIN),
-        },
-        keep,
     }
 }
 
@@ -145,7 +109,6 @@ mod tests {
             appid: "wx1".into(),
             secret: SecretSource::File("/mnt/gone/secret".into()),
             api: MintEndpoint::StableToken,
-            shared: None,
             aside: BlockingReads::default(),
         };
         let (end, hanging) = std::sync::mpsc::channel::<()>();

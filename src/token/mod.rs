@@ -20,7 +20,6 @@ use std::time::{Duration, SystemTime};
 
 use crate::blocking::BlockingReads;
 use crate::config::{AppConfig, Credential, SecretSource, TokenPointers};
-use crate::replicas::{Replicas, SharedToken};
 use crate::wechat::{AccessToken, Authorization, Client, Meter};
 
 use command::{CommandSource, SecretVariables};
@@ -41,8 +40,6 @@ pub struct TokenSources {
     /// Weak, so that a source whose last app is gone goes too, and its token with it.
     sources: Mutex<HashMap<Key, Weak<TokenSource>>>,
     secret_variables: SecretVariables,
-    /// With whom minted tokens are shared.
-    replicas: Option<Arc<Replicas>>,
 }
 
 /// What makes two apps' sources one.
@@ -55,15 +52,6 @@ struct Key {
 }
 
 impl TokenSources {
-    /// No source yet. Tokens that are minted will be shared with those replicas.
-    #[must_use]
-    pub fn among(replicas: Option<Arc<Replicas>>) -> Self {
-        Self {
-            replicas,
-            ..Self::default()
-        }
-    }
-
     /// One source for each app, in order.
     ///
     /// Apps with an equal source share it, and so does an app with itself before a reload: its token stays in use.
@@ -75,9 +63,7 @@ impl TokenSources {
             .map(|app| {
                 let known = sources.entry(Key::of(app)).or_default();
                 known.upgrade().unwrap_or_else(|| {
-                    let source =
-                        TokenSource::new(app, self.replicas.as_ref(), &self.secret_variables);
-                    let source = Arc::new(source);
+                    let source = Arc::new(TokenSource::new(app, &self.secret_variables));
                     *known = Arc::downgrade(&source);
                     source
                 })
@@ -141,18 +127,12 @@ enum Origin {
 }
 
 impl TokenSource {
-    fn new(
-        app: &AppConfig,
-        replicas: Option<&Arc<Replicas>>,
-        secret_variables: &SecretVariables,
-    ) -> Self {
+    fn new(app: &AppConfig, secret_variables: &SecretVariables) -> Self {
         let mint = |secret, api| {
             Origin::Mint(Mint {
                 appid: app.appid.clone(),
                 secret,
                 api,
-                shared: replicas
-                    .map(|replicas| SharedToken::new(Arc::clone(replicas), &app.appid, api.api())),
                 aside: BlockingReads::default(),
             })
         };
@@ -251,7 +231,7 @@ impl Origin {
             keep: Duration::ZERO,
         };
         match self {
-            Self::Mint(mint) => mint.obtain(rejected, client, meter).await,
+            Self::Mint(mint) => mint.obtain(client, meter).await,
             Self::File(file) | Self::Cloudbase(file) => {
                 file.read(SOURCE_TIMEOUT).await.map(read_each_time)
             }
