@@ -28,7 +28,7 @@
 //! - [`store`]: what survives a restart
 //! - [`snapshot`]: one reading of an app's accounts
 //! - [`limiter`]: the exporter's own budget of calls
-//! - `redis_connection`: the way to a Redis server
+//! - `redis`: the Redis client
 //! - [`logging`]: the log on standard error
 //! - [`config`]: flags, environment and file become one checked value
 //! - [`demo`]: a simulated WeChat
@@ -52,6 +52,7 @@ pub mod exposition;
 pub mod limiter;
 pub mod logging;
 mod proxy;
+mod redis;
 mod redis_connection;
 #[cfg(test)]
 mod redis_server;

@@ -1,19 +1,14 @@
 //! A token in Redis or Valkey, where SDKs of other languages keep theirs.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError};
-use tokio::sync::Mutex;
 
 use super::error::{Cause, Error, Place, Unusable};
 use super::form;
 use crate::clock::from_unix_millis;
 use crate::config::RedisTokenConfig;
-use crate::redis_connection::{LOGIN_REFUSED, RedisServer, Unconnected, refuses_login, shown};
+use crate::redis::{Client, Error as RedisError};
 use crate::wechat::AccessToken;
 
 /// A token is used this long after its end by the source's own word.
@@ -22,19 +17,10 @@ use crate::wechat::AccessToken;
 const ENDED_GRACE: Duration = Duration::from_secs(300);
 
 /// A key, read each time its token is needed.
+#[derive(Debug)]
 pub(super) struct RedisSource {
     config: RedisTokenConfig,
-    server: RedisServer,
-    /// Kept from reading to reading; taken out while in use, so that one that hangs is not used again.
-    connection: Mutex<Option<MultiplexedConnection>>,
-}
-
-impl fmt::Debug for RedisSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisSource")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
+    client: Client,
 }
 
 /// What Redis says of the key.
@@ -50,9 +36,8 @@ struct Value {
 impl RedisSource {
     pub(super) fn new(config: RedisTokenConfig) -> Self {
         Self {
-            server: RedisServer::new(config.url.clone(), config.password_file.clone()),
+            client: Client::new(config.url.clone(), config.password_file.clone()),
             config,
-            connection: Mutex::new(None),
         }
     }
 
@@ -65,30 +50,11 @@ impl RedisSource {
     }
 
     pub(super) async fn read(&self, limit: Duration) -> Result<AccessToken, Error> {
-        match tokio::time::timeout(limit, self.value(limit)).await {
-            Ok(value) => self.find(value?),
-            Err(_) => Err(self.late(limit)),
-        }
+        let value = self.value(limit).await;
+        self.find(value.map_err(|error| self.fault(error))?)
     }
 
-    /// Asks over the kept connection; over a new one where there is none or it broke.
-    async fn value(&self, limit: Duration) -> Result<Value, Error> {
-        let mut kept = self.connection.lock().await;
-        if let Some(mut connection) = kept.take()
-            && let Ok(value) = self.ask(&mut connection).await
-        {
-            *kept = Some(connection);
-            return Ok(value);
-        }
-        let connected = self.server.connect(limit).await;
-        let mut connection = connected.map_err(|why| self.unconnected(why, limit))?;
-        let value = self.ask(&mut connection).await;
-        let value = value.map_err(|error| self.fault(&error, limit))?;
-        *kept = Some(connection);
-        Ok(value)
-    }
-
-    async fn ask(&self, connection: &mut MultiplexedConnection) -> Result<Value, RedisError> {
+    async fn value(&self, limit: Duration) -> Result<Value, RedisError> {
         let RedisTokenConfig {
             key,
             field,
@@ -97,23 +63,29 @@ impl RedisSource {
         } = &self.config;
         let mut value = Value::default();
         match (field, expire_field) {
-            (None, _) => value.text = redis::cmd("GET").arg(key).query_async(connection).await?,
+            (None, _) => {
+                let get = redis::cmd("GET").arg(key).take();
+                value.text = self.client.run(&get, limit).await?;
+            }
             (Some(field), None) => {
-                let mut command = redis::cmd("HGET");
-                value.text = command.arg(key).arg(field).query_async(connection).await?;
+                let get = redis::cmd("HGET").arg(key).arg(field).take();
+                value.text = self.client.run(&get, limit).await?;
             }
             (Some(field), Some(expire_field)) => {
-                let mut command = redis::cmd("HMGET");
-                command.arg(key).arg(field).arg(expire_field);
-                (value.text, value.expire) = command.query_async(connection).await?;
+                let get = redis::cmd("HMGET")
+                    .arg(key)
+                    .arg(field)
+                    .arg(expire_field)
+                    .take();
+                (value.text, value.expire) = self.client.run(&get, limit).await?;
             }
         }
         // A user with the least permissions may not be allowed this; then the end is unknown.
-        let ttl: Result<i64, _> = redis::cmd("PTTL").arg(key).query_async(connection).await;
-        value.ttl = match ttl {
+        let pttl = redis::cmd("PTTL").arg(key).take();
+        value.ttl = match self.client.run::<i64>(&pttl, limit).await {
             Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-            Err(error) if error.is_io_error() => return Err(error),
-            Err(_) => None,
+            Err(RedisError::Refused(_)) => None,
+            Err(error) => return Err(error),
         };
         Ok(value)
     }
@@ -136,32 +108,34 @@ impl RedisSource {
         })
     }
 
-    fn unconnected(&self, why: Unconnected, limit: Duration) -> Error {
-        let what = why.to_string();
-        match why {
-            Unconnected::Url => self.settings(what, None),
-            Unconnected::Password(cause) => self.settings(what, Some(cause)),
-            Unconnected::Server(error) => self.fault(&error, limit),
-        }
-    }
-
     /// What to do about an error of the server or the way to it.
-    fn fault(&self, error: &RedisError, limit: Duration) -> Error {
-        if error.is_timeout() {
-            return self.late(limit);
-        }
-        let what = match error.code() {
-            _ if refuses_login(error) => LOGIN_REFUSED,
-            Some("NOPERM") => "its user may not read this key; give it the permission",
-            Some("WRONGTYPE") if self.config.field.is_some() => {
+    fn fault(&self, error: RedisError) -> Error {
+        let what = match &error {
+            RedisError::Timeout(limit) => {
+                return Error::Late {
+                    place: self.place(),
+                    limit: *limit,
+                };
+            }
+            RedisError::PasswordFile(cause) => {
+                return self.settings(error.to_string(), Some(Arc::clone(cause)));
+            }
+            RedisError::Url | RedisError::Login | RedisError::Database => {
+                return self.settings(error.to_string(), None);
+            }
+            RedisError::Refused(code) if code == "NOPERM" => {
+                "its user may not read this key; give it the permission"
+            }
+            RedisError::Refused(code) if code == "WRONGTYPE" && self.config.field.is_some() => {
                 "the key holds no hash; leave `field` away"
             }
-            Some("WRONGTYPE") => "the key holds no plain value; a hash needs `field`",
-            _ if error.kind() == ErrorKind::InvalidClientConfig => "its URL can't be used",
+            RedisError::Refused(code) if code == "WRONGTYPE" => {
+                "the key holds no plain value; a hash needs `field`"
+            }
             _ => {
                 return Error::Unreachable {
                     place: self.place(),
-                    source: Arc::new(Said(shown(error))),
+                    source: Arc::new(error),
                 };
             }
         };
@@ -176,13 +150,6 @@ impl RedisSource {
         }
     }
 
-    fn late(&self, limit: Duration) -> Error {
-        Error::Late {
-            place: self.place(),
-            limit,
-        }
-    }
-
     fn unusable(&self, why: Unusable) -> Error {
         Error::Unusable {
             place: self.place(),
@@ -190,11 +157,6 @@ impl RedisSource {
         }
     }
 }
-
-/// What the Redis client said, where it can be shown.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Said(String);
 
 fn unix_millis(text: &[u8]) -> Option<SystemTime> {
     let millis = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
@@ -467,10 +429,13 @@ mod tests {
 
     #[tokio::test]
     async fn text_that_is_no_redis_url_is_for_the_operator_to_mend() {
+        let server = Server::start(&[]);
+        let no_such_database = format!("redis://127.0.0.1:{}/99", server.port());
         for url in [
             "canary",
             "http://canary@host/",
             "redis://:canary@host/notanumber",
+            &no_such_database,
         ] {
             let error = read(config(url.to_owned(), "key")).await.unwrap_err();
             assert_eq!(error.reason(), Reason::Config);

@@ -1,0 +1,168 @@
+//! The Redis client: one connection to a Redis or Valkey server, made when it is needed and again after it broke.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisError,
+};
+use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+
+use crate::blocking::BlockingReads;
+use crate::config::{SecretSource, SecretUrl};
+
+/// A server and the login to it. Commands of all tasks share the connection.
+pub(crate) struct Client {
+    url: SecretUrl,
+    password_file: Option<PathBuf>,
+    connection: Mutex<Option<MultiplexedConnection>>,
+    password_reads: BlockingReads,
+}
+
+/// A command has no answer. The server's own text is left out: some servers repeat the command that they refuse, and so
+/// the password.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("its URL is not a redis:// or rediss:// URL that can be used")]
+    Url,
+    #[error("it has no database of the number in the URL")]
+    Database,
+    #[error("its password_file can't be read")]
+    PasswordFile(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    #[error("it refuses the login; fix the user in the URL or the password")]
+    Login,
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Network(String),
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The first word of the server's error, for example `NOPERM`, `WRONGTYPE` or `LOADING`.
+    #[error("the server answered {0}")]
+    Refused(String),
+    #[error("the answer is not of the type that was asked for")]
+    Type,
+}
+
+impl Client {
+    /// Nothing is sent before the first command.
+    pub(crate) fn new(url: SecretUrl, password_file: Option<PathBuf>) -> Self {
+        Self {
+            url,
+            password_file,
+            connection: Mutex::default(),
+            password_reads: BlockingReads::default(),
+        }
+    }
+
+    /// Runs a command, for a script `EVAL`. `limit` includes connecting.
+    ///
+    /// A command whose connection breaks is sent once more, so the server can have run it twice.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<T, Error> {
+        let answer = match tokio::time::timeout(limit, self.send(command)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Timeout(limit)),
+        };
+        if matches!(answer, Err(Error::Timeout(_) | Error::Network(_) | Error::Login))
+            // Whoever holds the lock is connecting anew.
+            && let Ok(mut connection) = self.connection.try_lock()
+        {
+            *connection = None;
+        }
+        T::from_redis_value(answer?).map_err(|_| Error::Type)
+    }
+
+    async fn send(&self, command: &Cmd) -> Result<redis::Value, Error> {
+        let kept = self.connection.lock().await.clone();
+        if let Some(mut connection) = kept {
+            match command.query_async(&mut connection).await {
+                Err(error) if error.is_connection_dropped() => {
+                    *self.connection.lock().await = None;
+                }
+                answer => return answer.map_err(|error| describe(&error)),
+            }
+        }
+        let mut connection = self.connect().await?;
+        let answer = command.query_async(&mut connection).await;
+        answer.map_err(|error| describe(&error))
+    }
+
+    async fn connect(&self) -> Result<MultiplexedConnection, Error> {
+        // Held while connecting on purpose: the others wait for this connection.
+        let mut kept = self.connection.lock().await;
+        if let Some(connection) = &*kept {
+            return Ok(connection.clone());
+        }
+        let client = redis::Client::open(self.server().await?).map_err(|_| Error::Url)?;
+        // `run` limits the time.
+        let unlimited = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let connecting = client.get_multiplexed_async_connection_with_config(&unlimited);
+        let connection = connecting.await.map_err(|error| describe(&error))?;
+        Ok(kept.insert(connection).clone())
+    }
+
+    /// The server with the password that its file holds now, so that a rotated one needs no restart.
+    async fn server(&self) -> Result<ConnectionInfo, Error> {
+        // The crate's own error may show the URL.
+        let server = self.url.expose().into_connection_info();
+        let server = server.map_err(|_| Error::Url)?;
+        let Some(file) = self.password_file.clone() else {
+            return Ok(server);
+        };
+        let read = self.password_reads.run(|| SecretSource::File(file).read());
+        let password = read
+            .await
+            .map_err(|hanging| Error::PasswordFile(Arc::new(hanging)))?
+            .map_err(|error| Error::PasswordFile(Arc::new(error)))?;
+        let login = server.redis_settings().clone();
+        Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.url)
+    }
+}
+
+fn describe(error: &RedisError) -> Error {
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        return Error::Login;
+    }
+    if error.is_io_error() {
+        return Error::Network(error.to_string());
+    }
+    match error.code() {
+        Some("NOAUTH" | "WRONGPASS") => Error::Login,
+        Some("ERR") => describe_text(error.detail().unwrap_or_default()),
+        Some(code) => Error::Refused(code.to_owned()),
+        None => Error::Network(error.category().to_owned()),
+    }
+}
+
+/// What has no code of its own. Before Redis 7 that is whatever stops a script: the text has the code then.
+fn describe_text(text: &str) -> Error {
+    let code = if text.contains("DB index is out of range") {
+        return Error::Database;
+    } else if text.contains("WRONGTYPE") {
+        "WRONGTYPE"
+    } else if ["NOPERM", "ACL failure", "The user executing the script"]
+        .iter()
+        .any(|refusal| text.contains(refusal))
+    {
+        "NOPERM"
+    } else {
+        "ERR"
+    };
+    Error::Refused(code.to_owned())
+}
