@@ -4,9 +4,10 @@
     python3 grafana/build.py           write grafana/dashboards/{en,zh}/*.json
     python3 grafana/build.py --check   fail when a file there is not what this script writes
 
-Every text stands here once, as the pair t("English", "中文"). Queries read the series that prometheus/rules/ records
-wherever they cover all accounts: a panel's cost then doesn't grow with the number of accounts, or its table is cut off
-by topk/bottomk.
+Every text stands here once, as the pair t("English", "中文"). Balances, statuses, freshness and budget are read from the
+exporter's own metrics, so that they show where no rules are loaded; use per day, days left and the sums over all accounts
+are read from the series that prometheus/rules/ records. Tables are cut off by topk/bottomk, and no graph reads the
+series of all accounts, so that a panel's cost doesn't grow with them.
 """
 
 import json
@@ -69,10 +70,21 @@ def courier(metric):
     return app(metric, 'delivery_id=~"$delivery_id"')
 
 
+def per(keys, metric, how="max"):
+    """A metric with the replicas' instances taken together."""
+    return f"{how} by ({keys}) ({metric})"
+
+
+def with_app_name(expr):
+    """Adds the app's name. Where replicas disagree about it for a moment, topk takes one."""
+    names = f"topk by (job, appid) (1, {per('job, appid, name', f'wechat_logistics_app_info{{{RAW}}}')})"
+    return f"({expr}) + on (job, appid) group_left (name) 0 * {names}"
+
+
 def named(expr):
     """Adds the names of app and courier."""
-    names = "wechat_logistics:account_names" + "{" + RECORDED + "}"
-    return f"({expr}) + on ({ACCOUNT_WITH_JOB}) group_left (app_name, delivery_name) 0 * {names}"
+    names = f"topk by (job, delivery_id) (1, {per('job, delivery_id, delivery_name', f'wechat_logistics_account_info{{{RAW}}}')})"
+    return f"{with_app_name(expr)} + on (job, delivery_id) group_left (delivery_name) 0 * {names}"
 
 
 def query(expr, legend=None, table=False, instant=False, interval=None):
@@ -151,7 +163,7 @@ TODO_BY_STATUS = {
     3: (t("Bind again, unless it was meant", "如非本意请重新绑定"), RED),
 }
 
-# Values of wechat_logistics:account_trouble, the worst first: what it is, what to do.
+# Ranks of the table of accounts in trouble, the worst highest: what it is, what to do.
 TROUBLE = {
     5: (STATUS[2], TODO_BY_STATUS[2]),
     4: (STATUS[1], TODO_BY_STATUS[1]),
@@ -160,10 +172,10 @@ TROUBLE = {
     1: ((t("Balance not refreshed", "余额未刷新"), ORANGE), (t("Ask the outlet for the real balance", "向网点核实真实余额"), ORANGE)),
 }
 
-CURES = {
+FIXES = {
     "transient": (t("WeChat is busy: wait", "微信繁忙：稍候"), YELLOW),
     "token": (t("Token refused: see who else renews it", "token 失效：检查谁在刷新"), RED),
-    "config": (t("Mend appid or AppSecret", "修正 appid 或 AppSecret"), RED),
+    "config": (t("Correct the appid or AppSecret", "修正 appid 或 AppSecret"), RED),
     "permission": (t("Grant the logistics permission", "开通物流助手权限"), RED),
     "ip_whitelist": (t("Add the IP that the log names to the whitelist", "将日志中的 IP 加入白名单"), RED),
     "daily_quota": (t("WeChat's daily quota is used: raise the interval", "微信每日额度用完：调大间隔"), RED),
@@ -360,66 +372,84 @@ def dashboard(uid, title, description, other, variables, annotations, panels, ti
     }
 
 
-def state_count(state, title, description, x, w, colour):
-    expr = f'sum({app("wechat_logistics:accounts:count", f"""state="{state}" """.strip())})'
-    return stat(title, description, [query(expr, instant=True)], (x, 0, w, 4), mappings=[NO_DATA], thresholds=steps(GREEN, (1, colour)), colour="background")
+NEEDS_RULES = t("Needs the rules", "需加载规则")
+NO_RULES = {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": NEEDS_RULES, "color": "#6e7078"}}}
+
+
+def count_stat(title, description, expr, x, colour, missing):
+    return stat(title, description, [query(expr, instant=True)], (x, 0, 4, 4), mappings=[missing], thresholds=steps(GREEN, (1, colour)), colour="background")
+
+
+def recorded_count(state):
+    expr = app("wechat_logistics:accounts:count", f'state="{state}"')
+    return f"sum({expr})"
 
 
 def overview():
-    shortest = f"bottomk({ROWS}, {account('wechat_logistics:account_days_left')})"
+    balance = per(ACCOUNT_WITH_JOB, account("wechat_logistics_account_quota"), "min")
+    status = per(ACCOUNT_WITH_JOB, account("wechat_logistics_account_status_code"), "min")
+    changed = per(ACCOUNT_WITH_JOB, account("wechat_logistics_account_update_timestamp_seconds"))
+    refreshed = per(ACCOUNT_WITH_JOB, account("wechat_logistics_account_quota_update_timestamp_seconds"))
+    # Bound accounts of franchise couriers: those with a stock that can run out.
+    franchise = account("wechat_logistics_account_info", 'network="franchise"')
+    with_stock = f"({status} == 0) and on ({ACCOUNT_WITH_JOB}) {franchise}"
+    lowest = f"bottomk({ROWS}, {balance} and on ({ACCOUNT_WITH_JOB}) {with_stock})"
+
+    def of_lowest(expr):
+        return query(f"{expr} and on ({ACCOUNT_WITH_JOB}) {lowest}", table=True)
+
+    stock = account("wechat_logistics:account_stock")
+    usage = account("wechat_logistics:account_usage:per_day")
+    shortest = f"bottomk({ROWS}, ({stock} > 0) / ({usage} > 0) or ({stock} == 0))"
 
     def of_shortest(metric):
-        return query(f"max by ({ACCOUNT_WITH_JOB}) ({account(metric)} and on ({ACCOUNT_WITH_JOB}) {shortest})", table=True)
+        return query(f"{per(ACCOUNT_WITH_JOB, account(metric))} and on ({ACCOUNT_WITH_JOB}) {shortest}", table=True)
 
-    trouble = f"topk({ROWS}, {account('wechat_logistics:account_trouble')})"
-    since = (
-        f"(time() - max by ({ACCOUNT_WITH_JOB}) ({account('wechat_logistics_account_update_timestamp_seconds')})) / {DAY}"
-        f" and on ({ACCOUNT_WITH_JOB}) {trouble}"
+    trouble = (
+        f"topk({ROWS}, 5 + 0 * ({status} == 2) or 4 + 0 * ({status} == 1)"
+        f" or 3 + 0 * (({status} == 3) and on ({ACCOUNT_WITH_JOB}) (time() - {changed} < 7 * {DAY}))"
+        f" or 2 + 0 * ({status} > 3)"
+        f" or 1 + 0 * ((time() - {refreshed} > {DAY}) and on ({ACCOUNT_WITH_JOB}) {with_stock}))"
     )
+    since = f"(time() - {changed}) / {DAY} and on ({ACCOUNT_WITH_JOB}) {trouble}"
 
     apps = "job, appid"
-    age = app("wechat_logistics:snapshot_age_seconds")
-    up = f"max by ({apps}) ({app('wechat_logistics_up')})"
+    fetched = per(apps, app("wechat_logistics_snapshot_timestamp_seconds"))
+    age = f"(time() - {fetched})"
+    up = per(apps, app("wechat_logistics_up"))
+    interval = f"clamp_min({per(apps, app('wechat_logistics_min_interval_seconds'))}, 60)"
+    stale = f"({age} > 3 * {interval}) or ({up} unless on ({apps}) {fetched})"
     # Failing apps first, then those with the oldest data.
     worst = f"topk({ROWS}, 1e9 * (1 - {up}) + ({age} or on ({apps}) 0 * {up}))"
 
     def of_worst(expr):
         return query(f"{expr} and on ({apps}) {worst}", table=True)
 
-    reason = (
-        f"topk by ({apps}) (1, sum_over_time({app('wechat_logistics:api_failures:rate5m')}[30m]))"
-        f" and on ({apps}) ({up} == 0)"
-    )
+    failures = app("wechat_logistics_api_failures_total")
+    reason = f"topk by ({apps}) (1, sum by ({apps}, reason) (increase({failures}[30m])) > 0) and on ({apps}) ({up} == 0)"
 
     states = [override(state, displayName=shown, color={"mode": "fixed", "fixedColor": colour}) for state, shown, colour in STATES]
     panels = [
-        state_count("empty", t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only; those with a threshold of 0 in settings.yml don't count.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号；settings.yml 中阈值为 0 的账号不计。"), 0, 4, RED),
-        state_count("out_in_24h", t("Out within 24 hours", "24 小时内用完"), t("Accounts that will be empty within 24 hours at the rate of the last 24 hours. Top up today.", "按最近 24 小时用量，24 小时内将用完的账号。请今天充值。"), 4, 4, RED),
-        state_count("out_in_72h", t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。"), 8, 4, ORANGE),
-        state_count("low", t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。"), 12, 4, ORANGE),
-        state_count("not_bound", t("Not bound", "未绑定"), t("Accounts under review, failed, or unbound within the last day.", "审核中、绑定失败或一天内解绑的账号。"), 16, 4, ORANGE),
-        stat(
-            t("Apps gone stale", "数据不新鲜的小程序"),
-            t("Apps whose last good fetch is three intervals old or that have none. Their figures can't be trusted.", "最近一次成功获取已超过三个周期、或没有数据的小程序，其数字不可信。"),
-            [query(f"count({app('wechat_logistics:stale_apps')}) or vector(0)", instant=True)],
-            (20, 0, 4, 4),
-            thresholds=steps(GREEN, (1, RED)),
-            colour="background",
-        ),
+        count_stat(t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号。"), f"count(({balance} <= 0) and on ({ACCOUNT_WITH_JOB}) {with_stock}) or 0 * count({up} == 1)", 0, RED, NO_DATA),
+        count_stat(t("Out within 24 hours", "24 小时内用完"), t("Accounts that will be empty within 24 hours at the rate of the last 24 hours. Top up today. Needs the recording rules.", "按最近 24 小时用量，24 小时内将用完的账号。请今天充值。需加载记录规则。"), recorded_count("out_in_24h"), 4, RED, NO_RULES),
+        count_stat(t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up. Needs the recording rules.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。需加载记录规则。"), recorded_count("out_in_72h"), 8, ORANGE, NO_RULES),
+        count_stat(t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours. Needs the recording rules.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。需加载记录规则。"), recorded_count("low"), 12, ORANGE, NO_RULES),
+        count_stat(t("Not bound", "未绑定"), t("Accounts that are under review, failed, of an unknown status, or were unbound within the last seven days.", "审核中、绑定失败、状态未知或七天内解绑的账号。"), f"count(({status} != 0) unless on ({ACCOUNT_WITH_JOB}) (({status} == 3) and on ({ACCOUNT_WITH_JOB}) (time() - {changed} >= 7 * {DAY}))) or 0 * count({up} == 1)", 16, ORANGE, NO_DATA),
+        count_stat(t("Apps without fresh data", "数据不新鲜的小程序"), t("Apps whose last good fetch is three intervals old or that have none. Their figures can't be trusted.", "最近一次成功获取已超过三个周期、或没有数据的小程序，其数字不可信。"), f"count({stale}) or 0 * count({up})", 20, RED, NO_DATA),
         table(
             t("What runs out first", "最先用完的账号"),
-            t(f"The {ROWS} accounts with the fewest days left, at the rate of the last 24 hours. Click an account for its history.", f"按最近 24 小时用量，剩余天数最少的 {ROWS} 个账号。点击账号查看历史。"),
+            t(f"The {ROWS} accounts with the fewest days left, at the rate of the last 24 hours. Click an account for its history. Needs the recording rules.", f"按最近 24 小时用量，剩余天数最少的 {ROWS} 个账号。点击账号查看历史。需加载记录规则。"),
             [
                 query(named(shortest), table=True),
                 of_shortest("wechat_logistics:account_stock"),
                 of_shortest("wechat_logistics:account_threshold"),
-                of_shortest("wechat_logistics:account_burn:per_day"),
+                of_shortest("wechat_logistics:account_usage:per_day"),
                 query(f"1000 * (time() + {DAY} * ({shortest} > 0))", table=True),
-                query(f"max by ({ACCOUNT_WITH_JOB}) ({shortest})", table=True),
+                query(per(ACCOUNT_WITH_JOB, shortest), table=True),
             ],
             (0, 4, 24, 10),
             {
-                "app_name": t("App", "小程序"),
+                "name": t("App", "小程序"),
                 "delivery_name": t("Courier", "快递公司"),
                 "biz_id": t("Account", "账号"),
                 "Value #A": t("Days left", "剩余天数"),
@@ -445,12 +475,35 @@ def overview():
             ],
         ),
         table(
-            t("Accounts in trouble", "异常账号"),
-            t(f"The {ROWS} accounts in the worst trouble: bindings that failed, wait or ended within the last day, then balances that WeChat hasn't refreshed for a day, or as long as settings.yml says. Days: since the account's last change (update_time).", f"问题最严重的 {ROWS} 个账号：绑定失败、审核中、一天内解绑，其次是微信超过一天（或 settings.yml 中的时限）未刷新余额。持续天数自账号最近更新（update_time）算起。"),
-            [query(named(trouble), table=True), query(since, table=True), query(f"max by ({ACCOUNT_WITH_JOB}) ({trouble})", table=True)],
-            (0, 14, 24, 8),
+            t("Lowest balances", "余额最低的账号"),
+            t(f"The {ROWS} accounts with the fewest waybills. Bound accounts of franchise couriers only. Click an account for its history.", f"面单余额最少的 {ROWS} 个账号。只计加盟快递的已绑定账号。点击账号查看历史。"),
+            [query(named(lowest), table=True), of_lowest(f"(time() - {refreshed})")],
+            (0, 14, 12, 8),
             {
-                "app_name": t("App", "小程序"),
+                "name": t("App", "小程序"),
+                "delivery_name": t("Courier", "快递公司"),
+                "biz_id": t("Account", "账号"),
+                "Value #A": t("Balance", "余额"),
+                "Value #B": t("Refreshed", "刷新于"),
+                "appid": None,
+                "delivery_id": None,
+            },
+            t("Balance", "余额"),
+            overrides=[
+                override(t("Balance", "余额"), thresholds=steps(RED, (1, BLUE)), custom_cellOptions=COLOURED_TEXT, custom_width=110),
+                override(t("Refreshed", "刷新于"), unit="s", decimals=0, noValue="–", custom_width=120),
+                override(t("App", "小程序"), custom_width=190),
+                override(t("Courier", "快递公司"), custom_width=120),
+                override(t("Account", "账号"), links=link_to_account()),
+            ],
+        ),
+        table(
+            t("Accounts in trouble", "异常账号"),
+            t(f"The {ROWS} accounts in the worst trouble: bindings that failed, wait or ended within the last seven days, then balances that WeChat hasn't refreshed for a day. Days: since the account's last change (update_time).", f"问题最严重的 {ROWS} 个账号：绑定失败、审核中、七天内解绑，其次是微信超过一天未刷新余额。持续天数自账号最近更新（update_time）算起。"),
+            [query(named(trouble), table=True), query(since, table=True), query(per(ACCOUNT_WITH_JOB, trouble), table=True)],
+            (12, 14, 12, 8),
+            {
+                "name": t("App", "小程序"),
                 "delivery_name": t("Courier", "快递公司"),
                 "biz_id": t("Account", "账号"),
                 "Value #A": t("Status", "状态"),
@@ -462,10 +515,10 @@ def overview():
             t("Status", "状态"),
             descending=True,
             overrides=[
-                override(t("Status", "状态"), mappings=[value_texts({rank: text for rank, (text, _) in TROUBLE.items()})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=190),
-                override(t("Days", "持续天数"), decimals=0, custom_width=110),
-                override(t("To do", "处理"), mappings=[value_texts({rank: todo for rank, (_, todo) in TROUBLE.items()})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=400),
-                override(t("App", "小程序"), custom_width=190),
+                override(t("Status", "状态"), mappings=[value_texts({rank: text for rank, (text, _) in TROUBLE.items()})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=140),
+                override(t("Days", "持续天数"), decimals=0, custom_width=80),
+                override(t("To do", "处理"), mappings=[value_texts({rank: todo for rank, (_, todo) in TROUBLE.items()})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=250),
+                override(t("App", "小程序"), custom_width=130),
                 override(t("Courier", "快递公司"), custom_width=120),
                 override(t("Account", "账号"), links=link_to_account()),
             ],
@@ -474,17 +527,17 @@ def overview():
             t("Apps: freshness and API budget", "小程序：数据新鲜度与调用额度"),
             t(f"The {ROWS} apps that need attention most: failing ones first, then those with the oldest data. Calls left: of the exporter's own daily limit, and of WeChat's where it is queried.", f"最需要关注的 {ROWS} 个小程序：先列失败的，再按数据最旧排序。剩余调用：exporter 自身每日上限，以及（如已开启查询）微信的每日额度。"),
             [
-                query(f"({worst}) + on ({apps}) group_left (app_name) 0 * wechat_logistics:app_names{{{RECORDED}}}", table=True),
+                query(with_app_name(worst), table=True),
                 of_worst(up),
-                of_worst(f"max by ({apps}) ({age})"),
+                of_worst(age),
                 query(reason, table=True),
-                of_worst(f"min by ({apps}) ({app('wechat_logistics_daily_calls_remaining')})"),
-                of_worst(f"min by ({apps}) ({app('wechat_logistics_api_daily_remaining')})"),
-                of_worst(f"max by ({apps}) ({app('wechat_logistics_accounts')})"),
+                of_worst(per(apps, app("wechat_logistics_daily_calls_remaining"), "min")),
+                of_worst(per(apps, app("wechat_logistics_api_daily_remaining"), "min")),
+                of_worst(per(apps, app("wechat_logistics_accounts"))),
             ],
             (0, 22, 24, 7),
             {
-                "app_name": t("App", "小程序"),
+                "name": t("App", "小程序"),
                 "Value #B": t("Fetch", "获取"),
                 "Value #C": t("Data age", "数据年龄"),
                 "reason": t("To do", "处理"),
@@ -500,7 +553,7 @@ def overview():
             overrides=[
                 override(t("Fetch", "获取"), mappings=[value_texts({0: (t("failing", "失败"), RED), 1: (t("ok", "正常"), GREEN)})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=100),
                 override(t("Data age", "数据年龄"), unit="s", decimals=0, noValue=t("no data", "无数据"), thresholds=steps(GREEN, (180, ORANGE), (900, RED)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
-                override(t("To do", "处理"), mappings=[value_texts(CURES)], custom_cellOptions=COLOURED_TEXT),
+                override(t("To do", "处理"), mappings=[value_texts(FIXES)], custom_cellOptions=COLOURED_TEXT),
                 override(t("Calls left", "剩余调用"), thresholds=steps(RED, (1, ORANGE), (200, GREEN)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
                 override(t("WeChat's quota left", "微信剩余额度"), noValue="–", custom_width=170),
                 override(t("Accounts", "账号数"), noValue="–", custom_width=110),
@@ -508,22 +561,22 @@ def overview():
         ),
         lines(
             t("Waybills in stock, by courier", "各快递面单余额"),
-            t("Sum of the balances of bound accounts of franchise couriers. Steps upwards are top-ups.", "加盟快递已绑定账号的余额合计，向上的台阶为充值。"),
+            t("Sum of the balances of bound accounts of franchise couriers. Steps upwards are top-ups. Needs the recording rules.", "加盟快递已绑定账号的余额合计，向上的台阶为充值。需加载记录规则。"),
             [query(f"sum by (delivery_name) ({courier('wechat_logistics:stock:sum')})", "{{delivery_name}}")],
             (0, 29, 8, 8),
             calcs=(),
         ),
         lines(
             t("Waybills used per day, by courier", "各快递日用量"),
-            t("Use in the 24 hours before each point; top-ups don't count.", "每个时间点之前 24 小时的用量，不受充值影响。"),
-            [query(f"sum by (delivery_name) ({courier('wechat_logistics:burn:per_day_sum')})", "{{delivery_name}}")],
+            t("Use in the 24 hours before each point; top-ups don't count. Needs the recording rules.", "每个时间点之前 24 小时的用量，不受充值影响。需加载记录规则。"),
+            [query(f"sum by (delivery_name) ({courier('wechat_logistics:usage:per_day_sum')})", "{{delivery_name}}")],
             (8, 29, 8, 8),
             decimals=0,
             calcs=(),
         ),
         lines(
             t("Accounts that need something", "需要处理的账号数"),
-            t("How many accounts were in each state, each in the worst one that fits.", "各状态的账号数，每个账号只计入最严重的一项。"),
+            t("How many accounts were in each state, each in the worst one that fits. Needs the recording rules.", "各状态的账号数，每个账号只计入最严重的一项。需加载记录规则。"),
             [query(f"sum by (state) ({app('wechat_logistics:accounts:count')})", "{{state}}")],
             (16, 29, 8, 8),
             custom={"stacking": {"mode": "normal", "group": "A"}, "lineInterpolation": "stepAfter", "fillOpacity": 50, "lineWidth": 1},
@@ -542,14 +595,10 @@ def overview():
         ),
         lines(
             t("Calls to WeChat per hour", "每小时调用微信次数"),
-            t("Calls sent, by endpoint, and those that failed. What a scrape costs.", "按接口统计的调用次数及失败次数，即抓取的成本。"),
-            [
-                query(f"3600 * sum by (endpoint) ({app('wechat_logistics:api_requests:rate5m')})", "{{endpoint}}"),
-                query(f"3600 * (sum({app('wechat_logistics:api_failures:rate5m')}) or 0 * sum({app('wechat_logistics:api_requests:rate5m')}))", t("failed", "失败")),
-            ],
+            t("Calls sent, by API. What a scrape costs.", "按接口统计的调用次数，即抓取的成本。"),
+            [query(f"3600 * sum by (api) (rate({app('wechat_logistics_api_requests_total')}[$__rate_interval]))", "{{api}}")],
             (8, 37, 8, 7),
             decimals=0,
-            overrides=[override(t("failed", "失败"), color={"mode": "fixed", "fixedColor": RED})],
         ),
         lines(
             t("Daily calls left, tightest app", "每日剩余调用（最紧张的小程序）"),
@@ -595,20 +644,22 @@ def account_view():
 
     balance = one("wechat_logistics_account_quota", "min")
     stock = one("wechat_logistics:account_stock")
-    burn = one("wechat_logistics:account_burn:per_day")
-    days = one("wechat_logistics:account_days_left")
-    code = one("wechat_logistics_account_status_code")
-    top_ups = f"max by ({ACCOUNT}) (max_over_time({this_account('wechat_logistics:account_top_up')}[$__interval]))"
+    usage = one("wechat_logistics:account_usage:per_day")
+    days = f"(({stock} > 0) / ({usage} > 0) or ({stock} == 0))"
+    code = one("wechat_logistics_account_status_code", "min")
+    # A rise within a minute by as many waybills as settings.yml calls a top-up by default.
+    rises = f"{balance} - (min by ({ACCOUNT}) ({this_account('wechat_logistics_account_quota')} offset 1m)) >= 20"
     ids = "job, instance, appid, delivery_id, biz_id"
 
     def stamp(name):
         return query(f"1000 * max by ({ids}) ({this_account(f'wechat_logistics_account_{name}_timestamp_seconds')})", table=True)
 
     def ahead(count):
-        return query(f"clamp_min({stock} - {count} * {burn}, 0)", t(f"in {count} day{'s' if count > 1 else ''}", f"{count} 天后"), instant=True)
+        return query(f"clamp_min({stock} - {count} * {usage}, 0)", t(f"in {count} day{'s' if count > 1 else ''}", f"{count} 天后"), instant=True)
 
     colours = {"bound": GREEN, "under_review": YELLOW, "failed": RED, "unbound": ORANGE, "unknown": "purple"}
     shown = {"bound": STATUS[0][0], "under_review": STATUS[1][0], "failed": STATUS[2][0], "unbound": STATUS[3][0], "unknown": t("Unknown", "未知")}
+    codes = {"bound": "== 0", "under_review": "== 1", "failed": "== 2", "unbound": "== 3", "unknown": "> 3"}
     bands = [override(s, displayName=shown[s], color={"mode": "fixed", "fixedColor": c}) for s, c in colours.items()]
     panels = [
         stat(t("Balance", "余额"), t("Electronic waybills left (quota_num).", "剩余电子面单（quota_num）。"), [query(balance, instant=True)], (0, 0, 4, 4), colour="value", thresholds=steps(RED, (1, BLUE))),
@@ -619,10 +670,10 @@ def account_view():
         stat(t("Balance refreshed", "余额刷新于"), t("How long ago WeChat refreshed the balance (quota_update_time). The real balance may be lower when this is long.", "微信上次刷新余额（quota_update_time）距今时间。时间过长时，真实余额可能更低。"), [query(f"time() - {one('wechat_logistics_account_quota_update_timestamp_seconds')}", instant=True)], (20, 0, 4, 4), unit="s", decimals=0, thresholds=steps(GREEN, (6 * 3600, ORANGE), (DAY, RED)), noValue="–"),
         lines(
             t("Balance and top-ups", "余额与充值"),
-            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more, see settings.yml), the dashed line the threshold.", "微信返回的余额；圆点标记充值（一次增加 20 张及以上，见 settings.yml），虚线为阈值。"),
+            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more within a minute), the dashed line the threshold.", "微信返回的余额；圆点标记充值（一分钟内增加 20 张及以上），虚线为阈值。"),
             [
                 query(balance, t("balance", "余额"), interval="1m"),
-                query(f"{stock} and on ({ACCOUNT}) {top_ups}", t("top-up", "充值"), interval="1m"),
+                query(f"{balance} and on ({ACCOUNT}) ({rises})", t("top-up", "充值"), interval="1m"),
                 query(one("wechat_logistics:account_threshold"), t("threshold", "阈值"), interval="1m"),
             ],
             (0, 4, 17, 9),
@@ -647,7 +698,7 @@ def account_view():
             t("Bars: waybills used in the hour before each bar. Line: in the 24 hours before. Top-ups don't count.", "柱：之前一小时的用量；线：之前 24 小时的用量。不受充值影响。"),
             [
                 query(f"60 * max by ({ACCOUNT}) (avg_over_time({this_account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="15m"),
-                query(burn, t("per day", "每天"), interval="5m"),
+                query(usage, t("per day", "每天"), interval="5m"),
             ],
             (0, 13, 12, 8),
             overrides=[
@@ -667,7 +718,7 @@ def account_view():
         lines(
             t("Status history", "状态历史"),
             t("The binding status over time, one colour each; a gap: no data.", "绑定状态随时间变化，一种颜色一种状态；空白：无数据。"),
-            [query(f"max by (status) ({this_account('wechat_logistics_account_status')}) == 1", "{{status}}")],
+            [query(f"1 + 0 * ({code} {matches})", state) for state, matches in codes.items()],
             (0, 21, 12, 6),
             custom={"lineInterpolation": "stepAfter", "fillOpacity": 70, "lineWidth": 0, "spanNulls": False, "axisPlacement": "hidden"},
             overrides=bands,
@@ -739,7 +790,7 @@ def account_view():
         "iconColor": GREEN,
         "target": {
             "refId": "Anno",
-            "expr": this_account("wechat_logistics:account_top_up"),
+            "expr": rises,
             "interval": "1m",
             "range": True,
         },

@@ -2,14 +2,12 @@
 """The chain on one machine: exporter, Prometheus with the shipped rules, Alertmanager, and a webhook that must get
 the low-balance alert: after some ten seconds, or on a busy machine within three minutes.
 
-    chain.py path/to/wechat-logistics-exporter      starts `demo` of that binary
-    chain.py --exporter-url http://127.0.0.1:10086  uses a page that is served already
+    chain.py path/to/wechat-logistics-exporter
 
 Everything listens on free ports of loopback and ends with this script. The rules are the shipped ones but for their
 pace: evaluated each second, `for` cut to two seconds, and a threshold that the demo's balances are below.
 """
 
-import argparse
 import contextlib
 import http.server
 import json
@@ -31,6 +29,7 @@ import shipped
 DEADLINE = 180
 START = 90
 ALERT = "WechatLogisticsBalanceLow"
+THRESHOLD = 1000
 
 
 def free_port():
@@ -69,36 +68,36 @@ def answers(url, child, seconds=START):
                     return reply.read().decode()
         except OSError:
             pass
-        if child is not None and child.poll() is not None:
+        if child.poll() is not None:
             raise SystemExit(f"{child.args[0]} ended with {child.returncode}")
         if time.monotonic() > end:
             raise SystemExit(f"{url} does not answer")
         time.sleep(0.2)
 
 
-def hurried_rules(directory, threshold):
+def hurried_rules(directory):
     """The shipped rules at the pace of a test."""
     for path in shipped.RULES:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = shipped.load(path)
         for group in content["groups"]:
             group["interval"] = "1s"
             for rule in group["rules"]:
                 if "for" in rule:
                     rule["for"] = "2s"
                 if rule.get("record") == "wechat_logistics:quota_threshold":
-                    rule["expr"] = f"vector({threshold})"
+                    rule["expr"] = f"vector({THRESHOLD})"
         pathlib.Path(directory, f"rules-{path.name}").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
 
 
-def configure(directory, exporter, alertmanager, webhook, threshold):
-    hurried_rules(directory, threshold)
+def configure(directory, exporter, alertmanager, webhook):
+    hurried_rules(directory)
     prometheus = {
         "global": {"scrape_interval": "3s", "scrape_timeout": "3s", "evaluation_interval": "1s"},
         "rule_files": ["rules-*.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
         "scrape_configs": [{"job_name": "wechat-logistics", "static_configs": [{"targets": [exporter]}]}],
     }
-    example = yaml.safe_load((shipped.ROOT / "alertmanager/alertmanager.yml").read_text(encoding="utf-8"))
+    example = shipped.load("alertmanager/alertmanager.yml")
     example["route"] |= {"group_wait": "1s", "group_interval": "1s"}
     for receiver in example["receivers"]:
         for hook in receiver["webhook_configs"]:
@@ -135,29 +134,16 @@ def webhook_listener():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("binary", nargs="?", help="the exporter; its `demo` is started")
-    source.add_argument("--exporter-url", help="an exporter that runs already")
-    parser.add_argument("--threshold", type=int, default=1000, help="balance below which the alert fires (default: %(default)s)")
-    options = parser.parse_args()
-
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="waybill-chain-"))
         webhook, arrived = stack.enter_context(webhook_listener())
-        child = None
-        if options.binary:
-            exporter = f"127.0.0.1:{free_port()}"
-            binary = pathlib.Path(options.binary).resolve()
-            child = stack.enter_context(running("exporter", [binary, "demo", f"--web.listen-address={exporter}"], directory))
-        else:
-            exporter = options.exporter_url.removeprefix("http://").rstrip("/")
-        page = answers(f"http://{exporter}/metrics", child)
-        if "\nwechat_logistics_account_quota{" not in page:
+        exporter, prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(3))
+        command = [pathlib.Path(sys.argv[1]).resolve(), "demo", f"--web.listen-address={exporter}"]
+        child = stack.enter_context(running("exporter", command, directory))
+        if "\nwechat_logistics_account_quota{" not in answers(f"http://{exporter}/metrics", child):
             raise SystemExit("the exporter's page has no balance")
 
-        prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
-        configure(directory, exporter, alertmanager, webhook, options.threshold)
+        configure(directory, exporter, alertmanager, webhook)
         command = [shipped.program("prometheus-alertmanager", "alertmanager"), "--config.file=alertmanager.yml", "--storage.path=alertmanager",
                    f"--web.listen-address={alertmanager}", "--cluster.listen-address="]
         child = stack.enter_context(running("alertmanager", command, directory))
@@ -169,17 +155,14 @@ def main():
 
         others = set()
         while (left := start + DEADLINE - time.monotonic()) > 0:
-            try:
+            with contextlib.suppress(queue.Empty):
                 alert = arrived.get(timeout=left)
-            except queue.Empty:
-                break
-            if alert["labels"]["alertname"] == ALERT and alert["status"] == "firing":
-                print(f"{ALERT} arrived after {time.monotonic() - start:.1f} s")
-                print(f"  {alert['annotations']['summary']}\n  {alert['annotations']['summary_zh']}")
-                return 0
-            others.add(alert["labels"]["alertname"])
+                if alert["labels"]["alertname"] == ALERT and alert["status"] == "firing":
+                    print(f"{ALERT} arrived after {time.monotonic() - start:.1f} s: {alert['annotations']['summary_zh']}")
+                    return
+                others.add(alert["labels"]["alertname"])
         raise SystemExit(f"{ALERT} did not arrive within {DEADLINE} s; others that did: {sorted(others) or 'none'}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""The files under test and what is common to reading them."""
+"""The files under test and how they are read."""
 
 import contextlib
 import json
@@ -13,8 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "prometheus/rules").glob("*.yml"))
 RULE_TESTS = sorted((ROOT / "prometheus/tests").glob("*_test.yml"))
 DASHBOARDS = sorted((ROOT / "grafana/dashboards").glob("*/*.json"))
-LANGUAGES = ("en", "zh")
-
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
 NAME = re.compile(r"\bwechat_logistics[\w:]*")
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
@@ -27,28 +26,22 @@ def program(*names):
     raise SystemExit(f"{names[0]} is missing: apt-get install prometheus prometheus-alertmanager")
 
 
-def rule_groups(paths=RULES):
-    for path in paths:
-        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
-            yield path, group
+def load(path):
+    return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
-def rules(paths=RULES):
-    for _, group in rule_groups(paths):
-        yield from group["rules"]
+def rules():
+    return [rule for path in RULES for group in load(path)["groups"] for rule in group["rules"]]
 
 
 def alerts():
     return [rule for rule in rules() if "alert" in rule]
 
 
-def recorded_names():
-    return {rule["record"] for rule in rules() if "record" in rule}
-
-
-def exported_names():
+def known_names():
+    """The metrics that the exporter has or the rules record."""
     lines = (ROOT / "tests/observability/metrics.txt").read_text(encoding="utf-8").splitlines()
-    return {line for line in lines if line and not line.startswith("#")}
+    return {line for line in lines if line and not line.startswith("#")} | {rule["record"] for rule in rules() if "record" in rule}
 
 
 def names_in(expr):
@@ -57,19 +50,12 @@ def names_in(expr):
 
 
 def dashboards():
-    for path in DASHBOARDS:
-        yield path, json.loads(path.read_text(encoding="utf-8"))
-
-
-def panels(dashboard):
-    for panel in dashboard["panels"]:
-        if panel["type"] != "row":
-            yield panel
+    return [(path, json.loads(path.read_text(encoding="utf-8"))) for path in DASHBOARDS]
 
 
 def queries(dashboard):
     """(where, query) of panels, variables and annotations."""
-    for panel in panels(dashboard):
+    for panel in dashboard["panels"]:
         for target in panel["targets"]:
             yield f"panel {panel['title']!r} {target['refId']}", target["expr"]
     for variable in dashboard["templating"]["list"]:
@@ -80,8 +66,8 @@ def queries(dashboard):
 
 
 @contextlib.contextmanager
-def temporary_file(text, suffix=".yml", directory=None):
-    with tempfile.NamedTemporaryFile("w", suffix=suffix, dir=directory, encoding="utf-8") as file:
+def temporary_file(text, suffix=".yml"):
+    with tempfile.NamedTemporaryFile("w", suffix=suffix, encoding="utf-8") as file:
         file.write(text)
         file.flush()
         yield file.name
