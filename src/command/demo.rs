@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Error, serve};
-use crate::config::{AppConfig, Args, Config};
-use crate::demo::{Options, Simulation};
+use crate::config::{AppConfig, Args, Config, Credential, SecretSource};
+use crate::demo::{Options, SimulatedApp, Simulation};
 
 /// At most one account-list call in this time, unless `--wechat.min-interval` says otherwise: short enough to watch
 /// the balances fall.
@@ -61,6 +61,20 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
         config.web.telemetry_path,
     );
     serve::with_config(Box::new(move || Config::for_simulated(&args, apps.clone()))).await
+}
+
+impl From<SimulatedApp> for AppConfig {
+    fn from(app: SimulatedApp) -> Self {
+        let credential = Credential::StableToken {
+            secret: SecretSource::Simulated,
+        };
+        Self {
+            name: app.name,
+            api_urls: vec![app.api_url],
+            cloud_function: app.cloud_function,
+            ..Self::new(app.appid, credential)
+        }
+    }
 }
 
 /// As long in the shops' time as real balances are watched, for few look on for an hour, but not too short for a rate.

@@ -4,8 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{AppConfig, ConfigError, Credential, SecretSource};
-use crate::demo::SimulatedApp;
+use super::{AppConfig, ConfigError, Credential};
 use crate::wechat::ListLimits;
 
 /// At most one account-list call in this time, unless the operator says otherwise.
@@ -49,20 +48,6 @@ impl AppConfig {
             api_quota: false,
             refresh_couriers: false,
             days_left_after: DAYS_LEFT_AFTER,
-        }
-    }
-}
-
-impl From<SimulatedApp> for AppConfig {
-    fn from(app: SimulatedApp) -> Self {
-        let credential = Credential::StableToken {
-            secret: SecretSource::Simulated,
-        };
-        Self {
-            name: app.name,
-            api_urls: vec![app.api_url],
-            cloud_function: app.cloud_function,
-            ..Self::new(app.appid, credential)
         }
     }
 }

@@ -1,121 +1,32 @@
-//! A simulated WeChat API on loopback: for `demo`, which needs no credentials and no network, and for tests.
+//! A simulated WeChat API on loopback for the `demo` command: no credentials, no network.
 //!
-//! # The world
-//!
-//! Mini Programs `wx0000000000000001`, `wx0000000000000002`, … have courier accounts in every state that WeChat knows:
-//! bound to couriers that sell waybills in advance, bound to couriers that keep a monthly account and have no stock,
-//! under review for days, failed with the courier's reason, unbound. Most have waybills for a week. Of the first three
-//! apps, one has an account that runs empty and is topped up every ten minutes and one that is topped up at the last
-//! moment, the second one that is empty and one that runs out within a day, the third one that runs out within three.
-//! The balances are refreshed at whole minutes and lag behind, and one account's are days old. All of it follows from
-//! `--demo.seed` and the time alone, so a restart changes nothing.
-//!
-//! Every third Mini Program, from the second on, is read over the cloud call: its account list comes out of the cloud
-//! function `getAllAccount` in the environment `demo-prod`.
-//!
-//! `--demo.speed` is how many seconds pass in the shops per second: at 60, the default, an hour of business takes a
-//! minute. The timestamps that WeChat sends are of the real calendar all the same, and so are the days for which stocks
-//! last: at 60 an account with waybills for a week has sixty times as many as at 1. At 1 shops sleep at night; faster
-//! worlds hardly do, so that there is always something to see.
-//!
-//! # Faults
-//!
-//! `--demo.fault` makes something go wrong. It can be given more than once; a call meets the first fault that
-//! strikes it.
-//!
-//! ```text
-//! [ENDPOINT=]KIND[:APPID|:*][@START[+DURATION]]
-//!
-//! 45009@30s                           from 30 s on, WeChat says that the daily quota is used up
-//! 40001:wx0000000000000001@10s+20s    for 20 s the first Mini Program's tokens are refused
-//! stable_token=-1                     no token is given out: WeChat is busy
-//! timeout@1m+30s                      for 30 s no call is answered
-//! ```
-//!
-//! | KIND | what happens |
-//! |---|---|
-//! | an errcode, `-1`, `45009`, … | HTTP 200 with that `errcode` and WeChat's text for it |
-//! | an HTTP status, `400` to `599` | that status with a gateway's page |
-//! | `timeout`, `hang` | the call is taken and never answered |
-//! | `reset` | the connection is reset without an answer |
-//! | `slow`, `slow-8s` | the right answer takes 5 s, or as long as given, to arrive |
-//! | `html` | a portal's web page over HTTP 200 |
-//! | `truncated` | the connection ends in the middle of the answer |
-//! | `empty` | HTTP 200 without a body |
-//! | `no-list` | `{}`, which is not an empty list |
-//! | `no-accounts` | a good list without an account |
-//! | `duplicates` | three accounts are listed twice, the second time as of a day before |
-//! | `stale` | balances are no longer refreshed |
-//! | `huge` | an answer of 256 MiB |
-//! | `encrypted` | an answer as of an app with API encryption (API 安全) switched on |
-//!
-//! `ENDPOINT` is a label of `wechat_logistics_api_requests_total`. Without one, a fault strikes where WeChat would show
-//! it: the errcodes of wrong credentials (`40002`, `40013`, `40125`, `40243`, `41002`, `41004`) where tokens are given
-//! out, and tokens given out before are refused as expired while they last; `-1`, `40164` and `89503` everywhere; other
-//! errcodes everywhere but where tokens are given out; faults of the list where the list is asked for; and faults
-//! of the connection everywhere.
-//!
-//! `START` and `DURATION` are real time, counted from the start of the program (or from `set_fault`): `30s`, `1m30s`,
-//! `250ms`. Without `START` a fault is there at once, without `DURATION` it stays.
+//! Mini Programs `wx0000000000000001`, `wx0000000000000002`, … have courier accounts in every state that WeChat knows.
+//! Balances burn down and are topped up, `--demo.speed` times as fast as in real shops; the timestamps are the real
+//! calendar's all the same. Every third app, from the second on, is read through a cloud function. `--demo.fault` makes
+//! something go wrong (see `--help`).
 
-mod answer;
 mod api;
-mod calls;
-mod clock;
-mod dice;
 mod fault;
-mod listing;
-mod question;
-mod tokens;
-mod wire;
 mod world;
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::Value;
+use clap::builder::RangedU64ValueParser;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-pub use calls::Call;
-pub use clock::Clock;
-pub use fault::{Fault, FaultError, FaultKind};
+pub use fault::Fault;
 
-use crate::wechat::{Api, CloudFunction};
+use crate::wechat::CloudFunction;
 use api::SimulatedApi;
-use world::World;
-
-/// The AppSecret of every simulated Mini Program.
-pub const APPSECRET: &str = "simulated-appsecret";
-
-/// The cloud environment of the simulated Mini Programs.
-const CLOUD_ENV: &str = "demo-prod";
-
-/// The cloud function that the repository ships.
-const CLOUD_FUNCTION: &str = "getAllAccount";
 
 /// As many as the exporter itself takes in by default.
 const ACCOUNTS_MAX: u64 = 100_000;
-
-/// `--help` of `--demo.fault`. The module's doc says the same at length.
-const FAULT_HELP: &str = "\
-Something that goes wrong; repeatable
-
-[ENDPOINT=]KIND[:APPID][@START[+DURATION]], for example 45009@30s, 40001:wx0000000000000001@10s+20s, \
-stable_token=-1 or timeout@1m+30s.
-
-KIND is one of WeChat's errcodes (-1, 40001, 40164, 45009, 48001, ...), an HTTP status (400 to 599), or a word: \
-timeout or hang (never answered), reset (connection reset), slow or slow-8s (the answer takes 5s or so long), \
-html (a web page), truncated (ends in the middle), empty (no body), no-list ({}), no-accounts (an empty list), \
-duplicates (accounts listed twice), stale (balances no longer refreshed), huge (256 MiB), encrypted (API encryption \
-is on).
-
-ENDPOINT is account_getall, invoke_cloud_function, stable_token, token, delivery_getall, quota_get or \
-api_quota_get; without it the fault strikes where WeChat would show it. Times count from the start: 30s, 1m30s, \
-250ms.";
 
 /// What the simulated WeChat API is like.
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
@@ -126,7 +37,7 @@ pub struct Options {
         long = "demo.seed",
         env = "WECHAT_LOGISTICS_DEMO_SEED",
         value_name = "NUMBER",
-        default_value_t = Self::SEED
+        default_value_t = Self::default().seed
     )]
     pub seed: u64,
 
@@ -135,8 +46,8 @@ pub struct Options {
         long = "demo.apps",
         env = "WECHAT_LOGISTICS_DEMO_APPS",
         value_name = "COUNT",
-        default_value_t = Self::APPS,
-        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000)
+        default_value_t = Self::default().apps,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000)
     )]
     pub apps: usize,
 
@@ -145,8 +56,8 @@ pub struct Options {
         long = "demo.accounts",
         env = "WECHAT_LOGISTICS_DEMO_ACCOUNTS",
         value_name = "COUNT",
-        default_value_t = Self::ACCOUNTS,
-        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(0..=ACCOUNTS_MAX)
+        default_value_t = Self::default().accounts,
+        value_parser = RangedU64ValueParser::<usize>::new().range(0..=ACCOUNTS_MAX)
     )]
     pub accounts: usize,
 
@@ -155,7 +66,7 @@ pub struct Options {
         long = "demo.speed",
         env = "WECHAT_LOGISTICS_DEMO_SPEED",
         value_name = "FACTOR",
-        default_value_t = Self::SPEED,
+        default_value_t = Self::default().speed,
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     pub speed: u32,
@@ -163,7 +74,7 @@ pub struct Options {
     /// Something that goes wrong; repeatable
     #[arg(
         long = "demo.fault",
-        long_help = FAULT_HELP,
+        long_help = fault::HELP,
         env = "WECHAT_LOGISTICS_DEMO_FAULT",
         value_name = "FAULT",
         value_delimiter = ',',
@@ -176,229 +87,131 @@ pub struct Options {
         long = "demo.address",
         env = "WECHAT_LOGISTICS_DEMO_ADDRESS",
         value_name = "ADDRESS",
-        default_value_t = Self::ADDRESS
+        default_value_t = Self::default().address
     )]
     pub address: SocketAddr,
-}
-
-impl Options {
-    const SEED: u64 = 1;
-    const APPS: usize = 3;
-    const ACCOUNTS: usize = 12;
-    const SPEED: u32 = 60;
-    const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            seed: Self::SEED,
-            apps: Self::APPS,
-            accounts: Self::ACCOUNTS,
-            speed: Self::SPEED,
+            seed: 1,
+            apps: 3,
+            accounts: 12,
+            speed: 60,
             faults: Vec::new(),
-            address: Self::ADDRESS,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         }
     }
 }
 
-/// A simulated Mini Program, as its owner knows it; its secret is [`APPSECRET`].
+/// A simulated Mini Program, as its owner knows it. The simulated API takes any secret.
 #[derive(Clone, Debug)]
 pub struct SimulatedApp {
-    /// Its appid.
     pub appid: String,
-    /// The shop's name.
     pub name: String,
-    /// Where the simulated API listens.
     pub api_url: String,
-    /// The cloud function to read it through; `None`: over HTTPS.
+    /// `None`: it is read over HTTPS.
     pub cloud_function: Option<CloudFunction>,
 }
 
-/// A simulated WeChat API, listening on loopback until it is dropped.
+/// A simulated WeChat API, which listens until the runtime ends.
+#[derive(Debug)]
 pub struct Simulation {
     address: SocketAddr,
     api: Arc<SimulatedApi>,
-    server: JoinHandle<std::convert::Infallible>,
 }
 
 impl Simulation {
-    /// Starts it, by the machine's clock. Must run inside a runtime.
+    /// Starts it.
     ///
     /// # Errors
-    /// When the address can't be had.
+    /// When it can't listen on the address.
     pub async fn start(options: &Options) -> io::Result<Self> {
-        Self::start_with_clock(options, Clock::system()).await
-    }
-
-    /// Starts it by another clock. Pauses of a slow answer are real all the same.
-    ///
-    /// # Errors
-    /// When the address can't be had.
-    pub async fn start_with_clock(options: &Options, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
-        let api = Arc::new(SimulatedApi::new(options, clock));
-        let server = tokio::spawn(wire::serve(listener, Arc::clone(&api)));
-        Ok(Self {
-            address,
-            api,
-            server,
-        })
+        let api = Arc::new(SimulatedApi::new(options));
+        tokio::spawn(accept(listener, Arc::clone(&api)));
+        Ok(Self { address, api })
     }
 
     /// Where it listens.
-    #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The simulated Mini Programs; every third one is read through a cloud function.
-    #[must_use]
+    /// The simulated Mini Programs.
     pub fn apps(&self) -> Vec<SimulatedApp> {
-        (0..self.api.apps()).map(|app| self.app(app)).collect()
-    }
-
-    fn app(&self, app: usize) -> SimulatedApp {
-        let cloud_function = (app % 3 == 1).then(|| CloudFunction {
-            env: CLOUD_ENV.to_owned(),
-            name: CLOUD_FUNCTION.to_owned(),
-            pointer: None,
-        });
-        SimulatedApp {
-            appid: World::appid(app),
-            name: self.api.world().shop(app),
+        let apps = self.api.apps().enumerate();
+        apps.map(|(number, (appid, name))| SimulatedApp {
+            appid,
+            name,
             api_url: format!("http://{}", self.address),
-            cloud_function,
-        }
+            cloud_function: (number % 3 == 1).then(|| CloudFunction {
+                env: "demo-prod".to_owned(),
+                name: "getAllAccount".to_owned(),
+                pointer: None,
+            }),
+        })
+        .collect()
     }
+}
 
-    /// How many calls have come for this path, for example `/cgi-bin/stable_token`.
-    #[must_use]
-    pub fn calls(&self, path: &str) -> u64 {
+async fn accept(listener: TcpListener, api: Arc<SimulatedApi>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // No file descriptor is free.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let api = Arc::clone(&api);
+        let service = service_fn(move |request| Arc::clone(&api).answer(request));
+        tokio::spawn(async move {
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // It breaks where a fault wants it to, or where the exporter goes away.
+            let _ = connection.await;
+        });
+    }
+}
+
+#[cfg(test)]
+impl Simulation {
+    /// How many calls have come for this path.
+    pub(crate) fn calls(&self, path: &str) -> u64 {
         self.api.calls_of(path)
     }
 
-    /// The last 10,000 calls, oldest first.
-    #[must_use]
-    pub fn call_log(&self) -> Vec<Call> {
-        self.api.calls()
-    }
-
-    /// Lets something go wrong. Its times count from now. Faults set before are tried first.
-    pub fn set_fault(&self, fault: Fault) {
+    pub(crate) fn set_fault(&self, fault: Fault) {
         self.api.set_fault(fault);
     }
 
-    /// Ends all faults and all replies of [`set_reply`](Self::set_reply). A call that hangs goes on hanging.
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         self.api.clear_faults();
     }
 
-    /// Answers the app's calls of that endpoint with this body over HTTP 200, whether its token is good or not.
-    ///
-    /// # Panics
-    /// As [`expire_tokens`](Self::expire_tokens).
-    pub fn set_reply(&self, api: Api, appid: &str, body: impl Into<Bytes>) {
-        self.api.set_reply(self.number(appid), api, body.into());
-    }
-
-    /// Ends every token of the app: 42001, and the next one is new.
-    ///
-    /// # Panics
-    /// When no simulated app has that appid: the test is wrong.
-    pub fn expire_tokens(&self, appid: &str) {
-        self.api.expire_tokens(self.number(appid));
-    }
-
-    /// Makes a token that somebody else got the latest one: 40001, and the next one is new.
-    ///
-    /// # Panics
-    /// As [`expire_tokens`](Self::expire_tokens).
-    pub fn replace_tokens(&self, appid: &str) {
-        self.api.replace_tokens(self.number(appid));
-    }
-
-    /// What a Cloud Run container of the app would find in its `cloudbase_access_token` file now.
-    ///
-    /// # Panics
-    /// As [`expire_tokens`](Self::expire_tokens).
-    #[must_use]
-    pub fn cloudbase_token(&self, appid: &str) -> String {
-        self.api.pushed_token(self.number(appid))
-    }
-
-    /// Answers calls without a token as Cloud Run's open-interface service does in a container of this app; `None`:
-    /// refuses them again.
-    ///
-    /// # Panics
-    /// As [`expire_tokens`](Self::expire_tokens).
-    pub fn set_open_interface(&self, appid: Option<&str>) {
-        let app = appid.map(|appid| self.number(appid));
-        self.api.set_open_interface(app);
-    }
-
-    /// Lists these rows for the app, written in `snake_case` as over HTTPS; the cloud call spells them its own way.
-    ///
-    /// # Panics
-    /// As [`expire_tokens`](Self::expire_tokens).
-    pub fn set_accounts(&self, appid: &str, rows: Vec<Value>) {
-        self.api.listing(self.number(appid)).set_rows(rows);
-    }
-
-    /// Lists so many accounts of the simulated world for the app.
-    ///
-    /// # Panics
-    /// As [`expire_tokens`](Self::expire_tokens).
-    pub fn set_account_count(&self, appid: &str, count: usize) {
-        self.api.listing(self.number(appid)).set_count(count);
-    }
-
-    fn number(&self, appid: &str) -> usize {
-        self.api
-            .app(appid)
-            .expect("one of the appids that apps() gives")
-    }
-}
-
-impl Drop for Simulation {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-impl fmt::Debug for Simulation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation")
-            .field("address", &self.address)
-            .field("apps", &self.api.apps())
-            .finish_non_exhaustive()
+    /// A token of the first app.
+    pub(crate) fn token(&self) -> String {
+        self.api.token_now(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::{Args, CommandFactory, FromArgMatches, Parser};
+    use std::error::Error;
+
+    use clap::{Args, FromArgMatches};
+    use reqwest::{Client, RequestBuilder};
+    use rustls::RootCertStore;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::tls;
 
-    /// The exporter of a test.
-    #[derive(Debug, Parser)]
-    #[command(about = "the exporter")]
-    struct Line {
-        #[command(flatten)]
-        demo: Options,
-        #[command(subcommand)]
-        command: Option<Command>,
-    }
+    const LIST: &str = "/cgi-bin/express/business/account/getall";
+    const FIRST: &str = "wx0000000000000001";
+    const SECOND: &str = "wx0000000000000002";
 
-    #[derive(Debug, clap::Subcommand)]
-    enum Command {
-        /// the demonstration
-        Demo(Options),
-    }
-
-    fn typed(flags: &[&str]) -> Result<Options, String> {
+    fn parse(flags: &[&str]) -> Result<Options, String> {
         let command = Options::augment_args(clap::Command::new("demo"));
         let matches = command
             .try_get_matches_from(std::iter::once(&"demo").chain(flags))
@@ -406,14 +219,61 @@ mod tests {
         Options::from_arg_matches(&matches).map_err(|error| error.to_string())
     }
 
-    #[test]
-    fn defaults_are_those_of_the_flags() {
-        assert_eq!(typed(&[]).unwrap(), Options::default());
+    /// A simulation and a client of it.
+    struct Wechat {
+        base: String,
+        client: Client,
+    }
+
+    impl Wechat {
+        async fn with(faults: &[&str]) -> Self {
+            let options = Options {
+                faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
+                ..Options::default()
+            };
+            let simulation = Simulation::start(&options).await.unwrap();
+            Self {
+                base: format!("http://{}", simulation.address()),
+                client: Client::builder()
+                    .no_proxy()
+                    .tls_backend_preconfigured(tls::trusting(RootCertStore::empty()))
+                    .build()
+                    .unwrap(),
+            }
+        }
+
+        async fn get(&self, path: &str, token: &str) -> Result<Value, Box<dyn Error>> {
+            let url = format!("{}{path}?access_token={token}", self.base);
+            read(self.client.get(url)).await
+        }
+
+        async fn post(&self, path: &str, token: &str, body: Value) -> Value {
+            let url = format!("{}{path}?access_token={token}", self.base);
+            let request = self.client.post(url).body(body.to_string());
+            read(request).await.unwrap()
+        }
+
+        async fn token(&self, appid: &str) -> String {
+            let reply = self
+                .post("/cgi-bin/stable_token", "", json!({"appid": appid}))
+                .await;
+            assert!(
+                (300..=7200).contains(&reply["expires_in"].as_i64().unwrap()),
+                "{reply}"
+            );
+            reply["access_token"].as_str().unwrap().to_owned()
+        }
+    }
+
+    async fn read(request: RequestBuilder) -> Result<Value, Box<dyn Error>> {
+        let body = request.send().await?.bytes().await?;
+        Ok(serde_json::from_slice(&body)?)
     }
 
     #[test]
-    fn every_flag_is_read_and_faults_add_up() {
-        let options = typed(&[
+    fn defaults_are_those_of_the_flags_and_all_flags_are_read() {
+        assert_eq!(parse(&[]).unwrap(), Options::default());
+        let options = parse(&[
             "--demo.seed=7",
             "--demo.apps=2",
             "--demo.accounts=100000",
@@ -422,16 +282,18 @@ mod tests {
             "--demo.fault=45009@30s,reset",
             "--demo.fault",
             "-1",
-        ])
-        .unwrap();
-        let faults: Vec<_> = options.faults.iter().map(Fault::to_string).collect();
-        assert_eq!(faults, ["45009@30s", "reset", "-1"]);
-        assert_eq!(options.seed, 7);
-        assert_eq!(
-            (options.apps, options.accounts, options.speed),
-            (2, 100_000, 1)
-        );
-        assert_eq!(options.address.port(), 8080);
+        ]);
+        let expected = Options {
+            seed: 7,
+            apps: 2,
+            accounts: 100_000,
+            speed: 1,
+            faults: ["45009@30s", "reset", "-1"]
+                .map(|fault| fault.parse().unwrap())
+                .into(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        };
+        assert_eq!(options.unwrap(), expected);
     }
 
     #[test]
@@ -441,39 +303,89 @@ mod tests {
             "--demo.accounts=100001",
             "--demo.speed=0",
             "--demo.fault=explode",
-            "--demo.address=localhost",
         ] {
-            let error = typed(&[flag]).unwrap_err();
+            let error = parse(&[flag]).unwrap_err();
             assert!(error.contains(flag.split_once('=').unwrap().0), "{error}");
         }
     }
 
-    #[test]
-    fn flags_are_well_formed_and_leave_the_programs_own_description() {
-        let mut command = Line::command();
-        command.clone().debug_assert();
-        let help = command.render_long_help().to_string();
-        assert!(help.starts_with("the exporter"), "{help}");
-        assert!(help.contains("Simulated WeChat API:"), "{help}");
-        for api in Api::ALL {
-            assert!(help.contains(api.as_str()), "{api}");
-        }
-        for (word, _) in fault::WORDS {
-            assert!(FAULT_HELP.contains(word), "{word}");
-        }
-        let demo = command.find_subcommand_mut("demo").unwrap();
-        let help = demo.render_long_help().to_string();
-        assert!(help.starts_with("the demonstration"), "{help}");
+    #[tokio::test]
+    async fn account_lists_are_served_over_both_ways() {
+        let wechat = Wechat::with(&[]).await;
+        let direct = wechat.get(LIST, &wechat.token(FIRST).await).await.unwrap();
+        assert_eq!(direct["count"], 12);
+        assert_eq!(direct["list"][0]["delivery_id"], "YTO");
+        let token = wechat.token(SECOND).await;
+        let reply = wechat
+            .post("/tcb/invokecloudfunction", &token, json!({}))
+            .await;
+        let list: Value = serde_json::from_str(reply["resp_data"].as_str().unwrap()).unwrap();
+        assert_eq!(list["list"].as_array().unwrap().len(), 12);
+        assert_eq!(list["list"][0]["serviceType"][0]["serviceName"], "普通快递");
+        assert!(!reply["resp_data"].as_str().unwrap().contains("_time"));
     }
 
     #[tokio::test]
-    async fn apps_have_chinese_names_and_some_are_read_over_the_cloud_call() {
-        let simulation = Simulation::start(&Options::default()).await.unwrap();
-        let apps = simulation.apps();
-        assert_eq!(apps.len(), 3);
-        assert!(apps.iter().all(|app| !app.name.is_ascii()));
-        assert!(apps[0].cloud_function.is_none());
-        assert!(apps[1].cloud_function.is_some());
-        assert_eq!(apps[0].api_url, format!("http://{}", simulation.address()));
+    async fn optional_calls_are_answered() {
+        let wechat = Wechat::with(&[]).await;
+        let token = wechat.token(FIRST).await;
+        let list = wechat.get(LIST, &token).await.unwrap();
+        let quota = "/cgi-bin/express/business/quota/get";
+        let live = wechat.post(quota, &token, list["list"][0].clone()).await;
+        assert!(live["quota_num"].is_i64(), "{live}");
+        let unknown = json!({"delivery_id": "YTO", "biz_id": "nobody"});
+        assert_eq!(
+            wechat.post(quota, &token, unknown).await["errcode"],
+            9_300_530
+        );
+        let api_quota = "/cgi-bin/openapi/quota/get";
+        let daily = wechat
+            .post(api_quota, &token, json!({"cgi_path": LIST}))
+            .await;
+        assert_eq!(
+            daily["quota"],
+            json!({"daily_limit": 10_000, "used": 1, "remain": 9_999})
+        );
+        let couriers = wechat
+            .get("/cgi-bin/express/business/delivery/getall", &token)
+            .await;
+        assert_eq!(couriers.unwrap()["data"][0]["delivery_name"], "圆通速递");
+    }
+
+    #[tokio::test]
+    async fn wrong_tokens_and_appids_are_refused() {
+        let wechat = Wechat::with(&["40125:wx0000000000000002"]).await;
+        for (token, errcode) in [("", 40001), ("stranger", 40001), ("0_1_0", 40001)] {
+            assert_eq!(wechat.get(LIST, token).await.unwrap()["errcode"], errcode);
+        }
+        let token = |appid: &str| wechat.post("/cgi-bin/stable_token", "", json!({"appid": appid}));
+        assert_eq!(token("wx4").await["errcode"], 40013);
+        assert_eq!(token(SECOND).await["errcode"], 40125);
+    }
+
+    #[tokio::test]
+    async fn each_fault_shows_as_what_it_is() {
+        let list = async |fault: &str| {
+            let wechat = Wechat::with(&[fault]).await;
+            let token = wechat.token(FIRST).await;
+            wechat.get(LIST, &token).await
+        };
+        let errcode = list("account_getall=45009").await.unwrap();
+        assert_eq!(errcode["errcode"], 45009);
+        assert!(
+            errcode["errmsg"]
+                .as_str()
+                .unwrap()
+                .contains("daily quota limit")
+        );
+        assert_eq!(list("no-list").await.unwrap(), json!({}));
+        assert_eq!(list("no-accounts").await.unwrap()["count"], 0);
+        assert_eq!(list("duplicates").await.unwrap()["count"], 15);
+        assert!(list("encrypted").await.unwrap()["iv"].is_string());
+        assert_eq!(list("account_getall=slow-1ms").await.unwrap()["count"], 12);
+        for broken in ["reset", "truncated", "html", "empty", "huge", "502"] {
+            let fault = format!("account_getall={broken}");
+            assert!(list(&fault).await.is_err(), "{broken}");
+        }
     }
 }

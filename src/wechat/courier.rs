@@ -39,7 +39,7 @@ pub struct Courier {
     /// How it sells waybills.
     pub network: Network,
     /// `service_type` and `service_name`, where the page names them.
-    services: &'static [(i64, &'static str)],
+    pub(crate) services: &'static [(i64, &'static str)],
 }
 
 const fn franchise(
@@ -68,7 +68,8 @@ const fn direct(
     }
 }
 
-const COURIERS: [Courier; 14] = [
+/// All of them.
+pub(crate) static ALL: [Courier; 14] = [
     franchise("YTO", "圆通速递", &[(0, "普通快递"), (1, "圆准达")]),
     franchise("ZTO", "中通快递", &[(0, "标准快件")]),
     franchise("STO", "申通快递", &[(1, "标准快递")]),
@@ -102,9 +103,7 @@ const COURIERS: [Courier; 14] = [
 /// The courier of that id, if WeChat documents it.
 #[must_use]
 pub fn lookup(delivery_id: &str) -> Option<&'static Courier> {
-    static TABLE: [Courier; COURIERS.len()] = COURIERS;
-    TABLE
-        .iter()
+    ALL.iter()
         .find(|courier| courier.delivery_id == delivery_id)
 }
 
@@ -145,9 +144,9 @@ mod tests {
 
     #[test]
     fn each_courier_and_each_of_its_services_stands_once() {
-        for (index, courier) in COURIERS.iter().enumerate() {
+        for (index, courier) in ALL.iter().enumerate() {
             let same = |other: &&Courier| other.delivery_id == courier.delivery_id;
-            assert_eq!(COURIERS.iter().position(|other| same(&other)), Some(index));
+            assert_eq!(ALL.iter().position(|other| same(&other)), Some(index));
             for (index, (number, _)) in courier.services.iter().enumerate() {
                 let first = courier
                     .services

@@ -103,8 +103,3 @@ fn state_file_binds_within_the_rules_and_is_never_lost() {
 fn token_answer_gives_a_token_or_is_not_quoted() {
     holds("token_answer", 500, properties::token_answer::check);
 }
-
-#[test]
-fn demo_fault_is_written_as_it_is_read() {
-    holds("demo_fault", 5000, properties::demo_fault::check);
-}

@@ -6,6 +6,7 @@
 //! | `token` | rejected tokens: one retry, never a loop |
 //! | `limits` | the daily limit, the breaker, and what survives a restart |
 //! | `readme` | the README is true |
+//! | `cloud_function` | what the shipped cloud function returns is read |
 //! | `replicas` | four processes with one Redis |
 //! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
@@ -28,6 +29,7 @@
 #[expect(dead_code, reason = "the unit tests use the rest")]
 mod redis_server;
 
+mod cloud_function;
 mod commands;
 mod endpoints;
 mod environment;

@@ -6,7 +6,6 @@
 pub mod account_list;
 pub mod cloud_function;
 pub mod configuration;
-pub mod demo_fault;
 pub mod negotiation;
 pub mod scrape_timeout;
 mod scratch;

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::Extras;
 use crate::clock::{ChinaDay, Moment, unix_seconds};
 use crate::collector::{Collector, scrape};
-use crate::config::{AppConfig, Config, Credential, SecretUrl, SharedStateConfig, WechatConfig};
+use crate::config::{
+    AppConfig, Config, Credential, SecretUrl, SharedStateConfig, TokenPointers, WechatConfig,
+};
 use crate::demo::{Options, Simulation};
 use crate::limiter::Cause;
 use crate::redis_server::Server;
@@ -89,8 +91,11 @@ async fn extras_are_asked_for_with_the_lists_token_though_its_source_fails_meanw
     app.refresh_couriers = true;
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("token");
-    fs::write(&path, wechat.cloudbase_token(APPID)).unwrap();
-    app.credential = Credential::Cloudbase { path: path.clone() };
+    fs::write(&path, wechat.token()).unwrap();
+    app.credential = Credential::File {
+        path: path.clone(),
+        pointers: TokenPointers::default(),
+    };
     wechat.set_fault("account_getall=slow-500ms".parse().unwrap());
     let exporter = exporter(&config(app), None);
     let source_fails = async {
@@ -220,8 +225,7 @@ async fn account_that_has_no_live_balance_keeps_no_other_from_it() {
     let (wechat, mut app) = wechat(12).await;
     app.min_interval = Duration::ZERO;
     let exporter = exporter(&config(app), None);
-    let unknown = r#"{"errcode":9300525,"errmsg":"biz id not bind"}"#;
-    wechat.set_reply(Api::QuotaGet, APPID, unknown);
+    wechat.set_fault("quota_get=9300525".parse().unwrap());
     fetch(&exporter).await;
     exporter.settled_by(Instant::now() + FAR).await;
     assert!(wechat.calls(QUOTA) > 2, "each is asked for");
@@ -232,13 +236,11 @@ async fn live_balances_that_wechat_refuses_are_left_alone_for_a_while() {
     let (wechat, mut app) = wechat(12).await;
     app.min_interval = Duration::ZERO;
     app.live_quota = Some(Duration::ZERO);
-    for refusal in [
-        r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#,
-        r#"{"errcode":45011,"errmsg":"api minute-quota reach limit"}"#,
-        r#"{"errcode":48001,"errmsg":"api unauthorized"}"#,
-    ] {
+    for errcode in ["45009", "45011", "48001"] {
         let exporter = exporter(&config(app.clone()), None);
-        wechat.set_reply(Api::QuotaGet, APPID, refusal);
+        wechat.clear_faults();
+        let refusal = format!("quota_get={errcode}");
+        wechat.set_fault(refusal.parse().unwrap());
         let before = wechat.calls(QUOTA);
         for _ in 0..3 {
             fetch(&exporter).await;
