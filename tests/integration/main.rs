@@ -16,6 +16,7 @@
 //! | `secrets` | no secret in anything the program writes |
 //! | `page` | golden pages, promtool, duplicate series |
 //! | `prometheus` | a real Prometheus scrapes `demo` |
+//! | `properties` | what must hold whatever WeChat, a token source or an operator writes |
 
 // A fixture that can't be made is a failed test.
 #![allow(
@@ -37,6 +38,7 @@ mod limits;
 mod log;
 mod page;
 mod prometheus;
+mod properties;
 #[expect(dead_code, reason = "the reliability tests use the rest")]
 mod raw_api;
 mod readme;

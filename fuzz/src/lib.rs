@@ -1,4 +1,0 @@
-//! The exporter's properties, for the fuzz targets.
-
-#[path = "../../tests/properties/mod.rs"]
-pub mod properties;

@@ -1,0 +1,444 @@
+//! What must hold whatever comes in, tried on good and odd inputs with a few random changes, the same in every run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config as Settings, RngAlgorithm, TestRng, TestRunner};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wechat_logistics_exporter::config::{AppConfig, Args, Config, Credential, TokenPointers};
+use wechat_logistics_exporter::token::{Error as TokenError, Held, TokenSources};
+use wechat_logistics_exporter::web_config;
+use wechat_logistics_exporter::wechat::{
+    AccountList, Api, Authorization, Client, ClientOptions, CloudFunction, DailyLimitReached,
+    Error, ListLimits, Meter, Reason, read_account_list, read_function_reply,
+};
+
+/// What parsers trip over.
+const WORDS: [&[u8]; 19] = [
+    b"",
+    b"0",
+    b"-1",
+    b"1e999",
+    b"9223372036854775807",
+    b"18446744073709551615",
+    b"NaN",
+    b"null",
+    b"\"",
+    b"\\",
+    b"\\ud83d",
+    b"\n",
+    b"\r\n",
+    b"\t",
+    b": ",
+    b",",
+    b"[[",
+    b"{}",
+    b"\xff",
+];
+
+const ODD_YAML: [&str; 12] = [
+    "",
+    "---\n",
+    "{}",
+    "\u{feff}apps: 1\n",
+    "a: &a [*a]\n",
+    "x: !!binary aGk=\n",
+    "a\n---\nb\n",
+    "\t- x",
+    "? [a]\n: b\n",
+    "apps: {a: [b, c}\n",
+    "\"a\nb\": 1\n",
+    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+];
+
+/// What stands for a secret.
+const CANARY: &str = "canary-3b1f0e";
+
+/// Runs of these characters this long look like a token, whoever wrote them.
+const TOKEN_LENGTH: usize = 32;
+
+/// Checks each input, and `cases` of them after one to eight changes.
+fn holds(cases: u32, inputs: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
+    inputs.iter().for_each(|input| check(input));
+    let change = (any::<Index>(), 0..12_usize, select(&WORDS[..]));
+    let changed = (select(inputs), vec(change, 1..8)).prop_map(|(mut input, changes)| {
+        for (at, length, word) in changes {
+            let at = at.index(input.len() + 1);
+            let end = (at + length).min(input.len());
+            input.splice(at..end, word.iter().copied());
+        }
+        input
+    });
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let settings = Settings {
+        failure_persistence: None,
+        ..Settings::with_cases(cases)
+    };
+    let result = TestRunner::new_with_rng(settings, rng).run(&changed, |input| {
+        check(&input);
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+fn files(folder: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// In memory where that is possible: a disk would be waited for at each of thousands of files.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+fn is_one_line(text: &str) {
+    assert!(!text.is_empty() && text.len() < 8192, "{text:?}");
+    assert!(
+        !text.chars().any(char::is_control),
+        "more than one plain line: {text:?}"
+    );
+}
+
+fn quotes_no_token(text: &str) {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let longest = text.split(|c| !is_token(c)).map(str::len).max();
+    assert!(longest < Some(TOKEN_LENGTH), "may quote a token: {text}");
+}
+
+/// An error of a file is one line that begins with the file and the line in it.
+fn names_its_place(text: &str, path: &Path, input: &[u8]) {
+    is_one_line(text);
+    let place = format!("{}, line ", path.display());
+    let line = text
+        .strip_prefix(&place)
+        .and_then(|rest| rest.split(':').next()?.parse().ok());
+    // YAML also ends lines at a carriage return, and the end of a file may count as a line of its own.
+    let lines = input
+        .iter()
+        .filter(|byte| matches!(byte, b'\n' | b'\r'))
+        .count()
+        + 2;
+    assert!(
+        line.is_some_and(|line: usize| (1..=lines).contains(&line)),
+        "names no line of {lines}: {text}"
+    );
+}
+
+#[test]
+fn account_list_is_within_its_limits_and_counts_every_row() {
+    let low = ListLimits {
+        accounts: 3,
+        label_bytes: 8,
+    };
+    holds(2000, files("account-lists"), |input| {
+        for limits in [ListLimits::default(), low] {
+            match read_account_list(input, limits) {
+                Ok(list) => {
+                    is_within_limits(&list, limits);
+                    counts_every_row(&list, input);
+                    is_read_again_as_it_was(&list, limits);
+                }
+                Err(error) => fits_a_log_line(&error),
+            }
+        }
+    });
+}
+
+#[test]
+fn cloud_function_returns_the_same_list_as_the_https_call() {
+    let limits = ListLimits::default();
+    let through = |reply: &[u8], pointer: Option<&str>| {
+        let function = CloudFunction {
+            env: "prod-1".to_owned(),
+            name: "getAllAccount".to_owned(),
+            pointer: pointer.map(str::to_owned),
+        };
+        read_function_reply(reply, &function, limits)
+    };
+    let wrapped = |result: Value| {
+        let reply = json!({"errcode": 0, "errmsg": "ok", "resp_data": result});
+        reply.to_string().into_bytes()
+    };
+    holds(1000, files("account-lists"), |input| {
+        if let Err(error) = through(input, None) {
+            fits_a_log_line(&error);
+        }
+        // Without keys that come twice, which a document can't hold.
+        let Ok(document) = serde_json::from_slice::<Value>(input) else {
+            return;
+        };
+        let text = document.to_string();
+        let direct = read_account_list(text.as_bytes(), limits).ok();
+        assert_eq!(through(&wrapped(json!(text)), None).ok(), direct);
+        let inner = json!({"data": document}).to_string();
+        assert_eq!(through(&wrapped(json!(inner)), Some("/data")).ok(), direct);
+    });
+}
+
+fn is_within_limits(list: &AccountList, limits: ListLimits) {
+    assert!(list.accounts.len() <= limits.accounts);
+    for account in &list.accounts {
+        assert!(!account.biz_id.is_empty() && !account.delivery_id.is_empty());
+        for text in [
+            &account.biz_id,
+            &account.delivery_id,
+            &account.alias,
+            &account.remark_wrong_msg,
+            &account.remark_content,
+        ] {
+            assert!(text.len() <= limits.label_bytes, "{text}");
+        }
+        assert!(account.quota_num.is_none_or(f64::is_finite));
+        for time in [
+            account.create_time,
+            account.update_time,
+            account.quota_update_time,
+        ] {
+            // Later than the year 5138: somebody's unit is wrong.
+            assert!(time.is_none_or(|seconds| (1..=100_000_000_000).contains(&seconds)));
+        }
+    }
+}
+
+fn counts_every_row(list: &AccountList, input: &[u8]) {
+    let document = serde_json::from_slice(input).unwrap_or(Value::Null);
+    if let Some(rows) = document["list"].as_array() {
+        let counted = list.accounts.len() as u64 + list.invalid + list.beyond_limit;
+        assert_eq!(counted, rows.len() as u64);
+    }
+}
+
+/// The state file holds accounts as WeChat lists them, and the same code reads them.
+fn is_read_again_as_it_was(list: &AccountList, limits: ListLimits) {
+    let stored = json!({"count": list.accounts.len(), "list": list.accounts}).to_string();
+    let again = read_account_list(stored.as_bytes(), limits).expect("our own list is readable");
+    assert_eq!(again.accounts, list.accounts);
+}
+
+fn fits_a_log_line(error: &Error) {
+    is_one_line(&error.to_string());
+    quotes_no_token(&error.to_string());
+    quotes_no_token(&format!("{error:?}"));
+}
+
+/// A file costs no call.
+#[derive(Debug)]
+struct Uncalled;
+
+impl Meter for Uncalled {
+    fn sending(&self, _: Api) -> Result<(), DailyLimitReached> {
+        panic!("a token file costs a call");
+    }
+
+    fn failed(&self, _: Api, _: Reason, _: Option<i64>) {}
+}
+
+#[test]
+fn token_answer_gives_a_token_of_it_or_is_not_quoted() {
+    const TOKEN: &str = "75_AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdEf";
+    let answers = [
+        format!(" {TOKEN} \r\n"),
+        format!("\u{feff}{TOKEN}"),
+        format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#),
+        format!(r#"{{"data":[{{"t":"{TOKEN}","e":"2030-01-01 00:00:00"}}]}}"#),
+        format!(r#"{{"errcode":40013,"errmsg":"invalid appid {TOKEN}"}}"#),
+        format!("\"{TOKEN}\""),
+        format!("<html>{TOKEN}</html>"),
+        TOKEN.repeat(100),
+        r#"{"access_token":null}"#.to_owned(),
+        String::new(),
+    ];
+    let folder = scratch();
+    let path = folder.path().join("token");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let options = ClientOptions {
+        api_urls: vec!["http://127.0.0.1:9".to_owned()],
+        timeout: Duration::from_secs(1),
+        list_limits: ListLimits::default(),
+        proxy_from_env: false,
+    };
+    let client = Client::new(options).unwrap();
+    let read = |pointers| {
+        let path = path.clone();
+        let app = AppConfig::new("wx1", Credential::File { path, pointers });
+        let source = TokenSources::default().for_apps(&[app]).remove(0);
+        runtime.block_on(source.token(&client, &Uncalled))
+    };
+    holds(300, answers.map(String::into_bytes).to_vec(), |input| {
+        fs::write(&path, input).unwrap();
+        let at_a_pointer = TokenPointers {
+            token: Some("/data/0/t".to_owned()),
+            expires: Some("/data/0/e".to_owned()),
+        };
+        for pointers in [TokenPointers::default(), at_a_pointer] {
+            match read(pointers) {
+                Ok(held) => is_a_token_of(&held, input),
+                Err(error) => quotes_nothing_of(&error, input),
+            }
+        }
+    });
+}
+
+fn is_a_token_of(held: &Held, input: &[u8]) {
+    let Authorization::AccessToken(token) = held.authorization() else {
+        panic!("a token file gives an access token: {held:?}");
+    };
+    let text = token.secret.expose_secret();
+    assert!((1..=4096).contains(&text.len()));
+    assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
+    let answer = std::str::from_utf8(input).expect("a token stands in text");
+    // In JSON it may be escaped.
+    assert!(
+        answer.contains(text) || answer.contains('\\'),
+        "not in the answer: {text}"
+    );
+    let latest = SystemTime::now() + Duration::from_secs(24 * 3600 + 60);
+    assert!(token.expires.is_none_or(|expires| expires < latest));
+    assert!(text.len() < TOKEN_LENGTH || !format!("{held:?} {token:?}").contains(text));
+}
+
+fn quotes_nothing_of(error: &TokenError, input: &[u8]) {
+    let mut said = format!("{error:?}");
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        assert!(
+            !error.to_string().contains('\n'),
+            "more than one line: {error}"
+        );
+        said.push_str(&error.to_string());
+        cause = error.source();
+    }
+    let answer = String::from_utf8_lossy(input);
+    let is_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    for run in answer.split(|c| !is_token(c)).filter(|run| run.len() >= 20) {
+        assert!(!said.contains(run), "{run} of the answer is in: {said}");
+    }
+}
+
+#[test]
+fn configuration_is_refused_in_one_line_with_its_place_and_without_a_secret() {
+    let readme = include_str!("../../README.md");
+    let example = readme
+        .split("```yaml\n")
+        .find(|block| block.starts_with("apps:"))
+        .unwrap();
+    let example = example.split("```").next().unwrap();
+    let inputs = ODD_YAML
+        .iter()
+        .copied()
+        .chain([example])
+        .map(|text| text.as_bytes().to_vec());
+    let folder = scratch();
+    let file = folder.path().join("apps.yml");
+    let flag = format!("--config.file={}", file.display());
+    let args = Args::read(["wechat-logistics-exporter", &flag]).unwrap();
+    let load = |text: &[u8]| {
+        fs::write(&file, text).unwrap();
+        Config::load(&args).map_err(|error| error.to_string())
+    };
+    let app =
+        |access_token: Value| json!({"apps": [{"appid": "wx1", "access_token": access_token}]});
+    let places: [fn(&str) -> Value; 8] = [
+        |secret| json!({"http": {"url": format!("https://u:{CANARY}@h/{secret}?key={secret}")}}),
+        |secret| json!({"http": {"url": format!("{secret}://:{CANARY}@h/")}}),
+        |secret| json!({"redis": {"url": format!("redis://:{secret}@h/0"), "key": "k"}}),
+        |secret| json!({"redis": {"url": "redis://h", "key": "k", "password": secret}}),
+        |secret| json!({"stable_token": {"secret": secret}}),
+        |secret| json!({"stable_token": [secret]}),
+        |secret| json!({"token": secret}),
+        |secret| json!(secret),
+    ];
+    holds(800, inputs.collect(), |input| {
+        if let Err(error) = load(input) {
+            names_its_place(&error, &file, input);
+        }
+        let Ok(text) = std::str::from_utf8(input) else {
+            return;
+        };
+        let secret = format!("{text}{CANARY}{text}");
+        let documents = places.map(|place| app(place(&secret)).to_string());
+        let above = format!(
+            "apps:\n- appid: wx1\n  access_token: {{http: {{url: 'https://u:{CANARY}@h/'}}}}\n{text}\n"
+        );
+        let chosen = input.len() % (documents.len() + 1);
+        let document = documents.get(chosen).unwrap_or(&above);
+        let said = match load(document.as_bytes()) {
+            Ok(config) => format!("{config:?}"),
+            Err(error) => error,
+        };
+        assert!(
+            !said.contains(CANARY),
+            "the secret of\n{document}\nis in: {said}"
+        );
+    });
+}
+
+#[test]
+fn web_configuration_is_refused_in_one_line_with_its_place_and_without_a_secret() {
+    let odd = ODD_YAML.iter().map(|text| text.as_bytes().to_vec());
+    let inputs = files("web-config/good")
+        .into_iter()
+        .chain(files("web-config/bad"));
+    let folder = scratch();
+    for name in ["server.pem", "server.key", "ca.pem"] {
+        let from = format!(
+            "{}/tests/data/web-config/{name}",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        fs::copy(from, folder.path().join(name)).unwrap();
+    }
+    let file = folder.path().join("web.yml");
+    let load = |text: &[u8]| {
+        fs::write(&file, text).unwrap();
+        web_config::check(&file).map_err(|error| error.to_string())
+    };
+    let places: [fn(&str) -> Value; 7] = [
+        |secret| json!({"basic_auth_users": {"bob": secret}}),
+        |secret| json!({"basic_auth_users": {"bob": {"password": secret}}}),
+        |secret| json!({"basic_auth_users": [secret]}),
+        |secret| json!({"basic_auth_user": {"bob": secret}}),
+        |secret| json!({"tls_server_config": {"cert_file": "server.pem", "key": secret}}),
+        |secret| json!({"tls_server_config": secret}),
+        |secret| json!(secret),
+    ];
+    holds(800, inputs.chain(odd).collect(), |input| {
+        if let Err(error) = load(input) {
+            names_its_place(&error, &file, input);
+        }
+        let Ok(text) = std::str::from_utf8(input) else {
+            return;
+        };
+        let secret = format!("{text}{CANARY}{text}");
+        let documents = places.map(|place| place(&secret).to_string());
+        let above = format!("basic_auth_users:\n  bob: {CANARY}\n{text}\n");
+        let chosen = input.len() % (documents.len() + 1);
+        let document = documents.get(chosen).unwrap_or(&above);
+        if let Err(error) = load(document.as_bytes()) {
+            assert!(
+                !error.contains(CANARY),
+                "the secret of\n{document}\nis in: {error}"
+            );
+        }
+    });
+}
