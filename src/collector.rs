@@ -14,7 +14,7 @@ use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{Saved, Store, StoreError};
-use crate::token::TokenSources;
+use crate::token::{self, TokenSource};
 use crate::wechat::{Client, ClientError, ClientOptions};
 
 /// Apps that were taken out of the configuration and whose records are kept. Far more than anyone takes out in a day.
@@ -25,7 +25,6 @@ const LEFT_MAX: usize = 10_000;
 pub struct Collector {
     apps: ArcSwap<Apps>,
     shared: Shared,
-    tokens: TokenSources,
 }
 
 /// The apps of one configuration.
@@ -99,12 +98,10 @@ impl Collector {
             failures: Arc::default(),
             replicas,
         };
-        let tokens = TokenSources::default();
-        let apps = Apps::new(config, &tokens, &shared, None)?;
+        let apps = Apps::new(config, &shared, None)?;
         Ok(Self {
             apps: ArcSwap::from_pointee(apps),
             shared,
-            tokens,
         })
     }
 
@@ -115,7 +112,7 @@ impl Collector {
     /// See [`CollectorError`]; the old configuration stays.
     pub fn reconfigure(&self, config: &Config) -> Result<(), CollectorError> {
         let old = self.apps.load();
-        let new = Apps::new(config, &self.tokens, &self.shared, Some(&old))?;
+        let new = Apps::new(config, &self.shared, Some(&old))?;
         self.apps.store(Arc::new(new));
         Ok(())
     }
@@ -245,12 +242,7 @@ impl<'a> Step<'a> {
 }
 
 impl Apps {
-    fn new(
-        config: &Config,
-        tokens: &TokenSources,
-        shared: &Shared,
-        old: Option<&Self>,
-    ) -> Result<Self, CollectorError> {
+    fn new(config: &Config, shared: &Shared, old: Option<&Self>) -> Result<Self, CollectorError> {
         // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
         let clients = clients(config, old)?;
         let mut known = Vec::with_capacity(config.apps.len());
@@ -261,19 +253,24 @@ impl Apps {
             });
         }
         let mut list = Vec::with_capacity(config.apps.len());
-        let sources = tokens.for_apps(&config.apps);
-        for ((app, source), known) in config.apps.iter().zip(sources).zip(known) {
+        let secret_variables = token::secret_variables(&config.apps);
+        for (app, known) in config.apps.iter().zip(known) {
             let client = &clients[app.api_urls.as_slice()];
-            let client = match old.and_then(|old| old.find(&app.appid)) {
+            let old = old.and_then(|old| old.find(&app.appid));
+            let tokens = match old {
+                Some(old) if old.tokens().mints_for(app) => Arc::clone(old.tokens()),
+                _ => Arc::new(TokenSource::new(app, Arc::clone(&secret_variables))),
+            };
+            let client = match old {
                 // It knows which host answers this app.
                 Some(old) if old.client().is_made_like(client) => Arc::clone(old.client()),
                 _ => Arc::new(client.for_another_app()),
             };
             list.push(Arc::new(match known {
                 Known::Here(record) => {
-                    App::reconfigured(record, app.clone(), client, source, shared)
+                    App::reconfigured(record, app.clone(), client, tokens, shared)
                 }
-                Known::Saved(saved) => App::new(app.clone(), client, source, *saved, shared),
+                Known::Saved(saved) => App::new(app.clone(), client, tokens, *saved, shared),
             }));
         }
         let by_appid: HashMap<_, _> = list

@@ -51,6 +51,14 @@ pub enum FetchError {
     /// The account list could not be read.
     #[error("the account list could not be read")]
     List(#[source] wechat::Error),
+    /// The account list could not be read with the token that another program keeps at `place`.
+    #[error("WeChat rejects the token of {place}; the program that keeps it there must renew it")]
+    Rejected {
+        /// The token's source.
+        place: String,
+        /// What WeChat answered.
+        source: wechat::Error,
+    },
 }
 
 impl FetchError {
@@ -59,7 +67,7 @@ impl FetchError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Token(error) => error.reason(),
-            Self::List(error) => error.reason(),
+            Self::List(error) | Self::Rejected { source: error, .. } => error.reason(),
         }
     }
 
@@ -68,7 +76,7 @@ impl FetchError {
     pub fn errcode(&self) -> Option<i64> {
         match self {
             Self::Token(error) => error.errcode(),
-            Self::List(error) => error.errcode(),
+            Self::List(error) | Self::Rejected { source: error, .. } => error.errcode(),
         }
     }
 
@@ -77,7 +85,7 @@ impl FetchError {
     pub fn api(&self) -> Option<Api> {
         match self {
             Self::Token(error) => error.api(),
-            Self::List(error) => Some(error.api()),
+            Self::List(error) | Self::Rejected { source: error, .. } => Some(error.api()),
         }
     }
 
@@ -86,7 +94,7 @@ impl FetchError {
     pub fn throttled(&self) -> bool {
         match self {
             Self::Token(error) => error.throttled(),
-            Self::List(error) => error.throttled(),
+            Self::List(error) | Self::Rejected { source: error, .. } => error.throttled(),
         }
     }
 }
@@ -240,22 +248,32 @@ async fn account_list(
         .map_err(FetchError::Token)?;
     let rejected = match list_with(app, &token, meter).await {
         Ok(list) => return Ok((list, token)),
-        Err(error) if error.token_rejected() => error,
-        Err(error) => return Err(FetchError::List(error)),
+        Err(error) if error.token_rejected() => list_failed(app, error),
+        Err(error) => return Err(list_failed(app, error)),
     };
     let again = match app.tokens.renew(&token, &app.client, meter).await {
         Ok(Some(token)) => list_with(app, &token, meter)
             .await
             .map(|list| (list, token))
-            .map_err(FetchError::List),
+            .map_err(|error| list_failed(app, error)),
         // The same token again would be rejected again.
-        Ok(None) => return Err(FetchError::List(rejected)),
+        Ok(None) => return Err(rejected),
         Err(error) => Err(FetchError::Token(error)),
     };
     match again {
         // What was tried failed; that no call is left for another try is not the news.
-        Err(error) if error.throttled() => Err(FetchError::List(rejected)),
+        Err(error) if error.throttled() => Err(rejected),
         again => again,
+    }
+}
+
+fn list_failed(app: &App, error: wechat::Error) -> FetchError {
+    match app.tokens.place() {
+        Some(place) if error.token_rejected() => FetchError::Rejected {
+            place,
+            source: error,
+        },
+        _ => FetchError::List(error),
     }
 }
 

@@ -312,6 +312,11 @@ impl App {
         self.record.burn().observed_for(now)
     }
 
+    /// Where its token comes from.
+    pub(crate) fn tokens(&self) -> &Arc<TokenSource> {
+        &self.tokens
+    }
+
     /// When the token in use ends, where known.
     #[must_use]
     pub fn token_expiry(&self) -> Option<SystemTime> {
@@ -483,11 +488,11 @@ mod tests {
 
     use super::meter::Progress;
     use super::*;
-    use crate::config::{ConfigError, Credential, SecretSource, SecretUrl, SharedStateConfig};
+    use crate::config::{Credential, SecretSource, SecretUrl, SharedStateConfig};
     use crate::limiter::{Cause, SharedLimiter};
     use crate::replicas::{Answer, Outcome, Verdict};
     use crate::store::form;
-    use crate::token::{self, TokenSources};
+    use crate::token;
     use crate::wechat::{ClientOptions, ListLimits};
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -517,8 +522,7 @@ mod tests {
             failures: Arc::default(),
             replicas,
         };
-        let tokens = TokenSources::default().for_apps(std::slice::from_ref(&config));
-        let tokens = Arc::clone(&tokens[0]);
+        let tokens = Arc::new(TokenSource::new(&config, Arc::default()));
         let client = Arc::new(client.unwrap());
         Arc::new(App::new(config, client, tokens, Saved::default(), &shared))
     }
@@ -545,8 +549,7 @@ mod tests {
         let old = app();
         let now = Moment::now();
         let fail = |app: &App| {
-            let unreadable = ConfigError("it can't be read".to_owned());
-            let error = FetchError::Token(token::Error::Secret(unreadable));
+            let error = FetchError::Token(token::Error::settings("it can't be read"));
             fetch::publish(app, Err(error), &Progress::default());
             app.limiter().try_acquire(app.budget(), now)
         };

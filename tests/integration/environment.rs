@@ -63,7 +63,7 @@ fn token_server_is_named_with_the_proxy_on_the_way_there() {
     let output = run_in(&[("HTTP_PROXY", &proxy)], &["check", &flag]);
     let report = String::from_utf8(output.stdout).unwrap();
     let way =
-        "token server http://tokens.invalid can't be reached: through the proxy of HTTP_PROXY: ";
+        "token server http://tokens.invalid can't be reached through the proxy of HTTP_PROXY: ";
     assert!(report.contains(way), "{report}");
 }
 
@@ -88,7 +88,7 @@ fn missing_root_certificates_are_named_with_their_cure_where_a_token_server_need
         let output = run_in(&roots, &["check", &flag]);
         let report = String::from_utf8(output.stdout).unwrap();
         let sentence = format!(
-            "token server {scheme}://{nobody} can't be used: no call can be made: no root certificate was found"
+            "token server {scheme}://{nobody} can't be used: its certificate can't be checked: no root certificate was found"
         );
         assert_eq!(report.contains(&sentence), needs, "{report}");
         assert_eq!(report.contains("ca-certificates"), needs, "{report}");

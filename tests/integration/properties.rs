@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wechat_logistics_exporter::config::{AppConfig, Args, Config, Credential, TokenPointers};
-use wechat_logistics_exporter::token::{Error as TokenError, Held, TokenSources};
+use wechat_logistics_exporter::token::{Error as TokenError, Held, TokenSource};
 use wechat_logistics_exporter::web_config;
 use wechat_logistics_exporter::wechat::{
     AccountList, Api, Authorization, Client, ClientOptions, CloudFunction, DailyLimitReached,
@@ -282,7 +282,7 @@ fn token_answer_gives_a_token_of_it_or_is_not_quoted() {
     let read = |pointers| {
         let path = path.clone();
         let app = AppConfig::new("wx1", Credential::File { path, pointers });
-        let source = TokenSources::default().for_apps(&[app]).remove(0);
+        let source = TokenSource::new(&app, std::sync::Arc::default());
         runtime.block_on(source.token(&client, &Uncalled))
     };
     holds(300, answers.map(String::into_bytes).to_vec(), |input| {

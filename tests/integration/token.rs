@@ -174,6 +174,11 @@ async fn foreign_token_from_a_file_is_read_again_and_never_minted() {
     let page = exporter.scrape().await;
     assert_eq!(page.up(APPID), Some(0.0));
     assert_eq!(wechat.token_and_list_calls().await, (0, 1));
+    let log = exporter.log();
+    let said = format!(
+        "WeChat rejects the token of token file {file_text}; the program that keeps it there must renew it"
+    );
+    assert!(log.contains(&said), "{log}");
 
     scratch.write(
         "token",

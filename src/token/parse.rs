@@ -1,0 +1,397 @@
+//! The token in what a source gives: bare text, a JSON string, or JSON of the shapes that token servers and SDKs use.
+
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+use serde_json::Value;
+
+use super::error::Error;
+use crate::clock::from_unix_millis;
+use crate::config::TokenPointers;
+use crate::wechat::AccessToken;
+
+/// What is read of a source. Unit: bytes.
+pub(super) const TEXT_MAX: usize = 64 << 10;
+
+/// Longest token. Unit: bytes. WeChat asks to reserve 512 (`getStableAccessToken`, seen 2026-11).
+const TOKEN_MAX: usize = 4096;
+
+/// Shortest token without a digit: what is shorter is a word. WeChat's tokens have more than 100 letters and digits.
+const WORD_MAX: usize = 32;
+
+/// More seconds left are a date or a mistake: WeChat's tokens live two hours.
+const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Smaller numbers are seconds, or 0 for "unknown". Unit: milliseconds since 1970; this one was in 1973.
+const EARLIEST_END: i64 = 100_000_000_000;
+
+const TOKEN_POINTERS: [&str; 9] = [
+    "/access_token",
+    "/accessToken",
+    "/authorizer_access_token",
+    "/data/access_token",
+    "/data/accessToken",
+    "/data/authorizer_access_token",
+    "/token",
+    "/data/token",
+    "/data",
+];
+const LIFETIME_POINTERS: [&str; 3] = ["/expires_in", "/data/expires_in", "/time"];
+const END_POINTERS: [&str; 1] = ["/expireTime"];
+
+/// A token with what the text beside it says of its end.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) token: SecretString,
+    /// Time left when the text was written.
+    pub(super) lifetime: Option<Duration>,
+    /// When it ends.
+    pub(super) end: Option<SystemTime>,
+}
+
+impl Found {
+    /// The token of a source that says at that time how long it has left.
+    pub(super) fn as_of(self, now: SystemTime) -> AccessToken {
+        let end_by_lifetime = || now.checked_add(self.lifetime?);
+        AccessToken {
+            expires: self.end.or_else(end_by_lifetime),
+            secret: self.token,
+        }
+    }
+}
+
+/// Finds the token in what a source gave. Errors never show the text.
+pub(super) fn find(bytes: &[u8], pointers: &TokenPointers) -> Result<Found, Error> {
+    if bytes.len() > TEXT_MAX {
+        return Err(too_long());
+    }
+    if let Some(why) = serialized(bytes) {
+        return Err(Error::no_token(why));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Err(Error::no_token(
+            "it is not text; let the program that keeps the token store it as plain text",
+        ));
+    };
+    // Editors on Windows begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.starts_with('<') {
+        return Err(Error::no_token("it is an HTML page"));
+    }
+    match (serde_json::from_str::<Value>(text), &pointers.token) {
+        (Ok(document), _) => in_document(&document, pointers),
+        (Err(_), Some(pointer)) => Err(Error::no_token(format!(
+            "it is not JSON, so it has no {pointer}; correct or remove token_pointer"
+        ))),
+        (Err(_), None) => Ok(Found {
+            token: token(text)?,
+            lifetime: None,
+            end: None,
+        }),
+    }
+}
+
+fn too_long() -> Error {
+    Error::no_token("it is too long for a token")
+}
+
+/// Values that SDKs store with their language's own serializer: what wrote them, and the way out.
+fn serialized(bytes: &[u8]) -> Option<&'static str> {
+    let is_php = matches!(bytes, [b's' | b'a' | b'O' | b'C', b':', b'0'..=b'9', ..]);
+    if is_php {
+        Some(
+            "it is serialized by PHP; let that program store the token as plain text, or print the token with a token \
+             command",
+        )
+    } else if bytes.starts_with(&[0, 0, 0, 1]) || bytes.starts_with(&[0, 0, 0, 2]) {
+        Some(
+            "it is serialized by PHP's igbinary; let that program store the token as plain text, or print the token \
+             with a token command",
+        )
+    } else if bytes.starts_with(b"\xac\xed\x00\x05") {
+        Some(
+            "it is serialized by Java; let that program store the token as plain text (StringRedisSerializer, \
+             Redisson's StringCodec), or read it through a token server or a command",
+        )
+    } else {
+        None
+    }
+}
+
+fn in_document(document: &Value, pointers: &TokenPointers) -> Result<Found, Error> {
+    let errcode = document.get("errcode").and_then(integer).unwrap_or(0);
+    if errcode != 0 {
+        return Err(Error::no_token(format!(
+            "it is WeChat's error {errcode}, passed on by the program that keeps the token"
+        )));
+    }
+    let text = match (&pointers.token, document) {
+        (Some(pointer), _) => at(document, std::slice::from_ref(pointer))?,
+        (None, Value::String(text)) => text,
+        (None, Value::Array(values)) if values.first().is_some_and(is_java_type) => {
+            return Err(Error::no_token(
+                "it is JSON with the name of a Java type (Jackson); set token_pointer: /1",
+            ));
+        }
+        (None, _) => at(document, &TOKEN_POINTERS)?,
+    };
+    let (lifetime, end) = match &pointers.expires {
+        Some(pointer) => {
+            let value = document.pointer(pointer);
+            (value.and_then(lifetime), value.and_then(end))
+        }
+        None => (
+            values(document, &LIFETIME_POINTERS).find_map(lifetime),
+            values(document, &END_POINTERS).find_map(end),
+        ),
+    };
+    Ok(Found {
+        token: token(text.trim())?,
+        lifetime,
+        end,
+    })
+}
+
+fn is_java_type(value: &Value) -> bool {
+    value.as_str().is_some_and(|name| name.starts_with("java."))
+}
+
+fn values<'a>(
+    document: &'a Value,
+    pointers: &'a [impl AsRef<str>],
+) -> impl Iterator<Item = &'a Value> {
+    pointers
+        .iter()
+        .filter_map(|pointer| document.pointer(pointer.as_ref()))
+}
+
+/// The first text at one of the pointers.
+fn at<'a>(document: &'a Value, pointers: &'a [impl AsRef<str>]) -> Result<&'a str, Error> {
+    if let Some(text) = values(document, pointers).find_map(Value::as_str) {
+        return Ok(text);
+    }
+    if document.is_null() || values(document, pointers).any(Value::is_null) {
+        return Err(Error::no_token("it is null"));
+    }
+    let places: Vec<_> = pointers.iter().map(AsRef::as_ref).collect();
+    Err(Error::no_token(format!(
+        "it is JSON without a text at {}; set token_pointer to where the token is",
+        places.join(", ")
+    )))
+}
+
+fn token(text: &str) -> Result<SecretString, Error> {
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
+    let is_token_character =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+/=!*@|$".contains(&byte);
+    let why = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > TOKEN_MAX {
+        return Err(too_long());
+    } else if ["null", "undefined", "none", "nil"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
+    {
+        "it is null"
+    } else if text.trim_end_matches('=').contains('=') {
+        "it is a name and a value; only the token alone or JSON can be read"
+    } else if !text.bytes().all(is_token_character) {
+        "it holds characters that no token has"
+    } else if !has_digit && text.len() < WORD_MAX {
+        "it is a word, not a token"
+    } else {
+        return Ok(text.into());
+    };
+    Err(Error::no_token(why))
+}
+
+/// A whole number, also as text, as some languages' JSON libraries write it.
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_i64(),
+    }
+}
+
+fn lifetime(value: &Value) -> Option<Duration> {
+    let seconds: f64 = match value {
+        Value::String(text) => text.trim().parse().ok()?,
+        value => value.as_f64()?,
+    };
+    if seconds < 0.0 {
+        return Some(Duration::ZERO);
+    }
+    let lifetime = Duration::try_from_secs_f64(seconds).ok();
+    lifetime.filter(|lifetime| *lifetime <= LIFETIME_MAX)
+}
+
+/// A time in milliseconds since 1970, if it can be a token's end.
+pub(super) fn end(value: &Value) -> Option<SystemTime> {
+    let millis = integer(value).filter(|millis| *millis >= EARLIEST_END)?;
+    let end = from_unix_millis(millis.unsigned_abs())?;
+    (end <= SystemTime::now() + LIFETIME_MAX).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn parsed(text: impl AsRef<[u8]>, pointers: &TokenPointers) -> Result<Found, String> {
+        find(text.as_ref(), pointers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn token_is_found_in_every_form_that_token_servers_and_sdks_use() {
+        for (text, seconds) in [
+            ("82_tok-En", None),
+            ("82_tok-En\r\n", None),
+            ("\u{feff}82_tok-En\n", None),
+            ("\"82_tok-En\"", None),
+            (
+                r#"{"access_token":"82_tok-En","expires_in":7130}"#,
+                Some(7130),
+            ),
+            (
+                r#"{"errcode":0,"errmsg":"ok","access_token":"82_tok-En","expires_in":"7130"}"#,
+                Some(7130),
+            ),
+            (
+                r#"{"success":true,"code":0,"data":{"access_token":"82_tok-En","expires_in":60.5}}"#,
+                Some(60),
+            ),
+            (r#"{"token":"82_tok-En","time":12}"#, Some(12)),
+            (r#"{"data":{"token":"82_tok-En"}}"#, None),
+            (r#"{"data":"82_tok-En"}"#, None),
+            (r#"{"accessToken":"82_tok-En"}"#, None),
+            (
+                r#"{"authorizer_access_token":"82_tok-En","expires_in":7200}"#,
+                Some(7200),
+            ),
+            (
+                r#"{"access_token":null,"data":{"access_token":"82_tok-En"}}"#,
+                None,
+            ),
+            // What can't be the seconds left.
+            (r#"{"token":"82_tok-En","expires_in":-5}"#, Some(0)),
+            (r#"{"token":"82_tok-En","expires_in":1764547200}"#, None),
+            (r#"{"token":"82_tok-En","expires_in":1e300}"#, None),
+            (r#"{"token":"82_tok-En","expires_in":"NaN"}"#, None),
+        ] {
+            let found = parsed(text, &TokenPointers::default()).unwrap();
+            assert_eq!(found.token.expose_secret(), "82_tok-En", "{text}");
+            assert_eq!(found.lifetime.map(|left| left.as_secs()), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn end_that_wechat_api_for_node_stores_is_read() {
+        let end = SystemTime::now() + Duration::from_secs(3600);
+        let millis = crate::clock::unix_millis(end);
+        let text = format!(r#"{{"accessToken":"tok-1","expireTime":{millis}}}"#);
+        let found = parsed(text, &TokenPointers::default()).unwrap();
+        assert_eq!(found.end, from_unix_millis(millis));
+    }
+
+    #[test]
+    fn configured_pointers_replace_the_usual_ones() {
+        let pointers = TokenPointers {
+            token: Some("/wx/0/t".into()),
+            expires: Some("/wx/0/left".into()),
+        };
+        let text = r#"{"access_token":"wrong-1","expires_in":1,"wx":[{"t":"right-1","left":99}]}"#;
+        let found = parsed(text, &pointers).unwrap();
+        assert_eq!(found.token.expose_secret(), "right-1");
+        assert_eq!(found.lifetime, Some(Duration::from_secs(99)));
+        for (text, sentence) in [
+            (r#"{"access_token":"wrong-1"}"#, "without a text at /wx/0/t"),
+            ("bare-1", "it is not JSON, so it has no /wx/0/t"),
+        ] {
+            let error = parsed(text, &pointers).unwrap_err();
+            assert!(error.contains(sentence), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_told_apart() {
+        let long = format!("1{}", "x".repeat(TOKEN_MAX));
+        for (text, sentence) in [
+            ("", "it is empty"),
+            (" \n", "it is empty"),
+            (r#"{"access_token":""}"#, "it is empty"),
+            ("null", "it is null"),
+            ("None", "it is null"),
+            (r#"{"data":null}"#, "it is null"),
+            ("<!DOCTYPE html><html>", "HTML"),
+            (
+                r#"{"errcode":"-1","access_token":"tok-1"}"#,
+                "WeChat's error -1",
+            ),
+            ("two words 1", "characters that no token has"),
+            ("\"tab\\there1\"", "characters that no token has"),
+            ("nul1\0", "characters that no token has"),
+            ("没有1", "characters that no token has"),
+            (r#"{"access_token":"tok-1"#, "characters that no token has"),
+            ("access_token=82_tok-En", "a name and a value"),
+            (
+                "access_token=82_tok-En&expires_in=7200",
+                "a name and a value",
+            ),
+            ("access_token:82_tok-En", "characters that no token has"),
+            ("expired", "it is a word"),
+            ("not_found", "it is a word"),
+            (r#"{"token":"pending"}"#, "it is a word"),
+            (&long, "too long"),
+            ("7", "it is JSON without a text at /access_token"),
+            ("[]", "it is JSON without a text at /access_token"),
+            (r#"{"access_token":7}"#, "set token_pointer"),
+            (r#"s:9:"82_tok-En";"#, "serialized by PHP; let that program"),
+            (
+                r#"a:1:{s:12:"access_token";s:9:"82_tok-En";}"#,
+                "serialized by PHP;",
+            ),
+            (
+                r#"["java.lang.String","82_tok-En"]"#,
+                "set token_pointer: /1",
+            ),
+        ] {
+            let error = parsed(text, &TokenPointers::default()).unwrap_err();
+            assert!(error.contains(sentence), "{text:.40}: {error}");
+        }
+        for (bytes, sentence) in [
+            (
+                &b"\xac\xed\x00\x05t\x00\x0982_tok-En"[..],
+                "serialized by Java",
+            ),
+            (b"\x00\x00\x00\x02\x11\x0982_tok-En", "igbinary"),
+            (b"82_tok-En\xff", "it is not text"),
+        ] {
+            let error = parsed(bytes, &TokenPointers::default()).unwrap_err();
+            assert!(error.contains(sentence), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic_and_every_token_found_can_travel_in_a_query(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            text in r#"[{}\[\]":,a-z_0-9 \n]{0,40}"#,
+        ) {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                if let Ok(found) = find(bytes, &TokenPointers::default()) {
+                    prop_assert!(found.token.expose_secret().bytes().all(|b| b.is_ascii_graphic()));
+                }
+            }
+        }
+
+        #[test]
+        fn error_never_shows_what_was_given(text in "canary[ \n\"<;]{1,3}[a-z]{0,5}") {
+            if let Err(error) = find(text.as_bytes(), &TokenPointers::default()) {
+                let shown = format!("{error} {error:?}");
+                prop_assert!(!shown.contains("canary"));
+            }
+        }
+    }
+}

@@ -1,0 +1,705 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use wiremock::matchers::{body_string, header, method, path, query_param};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::*;
+use crate::config::{CommandLine, HttpTokenConfig, HttpTokenMethod, RedisTokenConfig, SecretUrl};
+use crate::redis_server::{self, free_port};
+use crate::wechat::{ClientOptions, DailyLimitReached, ListLimits};
+
+#[derive(Debug)]
+struct NoMeter;
+
+impl Meter for NoMeter {
+    fn sending(&self, _api: Api) -> Result<(), DailyLimitReached> {
+        Ok(())
+    }
+    fn failed(&self, _api: Api, _reason: Reason, _errcode: Option<i64>) {}
+}
+
+fn client(api_url: String) -> Client {
+    let options = ClientOptions {
+        api_urls: vec![api_url],
+        timeout: Duration::from_secs(60),
+        list_limits: ListLimits::default(),
+        proxy_from_env: false,
+    };
+    Client::new(options).unwrap()
+}
+
+/// Nobody listens there.
+fn nowhere() -> Client {
+    client("http://127.0.0.1:9".to_owned())
+}
+
+fn source(credential: Credential) -> TokenSource {
+    TokenSource::new(&AppConfig::new("wx1", credential), Arc::default())
+}
+
+fn text(token: &SecretString) -> String {
+    token.expose_secret().to_owned()
+}
+
+async fn token(source: &TokenSource) -> Result<AccessToken, Error> {
+    let held = source.token(&nowhere(), &NoMeter).await?;
+    Ok(held.token().unwrap().clone())
+}
+
+async fn read(credential: Credential) -> Result<String, Error> {
+    let token = token(&source(credential)).await?;
+    Ok(text(&token.secret))
+}
+
+/// The reason, and the error with its causes. It must not show what a source gave.
+async fn failure(credential: Credential) -> (Reason, String) {
+    let error = read(credential).await.unwrap_err();
+    assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    let text = chain(&error);
+    assert!(!text.contains("canary"), "{text}");
+    assert_eq!((error.api(), error.errcode()), (None, None));
+    (error.reason(), text)
+}
+
+fn left(token: &AccessToken) -> Option<u64> {
+    let now = SystemTime::now();
+    let left = |expires: SystemTime| expires.duration_since(now).unwrap_or_default();
+    // Rounded up: the clock went on since.
+    token.expires.map(|expires| left(expires).as_secs() + 1)
+}
+
+mod minted {
+    use super::*;
+
+    /// A WeChat that mints `minted-1`, `minted-2` and so on, or always `minted-1`.
+    async fn wechat(always_the_same: bool) -> MockServer {
+        let server = MockServer::start().await;
+        for number in 1..4 {
+            let number = if always_the_same { 1 } else { number };
+            let token = serde_json::json!({
+                "access_token": format!("minted-{number}"), "expires_in": 7200
+            });
+            Mock::given(path("/cgi-bin/stable_token"))
+                .respond_with(ResponseTemplate::new(200).set_body_json(token))
+                .up_to_n_times(1)
+                .mount(&server)
+                .await;
+        }
+        server
+    }
+
+    fn stable(secret: PathBuf) -> TokenSource {
+        source(Credential::StableToken {
+            secret: SecretSource::File(secret),
+        })
+    }
+
+    #[tokio::test]
+    async fn token_is_minted_once_and_once_more_after_a_rejection() {
+        let server = wechat(false).await;
+        let client = client(server.uri());
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "old").unwrap();
+        let source = stable(secret.clone());
+        let first = source.token(&client, &NoMeter).await.unwrap();
+        let again = source.token(&client, &NoMeter).await.unwrap();
+        for held in [&first, &again] {
+            assert_eq!(text(&held.token().unwrap().secret), "minted-1");
+        }
+        assert!(source.expiry().is_some());
+
+        // A rotated secret is used from the next mint on.
+        fs::write(&secret, "new").unwrap();
+        let renewed = source.renew(&first, &client, &NoMeter).await.unwrap();
+        assert_eq!(text(&renewed.unwrap().token().unwrap().secret), "minted-2");
+        let secrets: Vec<_> = server
+            .received_requests()
+            .await
+            .unwrap()
+            .iter()
+            .map(|request| request.body_json::<serde_json::Value>().unwrap()["secret"].clone())
+            .collect();
+        assert_eq!(secrets, ["old", "new"]);
+    }
+
+    #[tokio::test]
+    async fn token_that_comes_back_unchanged_is_none() {
+        let server = wechat(true).await;
+        let client = client(server.uri());
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        let source = stable(secret);
+        let held = source.token(&client, &NoMeter).await.unwrap();
+        let renewed = source.renew(&held, &client, &NoMeter).await.unwrap();
+        assert!(renewed.is_none());
+        assert_eq!(server.received_requests().await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn token_that_still_lives_bridges_a_failure_that_may_pass_and_no_other() {
+        let server = MockServer::start().await;
+        let token = serde_json::json!({"access_token": "minted-1", "expires_in": 200});
+        Mock::given(path("/cgi-bin/stable_token"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(token))
+            .up_to_n_times(1)
+            .mount(&server)
+            .await;
+        let client = client(server.uri());
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        let source = stable(secret.clone());
+        source.token(&client, &NoMeter).await.unwrap();
+        let busy = serde_json::json!({"errcode": -1, "errmsg": "system error"});
+        Mock::given(path("/cgi-bin/stable_token"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(busy))
+            .mount(&server)
+            .await;
+        let bridged = source.token(&client, &NoMeter).await.unwrap();
+        assert_eq!(text(&bridged.token().unwrap().secret), "minted-1");
+
+        fs::remove_file(&secret).unwrap();
+        let error = source.token(&client, &NoMeter).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::Config);
+        let shown = chain(&error);
+        assert!(
+            shown.starts_with("the AppSecret can't be read: "),
+            "{shown}"
+        );
+        assert!(shown.contains(secret.to_str().unwrap()), "{shown}");
+    }
+
+    #[test]
+    fn minted_token_is_used_until_five_minutes_before_its_end() {
+        let source = stable(PathBuf::new());
+        let now = SystemTime::now();
+        for (lifetime, keep) in [(7200, 6900), (345, 45), (300, 0), (10, 0)] {
+            let expiry = now + Duration::from_secs(lifetime);
+            let kept = source.keep(Some(expiry), now);
+            assert_eq!(kept, Duration::from_secs(keep), "{lifetime}");
+        }
+    }
+}
+
+mod file {
+    use super::*;
+
+    fn credential(path: &Path) -> Credential {
+        Credential::File {
+            path: path.to_owned(),
+            pointers: TokenPointers::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn file_is_read_each_time_and_once_more_after_a_rejection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "tok-1\n").unwrap();
+        let source = source(credential(&path));
+        let held = source.token(&nowhere(), &NoMeter).await.unwrap();
+        assert!(
+            source
+                .renew(&held, &nowhere(), &NoMeter)
+                .await
+                .unwrap()
+                .is_none(),
+            "it still holds the rejected token"
+        );
+        fs::write(&path, "tok-2").unwrap();
+        let renewed = source.renew(&held, &nowhere(), &NoMeter).await.unwrap();
+        assert_eq!(text(&renewed.unwrap().token().unwrap().secret), "tok-2");
+        fs::write(&path, "tok-3").unwrap();
+        assert_eq!(text(&token(&source).await.unwrap().secret), "tok-3");
+    }
+
+    #[tokio::test]
+    async fn seconds_left_in_a_json_file_count_from_the_time_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, r#"{"access_token":"tok-1","expires_in":7200}"#).unwrap();
+        let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let opened = fs::File::options().write(true).open(&path).unwrap();
+        opened.set_modified(written).unwrap();
+        let token = token(&source(credential(&path))).await.unwrap();
+        assert_eq!(token.expires, Some(written + Duration::from_secs(7200)));
+    }
+
+    #[tokio::test]
+    async fn file_without_a_token_is_named_with_the_fix() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        let mounted = Credential::Cloudbase { path: path.clone() };
+        let (reason, shown) = failure(mounted).await;
+        assert_eq!(reason, Reason::Token);
+        assert!(shown.contains("switch 微信令牌 on"), "{shown}");
+        let (reason, shown) = failure(credential(&path)).await;
+        assert_eq!(reason, Reason::Token);
+        let missing = format!("token file {} does not exist", path.display());
+        assert!(shown.starts_with(&missing), "{shown}");
+
+        fs::write(&path, "canary canary").unwrap();
+        let (reason, shown) = failure(credential(&path)).await;
+        assert_eq!(reason, Reason::Token);
+        assert!(shown.contains("/token gives no token: "), "{shown}");
+
+        let fifo = directory.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        for path in [&fifo, directory.path()] {
+            let (reason, shown) = failure(credential(path)).await;
+            assert_eq!(reason, Reason::Config);
+            assert!(shown.ends_with("not a regular file"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn mounted_token_travels_as_cloudbase_access_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        fs::write(&path, "tok-1").unwrap();
+        let source = source(Credential::Cloudbase { path });
+        let held = source.token(&nowhere(), &NoMeter).await.unwrap();
+        assert!(matches!(held, Held::CloudbaseAccessToken(_)));
+    }
+}
+
+mod http {
+    use super::*;
+
+    fn config(url: impl Into<String>) -> HttpTokenConfig {
+        HttpTokenConfig {
+            url: SecretUrl::new(url),
+            method: HttpTokenMethod::Get,
+            headers_file: None,
+            refresh_url: None,
+            pointers: TokenPointers::default(),
+        }
+    }
+
+    async fn answering(response: ResponseTemplate) -> MockServer {
+        let server = MockServer::start().await;
+        Mock::given(method("GET"))
+            .respond_with(response)
+            .mount(&server)
+            .await;
+        server
+    }
+
+    #[tokio::test]
+    async fn token_is_used_until_its_end_is_near_and_a_minute_where_that_is_unknown() {
+        for (body, known, asked) in [
+            (
+                r#"{"access_token":"tok-1","expires_in":7130}"#,
+                Some(7130),
+                1,
+            ),
+            (r#"{"access_token":"tok-1","expires_in":120}"#, Some(120), 2),
+            ("tok-1", None, 1),
+        ] {
+            let server = answering(ResponseTemplate::new(200).set_body_string(body)).await;
+            let source = source(Credential::Http(config(server.uri())));
+            token(&source).await.unwrap();
+            let token = token(&source).await.unwrap();
+            assert_eq!(left(&token), known);
+            assert_eq!(server.received_requests().await.unwrap().len(), asked);
+        }
+    }
+
+    #[tokio::test]
+    async fn headers_of_the_file_are_sent_with_the_method_and_the_query_of_the_settings() {
+        let server = MockServer::start().await;
+        Mock::given(method("POST"))
+            .and(path("/wx"))
+            .and(query_param("appid", "wx1"))
+            .and(header("x-api-secret", "canary"))
+            .and(header("authorization", "Bearer a:b"))
+            .and(header("content-length", "0"))
+            .and(body_string(""))
+            .respond_with(ResponseTemplate::new(200).set_body_string("\"tok-1\""))
+            .mount(&server)
+            .await;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("headers");
+        let lines = "X-API-Secret: canary\r\n\nAuthorization:Bearer a:b\n";
+        fs::write(&file, lines).unwrap();
+        let credential = Credential::Http(HttpTokenConfig {
+            method: HttpTokenMethod::Post,
+            headers_file: Some(file.clone()),
+            ..config(format!("{}/wx?appid=wx1", server.uri()))
+        });
+        assert_eq!(read(credential.clone()).await.unwrap(), "tok-1");
+
+        fs::write(&file, "X: 1\ncanary\n").unwrap();
+        let (reason, shown) = failure(credential.clone()).await;
+        assert_eq!(reason, Reason::Config);
+        assert!(shown.contains("headers line 2 should be"), "{shown}");
+        fs::remove_file(&file).unwrap();
+        let (reason, shown) = failure(credential).await;
+        assert_eq!(reason, Reason::Config);
+        assert!(shown.contains("headers can't be read"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn server_is_told_once_of_a_rejected_token() {
+        let server = answering(ResponseTemplate::new(200).set_body_string("tok-1")).await;
+        let source = source(Credential::Http(HttpTokenConfig {
+            refresh_url: Some(SecretUrl::new(format!("{}/refresh", server.uri()))),
+            ..config(format!("{}/token", server.uri()))
+        }));
+        let held = source.token(&nowhere(), &NoMeter).await.unwrap();
+        for _ in 0..2 {
+            let renewed = source.renew(&held, &nowhere(), &NoMeter).await.unwrap();
+            assert!(renewed.is_none());
+        }
+        let requests = server.received_requests().await.unwrap();
+        let paths: Vec<_> = requests.iter().map(|request| request.url.path()).collect();
+        assert_eq!(paths, ["/token", "/refresh", "/token", "/token"]);
+    }
+
+    #[tokio::test]
+    async fn answer_that_is_not_a_token_is_told_apart() {
+        let ok = |body: &[u8]| ResponseTemplate::new(200).set_body_bytes(body);
+        for (response, reason, sentence) in [
+            (ok(b"<p>canary"), Reason::Token, "HTML"),
+            (
+                ok(br#"{"errcode":40164,"errmsg":"canary"}"#),
+                Reason::Token,
+                "WeChat's error 40164",
+            ),
+            (
+                ok(&vec![b'c'; parse::TEXT_MAX + 1]),
+                Reason::Token,
+                "too long",
+            ),
+            (
+                ResponseTemplate::new(502).set_body_string("canary"),
+                Reason::Token,
+                "answers 502",
+            ),
+            (ResponseTemplate::new(403), Reason::Config, "credentials"),
+            (
+                ResponseTemplate::new(302).insert_header("location", "/canary"),
+                Reason::Config,
+                "redirect",
+            ),
+        ] {
+            let server = answering(response).await;
+            let url = format!("{}/?key=canary", server.uri());
+            let (is, shown) = failure(Credential::Http(config(url))).await;
+            assert_eq!(is, reason, "{shown}");
+            assert!(shown.contains(sentence), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn server_that_is_away_or_silent_is_named_without_its_secrets() {
+        let port = free_port();
+        let url = format!("http://canary:canary@127.0.0.1:{port}/canary?key=canary");
+        let (reason, shown) = failure(Credential::Http(config(url))).await;
+        assert_eq!(reason, Reason::Network);
+        let place = format!("token server http://127.0.0.1:{port} can't be reached");
+        assert!(shown.starts_with(&place), "{shown}");
+
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", silent.local_addr().unwrap());
+        let (reason, shown) = failure(Credential::Http(config(&*url))).await;
+        assert_eq!(reason, Reason::Timeout);
+        assert!(shown.ends_with("gave no token within 5 s"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn certificate_that_nobody_vouches_for_is_refused() {
+        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = identity.signing_key.serialize_der().try_into().unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![identity.cert.der().clone()], key)
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls));
+            assert!(acceptor.accept(stream).await.is_err());
+        });
+        let url = format!("https://localhost:{port}/");
+        let (reason, shown) = failure(Credential::Http(config(url))).await;
+        assert_eq!(reason, Reason::Network);
+        assert!(shown.contains("certificate"), "{shown}");
+    }
+}
+
+mod command {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+
+    fn credential(argv: &[&str]) -> Credential {
+        let (program, arguments) = argv.split_first().unwrap();
+        Credential::Command {
+            argv: CommandLine::new(*program, arguments.iter().map(ToString::to_string)),
+            pointers: TokenPointers::default(),
+        }
+    }
+
+    fn shell(script: &str) -> Credential {
+        credential(&["sh", "-c", script])
+    }
+
+    #[tokio::test]
+    async fn standard_output_is_the_token_or_json() {
+        assert_eq!(read(credential(&["echo", "tok-1"])).await.unwrap(), "tok-1");
+        let json = r#"{"access_token":"tok-1","expires_in":7200}"#;
+        let token = token(&source(credential(&["echo", json]))).await.unwrap();
+        assert_eq!(left(&token), Some(7200));
+    }
+
+    #[tokio::test]
+    async fn command_that_gives_no_token_is_named_and_its_output_is_not() {
+        for (command, reason, sentence) in [
+            (
+                shell("echo canary1; echo canary1 >&2; exit 3"),
+                Reason::Token,
+                "token command sh gives no token: it ended with exit status: 3; run it by hand to see what it says",
+            ),
+            (
+                credential(&["/nonexistent/command"]),
+                Reason::Config,
+                "the exporter's user may run it",
+            ),
+            (credential(&["yes"]), Reason::Token, "too long"),
+            // No shell sees the arguments.
+            (
+                credential(&["echo", "$HOME;id"]),
+                Reason::Token,
+                "characters that no token has",
+            ),
+        ] {
+            let (is, shown) = failure(command).await;
+            assert_eq!(is, reason, "{shown}");
+            assert!(shown.contains(sentence), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn command_that_is_no_longer_waited_for_is_killed_with_all_that_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let pids = directory.path().join("pids");
+        let script = format!(
+            "sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; wait",
+            pids.display()
+        );
+        let hanging = source(shell(&script));
+        let running = tokio::spawn(async move { token(&hanging).await.map(|_| ()) });
+        let mut started = None;
+        for _ in 0..600 {
+            started = fs::read_to_string(&pids).ok();
+            if started.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        running.abort();
+        let started = started.expect("the script should have started");
+        assert_eq!(started.split_whitespace().count(), 2);
+        for pid in started.split_whitespace() {
+            assert!(ends(pid).await, "{pid} still runs");
+        }
+    }
+
+    /// Whether a process that was killed ends: it is gone, or a zombie until somebody waits for it.
+    async fn ends(pid: &str) -> bool {
+        for _ in 0..600 {
+            match fs::read_to_string(format!("/proc/{pid}/stat")) {
+                Ok(stat) if !stat.contains(") Z ") => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                _ => return true,
+            }
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn command_that_leaves_a_process_behind_gives_its_token_at_its_own_end() {
+        let token = read(shell("sleep 600 & echo tok$!")).await.unwrap();
+        let pid = token.strip_prefix("tok").unwrap().parse().unwrap();
+        // Still there: some tools keep an agent so.
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn command_inherits_no_secret() {
+        // A variable that is there in every test stands for an app's `secret_env`.
+        let command = shell("echo 1x${CARGO_PKG_NAME}x${CARGO_MANIFEST_DIR:+kept}");
+        let minting = AppConfig::new(
+            "wx2",
+            Credential::StableToken {
+                secret: SecretSource::Env("CARGO_PKG_NAME".to_owned()),
+            },
+        );
+        let app = AppConfig::new("wx1", command);
+        let secrets = secret_variables(&[minting, app.clone()]);
+        let token = token(&TokenSource::new(&app, secrets)).await.unwrap();
+        assert_eq!(text(&token.secret), "1xxkept");
+    }
+}
+
+mod redis {
+    use super::*;
+
+    fn config(server: &redis_server::Server, key: &str) -> RedisTokenConfig {
+        RedisTokenConfig {
+            url: SecretUrl::new(server.url()),
+            password_file: None,
+            key: key.to_owned(),
+            field: None,
+            expire_field: None,
+            pointers: TokenPointers::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn value_is_read_each_time_and_ends_with_its_key() {
+        let server = redis_server::Server::start(&[]);
+        let source = source(Credential::Redis(config(&server, "key")));
+        server.run(&["SET", "key", "tok-1", "EX", "7000"]).await;
+        let first = token(&source).await.unwrap();
+        assert_eq!(
+            (text(&first.secret), left(&first)),
+            ("tok-1".to_owned(), Some(7000))
+        );
+        // Nobody knows when these seconds were written, and the key doesn't end.
+        let json = r#"{"access_token":"tok-2","expires_in":7200}"#;
+        server.run(&["SET", "key", json]).await;
+        let next = token(&source).await.unwrap();
+        assert_eq!(
+            (text(&next.secret), left(&next)),
+            ("tok-2".to_owned(), None)
+        );
+    }
+
+    #[tokio::test]
+    async fn hash_of_wxjava_gives_value_and_end() {
+        let server = redis_server::Server::start(&[]);
+        let key = "maConfig:m1:accessToken";
+        let hash = Credential::Redis(RedisTokenConfig {
+            field: Some("value".to_owned()),
+            expire_field: Some("expire".to_owned()),
+            ..config(&server, key)
+        });
+        let (reason, shown) = failure(hash.clone()).await;
+        assert_eq!(reason, Reason::Token);
+        let missing = format!(
+            "Redis key {key} (field value) at redis://127.0.0.1:{}",
+            server.port()
+        );
+        assert!(shown.starts_with(&missing), "{shown}");
+        assert!(shown.contains("there is nothing there"), "{shown}");
+
+        let end = SystemTime::now() + Duration::from_secs(3600);
+        let millis = crate::clock::unix_millis(end).to_string();
+        server
+            .run(&["HSET", key, "value", "tok-1", "expire", &millis])
+            .await;
+        let token = token(&source(hash.clone())).await.unwrap();
+        assert_eq!(
+            (text(&token.secret), left(&token)),
+            ("tok-1".to_owned(), Some(3600))
+        );
+
+        server.run(&["HSET", key, "expire", "1700000000000"]).await;
+        let (reason, shown) = failure(hash).await;
+        assert_eq!(reason, Reason::Token);
+        assert!(shown.contains("its token ended"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn value_that_can_not_be_read_says_what_to_change() {
+        let server = redis_server::Server::start(&[]);
+        server.run(&["HSET", "hash", "value", "tok-1"]).await;
+        server.run(&["SET", "plain", "tok-1"]).await;
+        let as_hash = RedisTokenConfig {
+            field: Some("value".to_owned()),
+            ..config(&server, "plain")
+        };
+        server
+            .run(&[
+                "ACL", "SETUSER", "other", "on", ">canary", "~other", "+@read",
+            ])
+            .await;
+        let with_url = |url: String| RedisTokenConfig {
+            url: SecretUrl::new(url),
+            ..config(&server, "key")
+        };
+        let port = server.port();
+        for (config, sentence) in [
+            (config(&server, "hash"), "set `field` if it is a hash"),
+            (as_hash, "remove `field`"),
+            (
+                with_url(format!("redis://other:canary@127.0.0.1:{port}")),
+                "its user may not read this key",
+            ),
+            (
+                with_url(format!("redis://:wrong-canary@127.0.0.1:{port}")),
+                "it refuses the login",
+            ),
+            (
+                with_url(format!("redis://127.0.0.1:{port}/99")),
+                "no database of the number",
+            ),
+        ] {
+            let (reason, shown) = failure(Credential::Redis(config)).await;
+            assert_eq!(reason, Reason::Config, "{shown}");
+            assert!(shown.contains(sentence), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rotated_password_is_read_from_its_file() {
+        let server = redis_server::Server::start(&["--requirepass", "canary"]);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        let source = source(Credential::Redis(RedisTokenConfig {
+            password_file: Some(file.clone()),
+            ..config(&server, "key")
+        }));
+        for (password, sentence) in [
+            (None, "its password_file must be a file"),
+            (Some("wrong-canary"), "refuses the login"),
+            (Some("canary"), "there is nothing there"),
+        ] {
+            if let Some(password) = password {
+                fs::write(&file, password).unwrap();
+            }
+            let shown = chain(&token(&source).await.unwrap_err());
+            assert!(shown.contains(sentence), "{shown}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn server_that_is_away_is_named_without_its_password() {
+        let port = free_port();
+        let away = Credential::Redis(RedisTokenConfig {
+            url: SecretUrl::new(format!("redis://user:canary@127.0.0.1:{port}/0")),
+            password_file: None,
+            key: "key".to_owned(),
+            field: None,
+            expire_field: None,
+            pointers: TokenPointers::default(),
+        });
+        let (reason, shown) = failure(away).await;
+        assert_eq!(reason, Reason::Network);
+        let place = format!("Redis key key at redis://127.0.0.1:{port} can't be reached");
+        assert!(shown.starts_with(&place), "{shown}");
+    }
+}
