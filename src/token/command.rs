@@ -28,7 +28,7 @@ pub(super) async fn read(
     secrets: &[String],
 ) -> Result<AccessToken, Error> {
     let output = output(command(argv, secrets)).await?;
-    parse::find(&output, pointers).map(|found| found.as_of(SystemTime::now()))
+    parse::find(&output, pointers, Some(SystemTime::now()))
 }
 
 async fn output(mut command: Command) -> Result<Vec<u8>, Error> {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
 
 use super::error::Error;
 use super::parse::{self, TEXT_MAX};
@@ -23,10 +22,7 @@ pub(super) async fn read(
         .await;
     let read = read.map_err(|hanging| Error::unreachable().because(hanging))?;
     let (text, metadata) = read.map_err(|error| unreadable(error, missing))?;
-    let found = parse::find(&text, pointers)?;
-    // The seconds were right when the file was written.
-    let written = metadata.modified().unwrap_or_else(|_| SystemTime::now());
-    Ok(found.as_of(written))
+    parse::find(&text, pointers, metadata.modified().ok())
 }
 
 fn unreadable(error: io::Error, missing: &str) -> Error {

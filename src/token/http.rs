@@ -46,34 +46,26 @@ impl Server {
         let headers = headers(config, reads).await?;
         if let (Some(rejected), Some(url)) = (rejected, &config.refresh_url)
             && self.is_first_told_of(rejected)
+            && let Err(error) = send(client, url, config.method, &headers).await
         {
-            let told = send(client, url, config.method, &headers).await;
-            self.note_refresh(told);
+            if error.reason() == Reason::Network {
+                // It was not told, so the next rejection may try again.
+                *self.lock() = None;
+            }
+            // The server may have a new token all the same.
+            tracing::warn!(
+                error = chain(&error.of("refresh_url")),
+                "the token server was not told of the rejected token; it is asked for a token all the same"
+            );
         }
         let asked = SystemTime::now();
         let response = send(client, &config.url, config.method, &headers).await?;
-        let found = parse::find(&text(response).await?, &config.pointers)?;
-        Ok(found.as_of(asked))
+        parse::find(&text(response).await?, &config.pointers, Some(asked))
     }
 
     fn is_first_told_of(&self, rejected: &AccessToken) -> bool {
         let told = self.lock().replace(rejected.secret.clone());
         told.is_none_or(|told| told.expose_secret() != rejected.secret.expose_secret())
-    }
-
-    /// A failure is no reason not to read: the server may have a new token all the same.
-    fn note_refresh(&self, told: Result<Response, Error>) {
-        let Err(error) = told else {
-            return;
-        };
-        if error.reason() == Reason::Network {
-            // It was not told, so the next rejection may try again.
-            *self.lock() = None;
-        }
-        tracing::warn!(
-            error = chain(&error.of("refresh_url")),
-            "the token server was not told of the rejected token; it is asked for a token all the same"
-        );
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<SecretString>> {

@@ -6,7 +6,6 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::error::Error;
-use crate::clock::from_unix_millis;
 use crate::config::TokenPointers;
 use crate::wechat::AccessToken;
 
@@ -22,9 +21,6 @@ const WORD_MAX: usize = 32;
 /// More seconds left are a date or a mistake: WeChat's tokens live two hours.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Smaller numbers are seconds, or 0 for "unknown". Unit: milliseconds since 1970; this one was in 1973.
-const EARLIEST_END: i64 = 100_000_000_000;
-
 const TOKEN_POINTERS: [&str; 9] = [
     "/access_token",
     "/accessToken",
@@ -37,31 +33,15 @@ const TOKEN_POINTERS: [&str; 9] = [
     "/data",
 ];
 const LIFETIME_POINTERS: [&str; 3] = ["/expires_in", "/data/expires_in", "/time"];
-const END_POINTERS: [&str; 1] = ["/expireTime"];
-
-/// A token with what the text beside it says of its end.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) token: SecretString,
-    /// Time left when the text was written.
-    pub(super) lifetime: Option<Duration>,
-    /// When it ends.
-    pub(super) end: Option<SystemTime>,
-}
-
-impl Found {
-    /// The token of a source that says at that time how long it has left.
-    pub(super) fn as_of(self, now: SystemTime) -> AccessToken {
-        let end_by_lifetime = || now.checked_add(self.lifetime?);
-        AccessToken {
-            expires: self.end.or_else(end_by_lifetime),
-            secret: self.token,
-        }
-    }
-}
 
 /// Finds the token in what a source gave. Errors never show the text.
-pub(super) fn find(bytes: &[u8], pointers: &TokenPointers) -> Result<Found, Error> {
+///
+/// `written`: when seconds left in the text were right; `None`: nobody knows, so they say nothing.
+pub(super) fn find(
+    bytes: &[u8],
+    pointers: &TokenPointers,
+    written: Option<SystemTime>,
+) -> Result<AccessToken, Error> {
     if bytes.len() > TEXT_MAX {
         return Err(too_long());
     }
@@ -79,14 +59,13 @@ pub(super) fn find(bytes: &[u8], pointers: &TokenPointers) -> Result<Found, Erro
         return Err(Error::no_token("it is an HTML page"));
     }
     match (serde_json::from_str::<Value>(text), &pointers.token) {
-        (Ok(document), _) => in_document(&document, pointers),
+        (Ok(document), _) => in_document(&document, pointers, written),
         (Err(_), Some(pointer)) => Err(Error::no_token(format!(
             "it is not JSON, so it has no {pointer}; correct or remove token_pointer"
         ))),
-        (Err(_), None) => Ok(Found {
-            token: token(text)?,
-            lifetime: None,
-            end: None,
+        (Err(_), None) => Ok(AccessToken {
+            secret: token(text)?,
+            expires: None,
         }),
     }
 }
@@ -97,28 +76,24 @@ fn too_long() -> Error {
 
 /// Values that SDKs store with their language's own serializer: what wrote them, and the way out.
 fn serialized(bytes: &[u8]) -> Option<&'static str> {
-    let is_php = matches!(bytes, [b's' | b'a' | b'O' | b'C', b':', b'0'..=b'9', ..]);
-    if is_php {
-        Some(
-            "it is serialized by PHP; let that program store the token as plain text, or print the token with a token \
-             command",
-        )
-    } else if bytes.starts_with(&[0, 0, 0, 1]) || bytes.starts_with(&[0, 0, 0, 2]) {
-        Some(
-            "it is serialized by PHP's igbinary; let that program store the token as plain text, or print the token \
-             with a token command",
-        )
-    } else if bytes.starts_with(b"\xac\xed\x00\x05") {
-        Some(
-            "it is serialized by Java; let that program store the token as plain text (StringRedisSerializer, \
-             Redisson's StringCodec), or read it through a token server or a command",
-        )
-    } else {
-        None
+    match bytes {
+        // PHP's serialize, and the versions 1 and 2 of igbinary.
+        [b's' | b'a' | b'O' | b'C', b':', b'0'..=b'9', ..] | [0, 0, 0, 1 | 2, ..] => Some(
+            "it is serialized by PHP; let that program store the token as plain text, or print it with a token command",
+        ),
+        [0xac, 0xed, 0, 5, ..] => Some(
+            "it is serialized by Java; let that program store the token as plain text (StringRedisSerializer or \
+             Redisson's StringCodec), or print it with a token command",
+        ),
+        _ => None,
     }
 }
 
-fn in_document(document: &Value, pointers: &TokenPointers) -> Result<Found, Error> {
+fn in_document(
+    document: &Value,
+    pointers: &TokenPointers,
+    written: Option<SystemTime>,
+) -> Result<AccessToken, Error> {
     let errcode = document.get("errcode").and_then(integer).unwrap_or(0);
     if errcode != 0 {
         return Err(Error::no_token(format!(
@@ -135,20 +110,13 @@ fn in_document(document: &Value, pointers: &TokenPointers) -> Result<Found, Erro
         }
         (None, _) => at(document, &TOKEN_POINTERS)?,
     };
-    let (lifetime, end) = match &pointers.expires {
-        Some(pointer) => {
-            let value = document.pointer(pointer);
-            (value.and_then(lifetime), value.and_then(end))
-        }
-        None => (
-            values(document, &LIFETIME_POINTERS).find_map(lifetime),
-            values(document, &END_POINTERS).find_map(end),
-        ),
+    let lifetime = match &pointers.expires {
+        Some(pointer) => document.pointer(pointer).and_then(lifetime),
+        None => values(document, &LIFETIME_POINTERS).find_map(lifetime),
     };
-    Ok(Found {
-        token: token(text.trim())?,
-        lifetime,
-        end,
+    Ok(AccessToken {
+        secret: token(text.trim())?,
+        expires: written.and_then(|written| written.checked_add(lifetime?)),
     })
 }
 
@@ -225,13 +193,6 @@ fn lifetime(value: &Value) -> Option<Duration> {
     lifetime.filter(|lifetime| *lifetime <= LIFETIME_MAX)
 }
 
-/// A time in milliseconds since 1970, if it can be a token's end.
-pub(super) fn end(value: &Value) -> Option<SystemTime> {
-    let millis = integer(value).filter(|millis| *millis >= EARLIEST_END)?;
-    let end = from_unix_millis(millis.unsigned_abs())?;
-    (end <= SystemTime::now() + LIFETIME_MAX).then_some(end)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -239,8 +200,17 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: impl AsRef<[u8]>, pointers: &TokenPointers) -> Result<Found, String> {
-        find(text.as_ref(), pointers).map_err(|error| error.to_string())
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    /// The token with the seconds it has left.
+    fn parsed(
+        text: impl AsRef<[u8]>,
+        pointers: &TokenPointers,
+    ) -> Result<(String, Option<u64>), String> {
+        let token = find(text.as_ref(), pointers, Some(NOW)).map_err(|error| error.to_string())?;
+        let left = |expires: SystemTime| expires.duration_since(NOW).unwrap().as_secs();
+        let text = token.secret.expose_secret().to_owned();
+        Ok((text, token.expires.map(left)))
     }
 
     #[test]
@@ -280,19 +250,9 @@ mod tests {
             (r#"{"token":"82_tok-En","expires_in":1e300}"#, None),
             (r#"{"token":"82_tok-En","expires_in":"NaN"}"#, None),
         ] {
-            let found = parsed(text, &TokenPointers::default()).unwrap();
-            assert_eq!(found.token.expose_secret(), "82_tok-En", "{text}");
-            assert_eq!(found.lifetime.map(|left| left.as_secs()), seconds, "{text}");
+            let found = parsed(text, &TokenPointers::default());
+            assert_eq!(found, Ok(("82_tok-En".to_owned(), seconds)), "{text}");
         }
-    }
-
-    #[test]
-    fn end_that_wechat_api_for_node_stores_is_read() {
-        let end = SystemTime::now() + Duration::from_secs(3600);
-        let millis = crate::clock::unix_millis(end);
-        let text = format!(r#"{{"accessToken":"tok-1","expireTime":{millis}}}"#);
-        let found = parsed(text, &TokenPointers::default()).unwrap();
-        assert_eq!(found.end, from_unix_millis(millis));
     }
 
     #[test]
@@ -302,9 +262,10 @@ mod tests {
             expires: Some("/wx/0/left".into()),
         };
         let text = r#"{"access_token":"wrong-1","expires_in":1,"wx":[{"t":"right-1","left":99}]}"#;
-        let found = parsed(text, &pointers).unwrap();
-        assert_eq!(found.token.expose_secret(), "right-1");
-        assert_eq!(found.lifetime, Some(Duration::from_secs(99)));
+        assert_eq!(
+            parsed(text, &pointers),
+            Ok(("right-1".to_owned(), Some(99)))
+        );
         for (text, sentence) in [
             (r#"{"access_token":"wrong-1"}"#, "without a text at /wx/0/t"),
             ("bare-1", "it is not JSON, so it has no /wx/0/t"),
@@ -365,7 +326,7 @@ mod tests {
                 &b"\xac\xed\x00\x05t\x00\x0982_tok-En"[..],
                 "serialized by Java",
             ),
-            (b"\x00\x00\x00\x02\x11\x0982_tok-En", "igbinary"),
+            (b"\x00\x00\x00\x02\x11\x0982_tok-En", "serialized by PHP"),
             (b"82_tok-En\xff", "it is not text"),
         ] {
             let error = parsed(bytes, &TokenPointers::default()).unwrap_err();
@@ -380,15 +341,15 @@ mod tests {
             text in r#"[{}\[\]":,a-z_0-9 \n]{0,40}"#,
         ) {
             for bytes in [bytes.as_slice(), text.as_bytes()] {
-                if let Ok(found) = find(bytes, &TokenPointers::default()) {
-                    prop_assert!(found.token.expose_secret().bytes().all(|b| b.is_ascii_graphic()));
+                if let Ok(found) = find(bytes, &TokenPointers::default(), None) {
+                    prop_assert!(found.secret.expose_secret().bytes().all(|b| b.is_ascii_graphic()));
                 }
             }
         }
 
         #[test]
         fn error_never_shows_what_was_given(text in "canary[ \n\"<;]{1,3}[a-z]{0,5}") {
-            if let Err(error) = find(text.as_bytes(), &TokenPointers::default()) {
+            if let Err(error) = find(text.as_bytes(), &TokenPointers::default(), None) {
                 let shown = format!("{error} {error:?}");
                 prop_assert!(!shown.contains("canary"));
             }

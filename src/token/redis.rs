@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::SOURCE_TIMEOUT;
 use super::error::Error;
 use super::parse;
+use crate::clock::from_unix_millis;
 use crate::config::RedisTokenConfig;
 use crate::redis::{Client, Error as RedisError};
 use crate::wechat::AccessToken;
@@ -14,28 +15,16 @@ use crate::wechat::AccessToken;
 /// SDKs write the end down to 200 s (WxJava) too early, and a token that WeChat replaced works for 5 minutes more.
 const ENDED_GRACE: Duration = Duration::from_secs(300);
 
-/// What Redis says of the key.
-#[derive(Default)]
-struct Stored {
-    text: Option<Vec<u8>>,
-    /// Content of `expire_field`.
-    expire: Option<Vec<u8>>,
-    /// Time that the key itself has left.
-    ttl: Option<Duration>,
-}
-
 pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<AccessToken, Error> {
     let now = SystemTime::now();
-    let stored = stored(config, client).await;
-    let stored = stored.map_err(|error| describe(error, config))?;
-    let Some(text) = stored.text else {
+    let asked = tokio::try_join!(value(config, client), time_left(config, client));
+    let ((text, expire), time_left) = asked.map_err(|error| describe(error, config))?;
+    let Some(text) = text else {
         return Err(Error::no_token(
             "there is nothing there; the program that keeps the token has written none, or under another key",
         ));
     };
-    let found = parse::find(&text, &config.pointers)?;
-    let written_end = || parse::end(&serde_json::from_slice(&stored.expire?).ok()?);
-    let end = written_end().or(found.end);
+    let end = expire.as_deref().and_then(unix_millis);
     if let Some(ended) = end.and_then(|end| now.duration_since(end).ok())
         && ended > ENDED_GRACE
     {
@@ -44,42 +33,45 @@ pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<A
             ended.as_secs()
         )));
     }
-    Ok(AccessToken {
-        secret: found.token,
-        // Not by `expires_in`: nobody knows when that was stored.
-        expires: end.or_else(|| now.checked_add(stored.ttl?)),
-    })
+    // Seconds beside the token say nothing: nobody knows when they were stored.
+    let mut token = parse::find(&text, &config.pointers, None)?;
+    token.expires = end.or_else(|| now.checked_add(time_left?));
+    Ok(token)
 }
 
-async fn stored(config: &RedisTokenConfig, client: &Client) -> Result<Stored, RedisError> {
-    let key = config.key.as_str();
-    let mut stored = Stored::default();
-    match (&config.field, &config.expire_field) {
-        (None, _) => {
-            let get = redis::cmd("GET").arg(key).take();
-            stored.text = client.run(&get, SOURCE_TIMEOUT).await?;
-        }
-        (Some(field), None) => {
-            let get = redis::cmd("HGET").arg(key).arg(field).take();
-            stored.text = client.run(&get, SOURCE_TIMEOUT).await?;
-        }
-        (Some(field), Some(expire_field)) => {
-            let get = redis::cmd("HMGET")
-                .arg(key)
-                .arg(field)
-                .arg(expire_field)
-                .take();
-            (stored.text, stored.expire) = client.run(&get, SOURCE_TIMEOUT).await?;
-        }
-    }
-    let pttl = redis::cmd("PTTL").arg(key).take();
-    stored.ttl = match client.run::<i64>(&pttl, SOURCE_TIMEOUT).await {
-        Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-        // A user with the least permissions may not be allowed this; then the end is unknown.
-        Err(RedisError::Refused(_)) => None,
-        Err(error) => return Err(error),
+/// The text with the token, and the content of `expire_field`.
+async fn value(
+    config: &RedisTokenConfig,
+    client: &Client,
+) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), RedisError> {
+    let Some(field) = &config.field else {
+        let get = redis::cmd("GET").arg(&config.key).take();
+        return Ok((client.run(&get, SOURCE_TIMEOUT).await?, None));
     };
-    Ok(stored)
+    let expire_field = config.expire_field.as_ref().unwrap_or(field);
+    let mut get = redis::cmd("HMGET");
+    get.arg(&config.key).arg(field).arg(expire_field);
+    let (text, expire): (_, Option<_>) = client.run(&get, SOURCE_TIMEOUT).await?;
+    Ok((text, expire.filter(|_| config.expire_field.is_some())))
+}
+
+/// That the key has; `None` where it doesn't end, or the user may not ask.
+async fn time_left(
+    config: &RedisTokenConfig,
+    client: &Client,
+) -> Result<Option<Duration>, RedisError> {
+    let pttl = redis::cmd("PTTL").arg(&config.key).take();
+    match client.run::<i64>(&pttl, SOURCE_TIMEOUT).await {
+        Ok(millis) => Ok(u64::try_from(millis).ok().map(Duration::from_millis)),
+        Err(RedisError::Refused(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unix_millis(text: &[u8]) -> Option<SystemTime> {
+    let millis = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    // 0 is how some SDKs write "none".
+    from_unix_millis(millis).filter(|_| millis > 0)
 }
 
 fn describe(error: RedisError, config: &RedisTokenConfig) -> Error {
