@@ -1,14 +1,15 @@
-//! Made-up readings for tests, and the pages of them that the browser tests look at.
+//! Apps and accounts for tests, and the pages of them that the browser tests look at.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use super::reading::{AppFacts, Names, Overview};
-use super::{Language, content_security_policy, document};
+use super::overview::{AppFacts, Names, Overview, Scope};
+use super::templates::Page;
+use super::{Language, content_security_policy};
 use crate::clock::{Moment, unix_seconds};
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
-use crate::wechat::{Account, AccountList, Api, ApiQuota, Reason};
+use crate::wechat::{Account, AccountList, Api, Reason};
 
 /// 2026-11-24 20:15 in China.
 pub(super) fn now() -> Moment {
@@ -18,17 +19,17 @@ pub(super) fn now() -> Moment {
     }
 }
 
-/// An app that was read 42 seconds ago.
+/// An app that was fetched 42 seconds ago.
 pub(super) fn app(appid: &str, name: &str, accounts: Vec<Account>) -> AppFacts {
-    app_read(Duration::from_secs(42), appid, name, accounts)
+    app_fetched(Duration::from_secs(42), appid, name, accounts)
 }
 
-/// An app that was read so long ago.
-fn app_read(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -> AppFacts {
+/// An app that was fetched so long ago.
+fn app_fetched(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -> AppFacts {
     let days_left = accounts
         .iter()
         .enumerate()
-        .map(|(index, account)| made_up_days_left(index, account))
+        .map(|(index, account)| invented_days_left(index, account))
         .collect();
     let list = AccountList {
         accounts,
@@ -41,24 +42,22 @@ fn app_read(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -> A
         name: name.to_owned(),
         host: "api.weixin.qq.com".to_owned(),
         snapshot: Some(Arc::new(snapshot)),
-        reading_age: Some(age),
+        snapshot_age: Some(age),
         last_fetch: Some(LastFetch::succeeded_at(now.wall - age)),
         calls_used: 1_214,
         calls_left: Some(786),
         days_left,
-        burn_observed_for: Duration::from_secs(31 * 3600),
-        days_left_after: Duration::from_secs(3600),
         shows_remarks: true,
         ..AppFacts::default()
     }
 }
 
-fn made_up_days_left(index: usize, account: &Account) -> Option<f64> {
+fn invented_days_left(index: usize, account: &Account) -> Option<f64> {
     let pace = [35.0, 120.0, 410.0, 88.0, 260.0][index % 5];
     (!index.is_multiple_of(7)).then(|| account.quota_num.unwrap_or(0.0).max(0.0) / pace)
 }
 
-/// How such a failure is put on record.
+/// A fetch that failed so.
 pub(super) fn failed(reason: Reason) -> LastFetch {
     let (errcode, text) = match reason {
         Reason::Transient => (Some(-1), "-1: system error"),
@@ -143,7 +142,7 @@ pub(super) fn shops() -> Vec<AppFacts> {
     of_first[1].quota_num = Some(61.0);
     of_first[3].status_code = Some(2);
     of_first[3].remark_wrong_msg = "客户编码与密码不符".into();
-    let mut failing = app_read(
+    let mut failing = app_fetched(
         Duration::from_secs(420),
         "wx0000000000000003",
         "outlet · 折扣店",
@@ -151,20 +150,15 @@ pub(super) fn shops() -> Vec<AppFacts> {
     );
     failing.last_fetch = Some(failed(Reason::IpWhitelist));
     failing.breaker = Some((Reason::IpWhitelist, now().wall + Duration::from_secs(372)));
-    let mut quota = app("wx0000000000000001", "main shop · 旗舰店", of_first);
-    quota.api_quota = Some(ApiQuota {
-        daily_limit: Some(100_000.0),
-        used: Some(3_127.0),
-        remain: Some(96_873.0),
-    });
+    let first = app("wx0000000000000001", "main shop · 旗舰店", of_first);
     vec![
-        quota,
+        first,
         app("wx0000000000000002", "wholesale · 批发", accounts),
         failing,
     ]
 }
 
-/// One app for each way to fail, and for each way to be without a reading.
+/// One app for each way to fail, and for each way to be without a snapshot.
 fn failures() -> Vec<AppFacts> {
     let mut apps: Vec<_> = Reason::ALL
         .iter()
@@ -181,7 +175,7 @@ fn failures() -> Vec<AppFacts> {
             }
             if index.is_multiple_of(2) {
                 app.snapshot = None;
-                app.reading_age = None;
+                app.snapshot_age = None;
             }
             app
         })
@@ -194,13 +188,13 @@ fn failures() -> Vec<AppFacts> {
         fetching,
         ..AppFacts::default()
     };
-    apps.push(unread("wx0000000000000101", "never read", false));
+    apps.push(unread("wx0000000000000101", "never fetched", false));
     apps.push(unread("wx0000000000000102", "wx0000000000000102", true));
     let day = Duration::from_secs(26 * 3600);
-    apps.push(app_read(
+    apps.push(app_fetched(
         day,
         "wx0000000000000103",
-        "no longer read",
+        "not scraped",
         accounts(2),
     ));
     let mut limit = app("wx0000000000000104", "daily limit", accounts(2));
@@ -241,39 +235,29 @@ fn hostile() -> Vec<AppFacts> {
     vec![app]
 }
 
+/// The page of these apps as if they were scraped every 15 minutes at least.
+pub(super) fn page(facts: &[AppFacts], scope: Scope, language: Language) -> String {
+    let names = Names::new();
+    let max_stale = Duration::from_secs(900);
+    let overview = Overview::new(facts, scope, &names, max_stale, now());
+    Page::new(&overview, "/metrics", language).render()
+}
+
 /// Writes the pages that `tests/browser` opens, each in both languages, and the policy to serve them with, into
 /// `target/status-pages`.
 #[test]
 fn pages_for_the_browser_tests() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/status-pages");
     std::fs::create_dir_all(&folder).unwrap();
-    let thousands = vec![app(
-        "wx0000000000000001",
-        "main shop · 旗舰店",
-        accounts(2_000),
-    )];
-    let unread = failures()
-        .into_iter()
-        .filter(|app| app.name == "never read");
-    for (name, facts) in [
-        (
-            "no-accounts",
-            vec![app("wx0000000000000001", "new shop · 新店", Vec::new())],
-        ),
-        ("never-read", unread.collect()),
-        (
-            "three-accounts",
-            vec![app("wx0000000000000001", "main shop · 旗舰店", accounts(3))],
-        ),
-        ("shops", shops()),
-        ("2000-accounts", thousands),
-        ("failures", failures()),
-        ("hostile", hostile()),
+    let thousands = vec![app("wx1", "main shop · 旗舰店", accounts(2_000))];
+    for (name, facts, scope) in [
+        ("shops", shops(), Scope::AllApps),
+        ("2000-accounts", thousands, Scope::OneApp),
+        ("failures", failures(), Scope::AllApps),
+        ("hostile", hostile(), Scope::OneApp),
     ] {
         for (suffix, language) in [("en", Language::English), ("zh", Language::Chinese)] {
-            let names = Names::new();
-            let overview = Overview::new(&facts, &names, Duration::from_secs(900), now());
-            let page = document::write(&overview, "/metrics", language);
+            let page = page(&facts, scope, language);
             std::fs::write(folder.join(format!("{name}.{suffix}.html")), page).unwrap();
         }
     }

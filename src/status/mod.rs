@@ -1,23 +1,19 @@
-//! The status page for people, at `/`: every app and account, worst first, and what to do about it.
+//! The status page for people, at `/`: apps and accounts in trouble first, and how to fix it.
 //!
-//! `reading` takes what the apps know, without a call to WeChat, and puts it in order; `standing` judges it;
-//! `document`, `summary`, `section` and `table` write it down. The page is one document without a script or an outside
-//! asset, so its Content-Security-Policy can forbid everything but its own stylesheet.
+//! `overview` takes what the apps know, without a call to WeChat, judges it by the rules of `state` and puts it in
+//! order; `templates` writes it. The page is one document without scripts or outside assets, so its
+//! Content-Security-Policy forbids everything but its own stylesheet. Its size is bounded: it shows the worst of what
+//! there is and counts the rest. Its links are relative, so that they work behind a proxy under any path.
 
-mod document;
 #[cfg(test)]
 mod fixtures;
-mod html;
-mod language;
 mod numbers;
-mod reading;
-mod section;
-mod standing;
-mod summary;
-mod table;
-mod translations;
+mod overview;
+mod state;
+mod templates;
+pub(crate) mod translations;
 
-pub use language::Language;
+pub(crate) use translations::Language;
 
 use std::sync::LazyLock;
 
@@ -28,74 +24,42 @@ use ring::digest::{SHA256, digest};
 use crate::clock::Moment;
 use crate::collector::Collector;
 
-use reading::{AppFacts, Overview};
+use overview::{AppFacts, Overview, Scope};
+use templates::Page;
 
-/// The page's stylesheet, which stands in the page.
 const STYLE: &str = include_str!("style.css");
 
-/// The whole HTML document. Never calls WeChat, and tells no secret.
+/// The HTML document, to be served with [`content_security_policy`]. Never calls WeChat, and shows no secret.
 ///
-/// `telemetry_path`: where the metrics page is. To be served with [`content_security_policy`].
-#[must_use]
-pub fn page(
+/// `appid`: only this app, with more of its accounts; `None` where it isn't configured.
+pub(crate) fn page(
     collector: &Collector,
+    appid: Option<&str>,
     telemetry_path: &str,
     language: Language,
     now: Moment,
-) -> String {
+) -> Option<String> {
     let apps = collector.apps();
-    let facts: Vec<_> = apps
-        .list()
-        .iter()
-        .map(|app| AppFacts::of(app, now))
-        .collect();
+    let (selected, scope) = match appid {
+        Some(appid) => (std::slice::from_ref(apps.find(appid)?), Scope::OneApp),
+        None => (apps.list(), Scope::AllApps),
+    };
+    let facts: Vec<_> = selected.iter().map(|app| AppFacts::of(app, now)).collect();
     let names = collector.couriers().names();
-    let overview = Overview::new(&facts, &names, apps.scrape_config().max_stale, now);
-    document::write(&overview, telemetry_path, language)
+    let max_stale = apps.scrape_config().max_stale;
+    let overview = Overview::new(&facts, scope, &names, max_stale, now);
+    Some(Page::new(&overview, telemetry_path, language).render())
 }
 
-/// The value of the page's `Content-Security-Policy` header: no script, nothing from elsewhere, no frame around it,
+/// The value of the page's `Content-Security-Policy` header: no scripts, nothing from elsewhere, no frame around it,
 /// and of styles only the page's own.
-#[must_use]
-pub fn content_security_policy() -> &'static str {
+pub(crate) fn content_security_policy() -> &'static str {
     static POLICY: LazyLock<String> = LazyLock::new(|| {
-        let hash = sha256_base64(STYLE.as_bytes());
+        let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
         format!(
             "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'"
         )
     });
     &POLICY
-}
-
-/// SHA-256 as a policy writes it.
-fn sha256_base64(bytes: &[u8]) -> String {
-    STANDARD.encode(digest(&SHA256, bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn policy_names_the_hash_of_the_very_stylesheet() {
-        // The example of FIPS 180-2, and an empty text for the padding.
-        assert_eq!(
-            sha256_base64(b"abc"),
-            "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="
-        );
-        assert_eq!(
-            sha256_base64(b""),
-            "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
-        );
-        assert!(content_security_policy().contains(&sha256_base64(STYLE.as_bytes())));
-        assert!(!content_security_policy().contains("unsafe"));
-    }
-
-    #[test]
-    fn stylesheet_asks_for_nothing_from_elsewhere_and_cannot_end_its_element() {
-        for forbidden in ["url(", "@import", "</", "http"] {
-            assert!(!STYLE.contains(forbidden), "{forbidden}");
-        }
-    }
 }

@@ -5,7 +5,7 @@
 //! | `--web.telemetry-path` (`/metrics`) | `GET`, `HEAD` | all apps and the exporter itself; `?appid=` (repeatable) and `?name[]=` narrow, the exporter's own metrics alone fetch nothing; 400 for an unknown appid |
 //! | `/probe?target=APPID` | `GET`, `HEAD` | that app alone; 400 for a target that is missing, unknown or repeated |
 //! | `/sd` | `GET`, `HEAD` | Prometheus HTTP service discovery, one target per app |
-//! | `/` | `GET`, `HEAD` | the status page, in the language of `Accept-Language` |
+//! | `/` | `GET`, `HEAD` | the status page, in the language of `Accept-Language`; `?appid=` narrows it to one app |
 //! | `/-/healthy`, `/-/ready` | `GET`, `HEAD` | 200; neither calls WeChat |
 //! | `/-/reload` | `POST`, `PUT` | reads the configuration again; 500 and the reason when it is bad; 403 without `--web.enable-lifecycle` |
 //! | anything else | | 404 |

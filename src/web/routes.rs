@@ -280,6 +280,9 @@ impl Routes {
     }
 
     async fn status(&self, head: &request::Parts) -> Reply {
+        let query = Query::read(head.uri.query());
+        let appid = query.appids.first().map(|appid| appid.to_string());
+        let unknown = appid.clone();
         let language = head.headers.get(ACCEPT_LANGUAGE);
         let language = Language::choose(
             head.uri.query(),
@@ -289,9 +292,19 @@ impl Routes {
         // Few people look at it, and that of thousands of accounts takes long.
         let page = blocking::on_its_own_thread(move || {
             let telemetry_path = &site.config.telemetry_path;
-            status::page(&site.collector, telemetry_path, language, Moment::now())
+            let appid = appid.as_deref();
+            status::page(
+                &site.collector,
+                appid,
+                telemetry_path,
+                language,
+                Moment::now(),
+            )
         })
         .await;
+        let Some(page) = page else {
+            return unknown_app("appid", &unknown.unwrap_or_default());
+        };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         let mut reply = reply(StatusCode::OK, html, bytes::Bytes::from(page));
         let headers = reply.headers_mut();

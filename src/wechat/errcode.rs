@@ -394,6 +394,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::status::translations::assert_chinese_punctuation;
 
     #[test]
     fn each_errcode_has_one_meaning_for_each_endpoint() {
@@ -423,6 +424,8 @@ mod tests {
                 "{errcode}"
             );
             assert!(it.meaning_zh.contains(is_chinese), "{errcode}");
+            assert_chinese_punctuation(it.meaning_zh);
+            assert_chinese_punctuation(it.cure_zh);
             assert!(
                 it.cure_zh.contains(is_chinese) && it.cure_zh.ends_with('。'),
                 "{errcode}"

@@ -1,0 +1,705 @@
+//! The page's HTML, from top to bottom. `maud` escapes every value; `bdi` keeps text from outside, which may bring its
+//! own direction, from turning its surroundings around.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::clock::unix_seconds;
+use crate::wechat::courier::Network;
+
+use super::STYLE;
+use super::numbers::{ago, amount, china_time, days_left, span};
+use super::overview::{AppFacts, AppRows, Overview, Row, Scope};
+use super::state::{AccountState, AppHealth, Severity};
+use super::translations::{Language, Texts, fill};
+
+/// Where the project lives; empty where the build doesn't say.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+const API_DOCUMENTATION: &str = "https://developers.weixin.qq.com/miniprogram/dev/server/API/express/express-by-business/api_getallaccount";
+/// Longer texts from outside are cut, so that no alias makes the page big.
+pub(super) const MAX_CHARS: usize = 80;
+
+pub(super) struct Page<'a> {
+    overview: &'a Overview<'a>,
+    telemetry_path: &'a str,
+    texts: &'static Texts,
+    /// Unit: seconds since 1970.
+    now: i64,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(
+        overview: &'a Overview<'a>,
+        telemetry_path: &'a str,
+        language: Language,
+    ) -> Self {
+        Self {
+            overview,
+            telemetry_path,
+            texts: Texts::of(language),
+            now: unix_seconds(overview.now.wall),
+        }
+    }
+
+    pub(super) fn render(&self) -> String {
+        let t = self.texts;
+        let page = html! {
+            (DOCTYPE)
+            html lang=(t.language.tag()) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="robots" content="noindex";
+                    title { (self.verdict()) " · " (t.title) }
+                    link rel="icon" href=(icon(self.overview.severity()));
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    a.skip href="#accounts" { (t.skip) }
+                    (self.header())
+                    main {
+                        (self.summary())
+                        @if self.overview.apps.len() > 1 { (self.app_table()) }
+                        div #accounts {
+                            @for app in self.overview.sections() { (self.app(app)) }
+                        }
+                        @if !self.overview.accounts_by_state.is_empty() { (self.key()) }
+                    }
+                    (self.footer())
+                }
+            }
+        };
+        page.into_string()
+    }
+
+    fn header(&self) -> Markup {
+        let t = self.texts;
+        let (other, name) = match t.language {
+            Language::English => (Language::Chinese, "中文"),
+            Language::Chinese => (Language::English, "English"),
+        };
+        let (shown_app, all_apps) = match (self.overview.scope, self.overview.apps.first()) {
+            (Scope::OneApp, Some(app)) => (Some(&*app.facts.appid), true),
+            _ => (None, false),
+        };
+        html! {
+            header {
+                h1 { (t.title) }
+                nav aria-label=(t.language_switch) {
+                    @if all_apps { a href=(page_of(None, t.language)) { (t.all_apps) } }
+                    a href=(page_of(shown_app, other)) hreflang=(other.tag()) lang=(other.tag()) { (name) }
+                }
+            }
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        let t = self.texts;
+        match self.overview.severity() {
+            _ if self.overview.is_unfetched() => t.verdict_unfetched,
+            Severity::Critical => t.verdict_critical,
+            Severity::Warning => t.verdict_warning,
+            Severity::Info => t.verdict_info,
+            Severity::Ok => t.verdict_ok,
+        }
+    }
+
+    fn summary(&self) -> Markup {
+        let t = self.texts;
+        let class = class(self.overview.severity());
+        let apps = self.overview.apps_by_health.iter();
+        let apps = apps.map(|(health, apps)| (health.severity(), *apps, t.of_health(*health)));
+        let accounts = self.overview.accounts_by_state.iter();
+        let accounts = accounts.map(|(state, n)| (state.severity(), *n, t.of_state(*state).0));
+        html! {
+            section.sheet.verdict.(class) aria-labelledby="verdict" {
+                h2 #verdict.mark.(class) { (self.verdict()) }
+                dl.counts {
+                    (counts(t.apps, apps))
+                    (counts(t.accounts, accounts))
+                }
+                @if let Some(time) = china_time(self.now) {
+                    p.quiet { (fill(t.as_of, &[("time", &time)])) }
+                }
+            }
+        }
+    }
+
+    fn app_table(&self) -> Markup {
+        let t = self.texts;
+        let overview = self.overview;
+        let (all, listed) = (overview.apps.len(), overview.listed_apps());
+        html! {
+            section.sheet aria-labelledby="apps" {
+                h2 #apps { (t.apps) }
+                table.apps aria-labelledby="apps" {
+                    (table_head(&[t.health, t.app, t.accounts, t.in_trouble, t.last_fetched, t.calls_today]))
+                    tbody {
+                        @for app in listed { (self.app_row(app)) }
+                    }
+                }
+                @if listed.len() < all {
+                    p.quiet { (fill(t.apps_shown, &[("shown", &count(listed.len())), ("all", &count(all))])) }
+                }
+                @if overview.sections().len() < all {
+                    p.quiet { (fill(t.sections_shown, &[("shown", &count(overview.sections().len()))])) }
+                }
+            }
+        }
+    }
+
+    fn app_row(&self, app: &AppRows<'_>) -> Markup {
+        let t = self.texts;
+        let facts = app.facts;
+        html! {
+            tr {
+                td { (self.health(app.health)) }
+                th scope="row" { a href=(page_of(Some(&facts.appid), t.language)) { bdi { (shortened(&facts.name)) } } }
+                td.number { (count(app.accounts())) }
+                td.number data-label=(t.in_trouble) {
+                    @match app.rows_in_trouble() {
+                        0 => { "0" }
+                        troubled => { (mark(app.worst_account(), &count(troubled))) }
+                    }
+                }
+                td data-label=(t.last_fetched) {
+                    @match facts.snapshot_age {
+                        Some(age) => (ago(age.as_secs().cast_signed(), t)),
+                        None => (t.never),
+                    }
+                }
+                td.number { (amount(facts.calls_used as f64)) }
+            }
+        }
+    }
+
+    fn app(&self, app: &AppRows<'_>) -> Markup {
+        let t = self.texts;
+        let facts = app.facts;
+        let heading = format!("app-{}", facts.appid);
+        html! {
+            section.sheet.app aria-labelledby=(heading) {
+                div.name {
+                    h2 id=(heading) { bdi { (shortened(&facts.name)) } }
+                    @if facts.name != facts.appid { code { (facts.appid) } }
+                    (self.health(app.health))
+                }
+                @if app.health != AppHealth::Up { (self.problem(app)) }
+                (self.facts(app))
+                @if app.accounts() > 0 {
+                    (self.accounts(app))
+                } @else if facts.snapshot.is_some() {
+                    p.quiet { (t.no_accounts) }
+                }
+                @let dropped = facts.snapshot.as_ref().map(|snapshot| snapshot.dropped()).unwrap_or_default();
+                @if dropped != Default::default() {
+                    @let [duplicate, limit, invalid] = [dropped.duplicate, dropped.limit, dropped.invalid].map(|n| n.to_string());
+                    p.quiet { (fill(t.dropped, &[("duplicate", &duplicate), ("limit", &limit), ("invalid", &invalid)])) }
+                }
+            }
+        }
+    }
+
+    /// What is wrong with the app and how to fix it.
+    fn problem(&self, app: &AppRows<'_>) -> Markup {
+        let t = self.texts;
+        let facts = app.facts;
+        let (what, fix) = match (app.health, facts.explanation()) {
+            (AppHealth::Paused | AppHealth::Failing, Some(explained)) => match t.language {
+                Language::English => (explained.meaning, explained.cure),
+                Language::Chinese => (explained.meaning_zh, explained.cure_zh),
+            },
+            (AppHealth::DailyLimitReached, _) => (t.daily_limit_what, t.daily_limit_fix),
+            (AppHealth::NotScraped, _) => (t.not_scraped_what, t.not_scraped_fix),
+            (AppHealth::Fetching, _) => (t.fetching_what, t.fetching_fix),
+            _ => (t.never_fetched_what, t.never_fetched_fix),
+        };
+        let age = facts.snapshot_age.unwrap_or_default();
+        html! {
+            div.problem.(class(app.health.severity())) {
+                h3 { (fill(what, &[("span", &span(age.as_secs(), t))])) }
+                p { b { (t.how_to_fix) } (fill(fix, &[("path", self.telemetry_path)])) }
+                @if facts.explanation().is_some() { (self.failure(facts)) }
+            }
+        }
+    }
+
+    /// The failure's details, and when the exporter tries again.
+    fn failure(&self, facts: &AppFacts) -> Markup {
+        let t = self.texts;
+        let old_snapshot = facts.snapshot_age.map(|age| {
+            let template = match age > self.overview.max_stale {
+                true => t.expired_snapshot,
+                false => t.old_snapshot,
+            };
+            fill(template, &[("age", &ago(age.as_secs().cast_signed(), t))])
+        });
+        let paused_until = facts
+            .breaker
+            .and_then(|(_, until)| china_time(unix_seconds(until)));
+        html! {
+            @if let Some(old_snapshot) = old_snapshot { p { (old_snapshot) } }
+            dl.facts aria-label=(t.details) {
+                (fact(t.next_attempt, &match paused_until {
+                    Some(time) => html! { (fill(t.next_attempt_after, &[("time", &time)])) },
+                    None => html! { (t.next_attempt_now) },
+                }))
+                @if let (Some(failure), Some(last)) = (facts.failure(), &facts.last_fetch) {
+                    @let age = self.overview.now.wall.duration_since(last.at).unwrap_or_default();
+                    (fact(t.failed_at, &self.dated(unix_seconds(last.at), age)))
+                    (fact(t.reason, &html! {
+                        code { (failure.reason.as_str()) }
+                        @if last.errcode != 0 { " · errcode " code { (last.errcode) } }
+                    }))
+                    @if let Some(api) = failure.api { (fact(t.failed_call, &html! { code { (api.as_str()) } })) }
+                    div.wide { dt { (t.error) } dd { bdi { (failure.text) } } }
+                }
+            }
+        }
+    }
+
+    fn facts(&self, app: &AppRows<'_>) -> Markup {
+        let t = self.texts;
+        let facts = app.facts;
+        let used = amount(facts.calls_used as f64);
+        let calls = match facts.calls_left {
+            Some(left) => fill(
+                t.calls_left,
+                &[("used", &used), ("left", &amount(left as f64))],
+            ),
+            None => fill(t.calls_used, &[("used", &used)]),
+        };
+        html! {
+            dl.facts {
+                (fact(t.last_fetched, &self.last_fetched(facts)))
+                (fact(t.calls_today, &html! { (calls) }))
+                @if facts.snapshot.is_some() { (fact(t.accounts, &html! { (count(app.accounts())) })) }
+                (fact(t.host, &html! { code { bdi { (facts.host) } } }))
+                @let probe = format!("probe?target={}", facts.appid);
+                (fact(t.metrics_of_app, &html! { a href={ "./" (probe) } { "/" (probe) } }))
+            }
+        }
+    }
+
+    fn accounts(&self, app: &AppRows<'_>) -> Markup {
+        let t = self.texts;
+        let (shown, all) = (app.shown_rows(), app.accounts());
+        html! {
+            @if !shown.is_empty() {
+                table.accounts aria-labelledby={ "app-" (app.facts.appid) } {
+                    (table_head(&[t.state, t.courier, t.account, t.balance, t.lasts, t.binding, t.balance_time]))
+                    tbody {
+                        @for row in shown { (self.account(row, app.facts.shows_remarks)) }
+                    }
+                }
+            }
+            @if shown.len() < all {
+                p.quiet {
+                    (fill(t.rows_shown, &[("shown", &count(shown.len())), ("all", &count(all))])) " "
+                    @match self.overview.scope {
+                        Scope::AllApps => a href=(page_of(Some(&app.facts.appid), t.language)) { (t.more_accounts) }
+                        Scope::OneApp => (t.all_in_metrics)
+                    }
+                }
+            }
+        }
+    }
+
+    fn account(&self, row: &Row<'_>, shows_remarks: bool) -> Markup {
+        let t = self.texts;
+        let account = row.account;
+        // WeChat's names are Chinese; a screen reader has to know.
+        let is_foreign = t.language == Language::English && !row.courier.is_ascii();
+        let is_monthly = row.network == Network::Direct;
+        let has_stock = !is_monthly && account.status_code == Some(0);
+        html! {
+            tr {
+                td { (mark(row.state.severity(), t.of_state(row.state).0)) }
+                td {
+                    bdi lang=[is_foreign.then_some("zh-CN")] { (shortened(row.courier)) }
+                    @if row.courier != &*account.delivery_id { " " small { bdi { (shortened(&account.delivery_id)) } } }
+                }
+                th scope="row" {
+                    bdi { (shortened(&account.biz_id)) }
+                    @if !account.alias.is_empty() { " " small { bdi { (shortened(&account.alias)) } } }
+                }
+                td.number data-label=(t.balance) {
+                    @if is_monthly { span.quiet { (t.monthly_balance) } }
+                    @else if let Some(balance) = account.quota_num { (amount(balance)) }
+                    @else { (self.not_known()) }
+                }
+                td.number data-label=(t.lasts) {
+                    @match row.days_left.filter(|_| has_stock) {
+                        // "Less than an hour" is too much for nothing.
+                        Some(_) if row.state == AccountState::Empty => { "0" }
+                        Some(days) => (days_left(days, t)),
+                        None => (self.not_known()),
+                    }
+                }
+                td {
+                    (self.binding(account.status_code))
+                    @if shows_remarks && !account.remark_wrong_msg.is_empty() {
+                        " " small { (t.remark) bdi { (shortened(&account.remark_wrong_msg)) } }
+                    }
+                }
+                td data-label=(t.balance_time) {
+                    // 0 is WeChat's "never".
+                    @match account.quota_update_time.filter(|unix| *unix > 0 && !is_monthly) {
+                        Some(unix) => (ago(self.now.saturating_sub(unix), t)),
+                        None => (self.not_known()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// By the names of the API's documentation.
+    fn binding(&self, status_code: Option<i64>) -> Cow<'static, str> {
+        let t = self.texts;
+        match status_code {
+            Some(0) => t.bound.into(),
+            Some(1) => t.under_review.into(),
+            Some(2) => t.binding_failed.into(),
+            Some(3) => t.unbound.into(),
+            Some(code) => fill(t.status_code, &[("code", &code.to_string())]).into(),
+            None => t.status_not_sent.into(),
+        }
+    }
+
+    fn last_fetched(&self, facts: &AppFacts) -> Markup {
+        match (&facts.snapshot, facts.snapshot_age) {
+            // The age is the monotonic clock's; the time beside it is what the wall clock said then.
+            (Some(snapshot), Some(age)) => self.dated(unix_seconds(snapshot.fetched()), age),
+            _ => html! { (self.texts.never) },
+        }
+    }
+
+    /// A time as its age with the time itself beside it.
+    fn dated(&self, unix: i64, age: Duration) -> Markup {
+        let age = ago(age.as_secs().cast_signed(), self.texts);
+        html! { (age) " " small { (china_time(unix).unwrap_or_default()) } }
+    }
+
+    /// A dash for the eye, words for the ear.
+    fn not_known(&self) -> Markup {
+        html! { span.quiet aria-hidden="true" { "–" } span.hidden { (self.texts.not_known) } }
+    }
+
+    fn health(&self, health: AppHealth) -> Markup {
+        mark(health.severity(), self.texts.of_health(health))
+    }
+
+    /// What the states on this page mean.
+    fn key(&self) -> Markup {
+        let t = self.texts;
+        html! {
+            section.sheet.key aria-labelledby="key" {
+                h2 #key { (t.key) }
+                dl {
+                    @for state in self.overview.accounts_by_state.keys() {
+                        @let (name, meaning) = t.of_state(*state);
+                        div { dt { (mark(state.severity(), name)) } dd { (meaning) } }
+                    }
+                }
+                p.quiet { (t.lasts_meaning) }
+            }
+        }
+    }
+
+    fn footer(&self) -> Markup {
+        let t = self.texts;
+        html! {
+            footer {
+                nav aria-label=(t.links) {
+                    ul {
+                        li { a href={ "." (self.telemetry_path) } { (t.metrics) } }
+                        li { a href="./sd" { (t.service_discovery) } }
+                        li { a href="./-/healthy" { (t.healthy) } }
+                        li { a href="./-/ready" { (t.ready) } }
+                        @if !REPOSITORY.is_empty() { li { a href=(REPOSITORY) { (t.project) } } }
+                        li { a href=(API_DOCUMENTATION) { (t.api_documentation) } }
+                    }
+                }
+                p { "wechat-logistics-exporter · " (fill(t.version, &[("version", env!("CARGO_PKG_VERSION"))])) }
+            }
+        }
+    }
+}
+
+/// The address of a page from any other one; relative, for proxies that serve it under a path. An appid needs no
+/// escapes.
+fn page_of(appid: Option<&str>, language: Language) -> String {
+    let language = match language {
+        Language::English => "en",
+        Language::Chinese => "zh",
+    };
+    match appid {
+        Some(appid) => format!("./?appid={appid}&lang={language}"),
+        None => format!("./?lang={language}"),
+    }
+}
+
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+fn count(number: usize) -> String {
+    // Far below the numbers that a float can't tell apart.
+    amount(number as f64)
+}
+
+/// How many there are of each kind, the worst first.
+fn counts<'a>(
+    name: &str,
+    of_each: impl Iterator<Item = (Severity, usize, &'a str)> + Clone,
+) -> Markup {
+    let total = of_each.clone().map(|(_, number, _)| number).sum();
+    html! {
+        dt { (name) " " b { (count(total)) } }
+        dd {
+            @for (severity, number, text) in of_each {
+                span.mark.(class(severity)) { b { (count(number)) } " " (text) } " "
+            }
+        }
+    }
+}
+
+fn table_head(columns: &[&str]) -> Markup {
+    html! { thead { tr { @for column in columns { th scope="col" { (column) } } } } }
+}
+
+fn fact(term: &str, value: &Markup) -> Markup {
+    html! { div { dt { (term) } dd { (value) } } }
+}
+
+/// A state in words, with a shape and a colour by its severity.
+fn mark(severity: Severity, text: &str) -> Markup {
+    html! { span.mark.(class(severity)) { (text) } }
+}
+
+fn class(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "critical",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+        Severity::Ok => "ok",
+    }
+}
+
+/// The tab's icon shows the severity too.
+fn icon(severity: Severity) -> String {
+    let shape = match severity {
+        Severity::Critical => "path fill='%23c62828' d='M8 0l8 8-8 8-8-8z'",
+        Severity::Warning => "path fill='%23c77700' d='M8 1l8 14H0z'",
+        Severity::Info => "circle cx='8' cy='8' r='7' fill='%23607080'",
+        Severity::Ok => "circle cx='8' cy='8' r='7' fill='%232e7d4f'",
+    };
+    format!(
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3C{shape}/%3E%3C/svg%3E"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::fixtures;
+    use super::super::overview::AppFacts;
+    use super::*;
+    use crate::wechat::{Account, Reason};
+
+    fn page(facts: &[AppFacts], scope: Scope, language: Language) -> String {
+        fixtures::page(facts, scope, language)
+    }
+
+    fn english(facts: AppFacts) -> String {
+        page(&[facts], Scope::AllApps, Language::English)
+    }
+
+    fn account(delivery_id: &str, quota_num: Option<f64>) -> Account {
+        Account {
+            biz_id: "customer".into(),
+            delivery_id: delivery_id.into(),
+            status_code: Some(0),
+            quota_num,
+            ..Account::default()
+        }
+    }
+
+    #[test]
+    fn every_failure_is_explained_with_its_fix_in_both_languages() {
+        for reason in Reason::ALL {
+            let mut app = fixtures::app("wx1", "shop", fixtures::accounts(3));
+            let failed = fixtures::failed(*reason);
+            let explained = failed.failure.as_ref().unwrap().explanation(failed.errcode);
+            app.last_fetch = Some(failed);
+            for (language, texts) in [
+                (Language::English, [explained.meaning, explained.cure]),
+                (Language::Chinese, [explained.meaning_zh, explained.cure_zh]),
+            ] {
+                let page = page(&[app.clone()], Scope::AllApps, language);
+                for text in texts {
+                    let escaped = text.replace('>', "&gt;");
+                    assert!(page.contains(&escaped), "{reason}: {text}");
+                }
+                assert!(page.contains(&format!("<code>{reason}</code>")));
+            }
+        }
+    }
+
+    #[test]
+    fn app_without_a_working_fetch_says_what_to_do() {
+        let app = || fixtures::app("wx1", "shop", fixtures::accounts(3));
+        let mut paused = app();
+        paused.last_fetch = Some(fixtures::failed(Reason::IpWhitelist));
+        let until = fixtures::now().wall + Duration::from_secs(600);
+        paused.breaker = Some((Reason::IpWhitelist, until));
+        let mut not_scraped = app();
+        not_scraped.snapshot_age = Some(Duration::from_secs(3 * 3600));
+        let mut limited = app();
+        limited.calls_left = Some(0);
+        let never = AppFacts {
+            appid: "wx1".to_owned(),
+            ..AppFacts::default()
+        };
+        for (facts, texts) in [
+            (
+                paused,
+                [
+                    "first scrape after 2026-11-24 20:25:00",
+                    "errcode <code>40164</code>",
+                ],
+            ),
+            (
+                not_scraped,
+                ["not been scraped for 3\u{a0}hours.", "no longer exported"],
+            ),
+            (limited, ["Daily limit reached", "--wechat.daily-limit"]),
+            (never, ["No data yet.", "open /metrics once"]),
+            (
+                fixtures::app("wx1", "shop", Vec::new()),
+                ["All apps are healthy.", "WeChat lists no courier accounts"],
+            ),
+        ] {
+            let page = english(facts);
+            for text in texts {
+                assert!(page.contains(text), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn balance_that_is_none_is_not_shown_as_a_number() {
+        let monthly = english(fixtures::app(
+            "wx1",
+            "shop",
+            vec![account("SF", Some(4_711.0))],
+        ));
+        assert!(!monthly.contains("4,711") && monthly.contains(">monthly<"));
+        assert!(monthly.contains("All apps are healthy."));
+        let not_sent = english(fixtures::app("wx1", "shop", vec![account("YTO", None)]));
+        let cell = "data-label=\"Waybills left\"><span class=\"quiet\" aria-hidden=\"true\">–";
+        assert!(not_sent.contains(cell));
+    }
+
+    #[test]
+    fn unknown_courier_without_waybills_is_named_as_such() {
+        for id in ["DNWL", "FWX", "yto"] {
+            let mut app = fixtures::app("wx1", "shop", vec![account(id, Some(0.0))]);
+            app.days_left = vec![None];
+            let page = english(app);
+            assert!(
+                page.contains("Unknown courier") && page.contains("“couriers”"),
+                "{id}"
+            );
+            assert!(!page.contains(">OK<"), "{id}");
+        }
+    }
+
+    #[test]
+    fn links_are_relative_and_lead_to_each_app_in_the_same_language() {
+        let page = page(&fixtures::shops(), Scope::AllApps, Language::Chinese);
+        for link in [
+            "./metrics",
+            "./sd",
+            "./-/healthy",
+            "./probe?target=wx0000000000000001",
+            "./?appid=wx0000000000000001&amp;lang=zh",
+            "./?lang=en",
+        ] {
+            assert!(page.contains(&format!("href=\"{link}\"")), "{link}");
+        }
+        assert!(!page.contains("href=\"/"));
+    }
+
+    #[test]
+    fn page_stays_within_a_megabyte_whatever_there_is() {
+        let long = "很长的名字".repeat(200);
+        let accounts = |count| {
+            let mut accounts = fixtures::accounts(count);
+            for account in &mut accounts {
+                account.biz_id = format!("{}{long}", account.biz_id).into();
+                account.alias = long.as_str().into();
+            }
+            accounts
+        };
+        let mut failed = fixtures::failed(Reason::Decode);
+        failed.failure.as_mut().unwrap().text = "x".repeat(1_000);
+        let many: Vec<_> = (0..5_000)
+            .map(|app| {
+                let mut facts = fixtures::app(&format!("wx{app}"), &long, accounts(5));
+                facts.last_fetch = Some(failed.clone());
+                facts
+            })
+            .collect();
+        let big = [fixtures::app("wx1", &long, accounts(20_000))];
+        for language in [Language::English, Language::Chinese] {
+            let overview = page(&many, Scope::AllApps, language);
+            assert!(overview.len() < 1_000_000, "{}", overview.len());
+            assert!(overview.contains("5,000") && overview.contains("25,000"));
+            let one = page(&big, Scope::OneApp, language);
+            assert!(one.len() < 1_000_000, "{}", one.len());
+            assert_eq!(one.matches("<tr>").count(), 1_001);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_from_outside_brings_markup_into_the_page(
+            text in any::<String>(),
+            status_code in any::<Option<i64>>(),
+            quota_num in any::<Option<f64>>(),
+            quota_update_time in any::<Option<i64>>(),
+        ) {
+            let hostile = format!("<i>\"{text}");
+            let account = Account {
+                biz_id: hostile.as_str().into(),
+                delivery_id: "<i>".into(),
+                alias: hostile.as_str().into(),
+                remark_wrong_msg: hostile.as_str().into(),
+                status_code,
+                quota_num,
+                quota_update_time,
+                update_time: quota_update_time,
+                ..Account::default()
+            };
+            let mut app = fixtures::app("wx1", &hostile, vec![account]);
+            app.host = hostile.clone();
+            let mut failed = fixtures::failed(Reason::Unknown);
+            failed.failure.as_mut().unwrap().text = hostile;
+            app.last_fetch = Some(failed);
+            let page = english(app);
+            prop_assert!(!page.contains("<i>"));
+            prop_assert_eq!(page.matches("<table class=\"accounts\"").count(), 1);
+            for forbidden in ["<script", " style=", "src=", "@import", "javascript:"] {
+                let own = page.replace("&lt;i&gt;", "");
+                prop_assert!(text.contains(forbidden) || !own.contains(forbidden), "{}", forbidden);
+            }
+        }
+    }
+}
