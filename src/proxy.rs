@@ -19,7 +19,7 @@ const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 /// A variable that should name a proxy and does not. Its value may hold a password and is not shown.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "environment variable {0} names no proxy; write it as http://host:port, https://host:port or socks5h://host:port, \
+    "environment variable {0} is not a valid proxy URL; write it as http://host:port, https://host:port or socks5h://host:port, \
      without quotes or spaces and with %20 for a space in the user or the password, or leave it empty to use none"
 )]
 pub(crate) struct Malformed(&'static str);

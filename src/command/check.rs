@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
 
-use super::Error;
+use super::{CheckArgs, Error};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
-use crate::config::{AppConfig, Args, CheckArgs, Config, ConfigError, Credential, duration};
+use crate::config::{AppConfig, Args, Config, ConfigError, Credential, display_duration};
 use crate::error::chain;
 use crate::limiter::Cause;
 use crate::snapshot::Snapshot;
@@ -41,7 +41,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         "Settings: well formed, {configured} app{plural}; secrets and web configuration can be read.",
     )
     .map_err(Error::Output)?;
-    if options.config_only {
+    if options.config_only == Some(true) {
         return Ok(());
     }
     if config.apps.len() < configured {
@@ -358,7 +358,7 @@ fn calls(app: &AppConfig) -> String {
         _ => 0,
     };
     let calls = lists + tokens;
-    let interval = duration::display(app.min_interval);
+    let interval = display_duration(app.min_interval);
     match app.daily_limit {
         None => format!("at most {calls} a day at one in {interval}; no limit is set"),
         Some(limit) if calls <= limit => {
@@ -431,8 +431,8 @@ mod tests {
             "one for each scrape (min_interval 0)"
         );
         assert_eq!(
-            calls(&app(Duration::from_nanos(1), None)),
-            "at most 86400000000000 a day at one in 0s; no limit is set"
+            calls(&app(Duration::from_millis(1), None)),
+            "at most 86400000 a day at one in 1ms; no limit is set"
         );
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
         app.api_quota = true;
         app.refresh_couriers = true;
     }
-    let config = Config::for_simulated(&args, apps.clone())?;
+    let config = Config::for_simulated(&args, apps.clone());
     for app in &config.apps {
         tracing::info!(
             appid = app.appid,
@@ -60,7 +60,10 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
         "Nothing here is real: look at / for the accounts and at {} for the metrics, on {address}",
         config.web.telemetry_path,
     );
-    serve::with_config(Box::new(move || Config::for_simulated(&args, apps.clone()))).await
+    serve::with_config(Box::new(move || {
+        Ok(Config::for_simulated(&args, apps.clone()))
+    }))
+    .await
 }
 
 impl From<SimulatedApp> for AppConfig {

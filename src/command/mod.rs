@@ -1,16 +1,19 @@
 //! The commands: serve, demo, check and collect, and the exit code that each ends with.
 
 mod check;
+mod cli;
 mod collect;
 mod demo;
 mod serve;
 
 use std::io;
 
+pub(crate) use cli::variable;
+pub use cli::{CheckArgs, Cli, Command};
 pub use serve::StopSignal;
 
 use crate::collector::{Collector, CollectorError, Scrape};
-use crate::config::{Args, Command, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::error::chain;
 use crate::logging;
 use crate::store::{Store, StoreError};
@@ -79,11 +82,12 @@ impl Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn run(args: Args) -> Result<(), Error> {
+pub async fn run(cli: Cli) -> Result<(), Error> {
+    let Cli { command, args } = cli;
     logging::init(args.log_level(), args.log_format());
     // One TLS stack for all; a second installation is a test's.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match args.command.clone() {
+    match command {
         None | Some(Command::Serve) => serve::run(args).await,
         Some(Command::Demo(options)) => demo::run(args, &options).await,
         Some(Command::Check(options)) => check::run(&args, &options).await,

@@ -1,466 +1,201 @@
-//! The command line, as it was typed.
+//! The flags, and what they mean together with the environment and the file: one [`Config`].
 //!
-//! A setting without a default here has one elsewhere ([`super::load`]): the configuration file may stand between the
-//! two. Other defaults are those of the settings ([`super::Config::new`]); durations are written out as people write
-//! them, and a test compares the two. Each flag's id is its name, so that the demo's options can't clash with one. No
-//! flag holds a secret. An environment variable that is empty counts as not set.
+//! A flag without a default here has one elsewhere ([`AppConfig::new`]): the file may stand between the two. No flag
+//! holds a secret. [`crate::command`] adds to each flag its environment variable.
 
 #![expect(
     clippy::doc_markdown,
     reason = "clap makes --help of these docs, where backticks would be noise"
 )]
 
-use std::any::TypeId;
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
+use clap::ValueEnum;
 
-use super::{ListenAddress, WebConfig, WechatConfig, duration};
+use super::app::{AppSettings, check_api_urls};
+use super::units::{Appid, Text, at_least_one, duration, duration_above_zero, telemetry_path};
+use super::{
+    AppConfig, Config, ConfigError, Credential, ListenAddress, MaxRequests, ScrapeConfig,
+    SecretSource, TokenPointers, WebConfig, WechatConfig, file,
+};
+use crate::proxy;
 use crate::wechat::ListLimits;
-use crate::{demo, version};
 
-/// Prometheus exporter for the electronic-waybill balances (电子面单余额) that WeChat Mini Programs see in 物流助手.
-///
-/// Serves unless a command says otherwise. Flags may stand before or after the command.
-#[derive(Clone, Debug, Parser)]
-#[command(
-    name = "wechat-logistics-exporter",
-    display_name = "wechat-logistics-exporter, version",
-    version = version::DETAILED,
-    disable_help_subcommand = true,
-    after_help = AFTER_HELP,
-)]
+/// The environment variable that may hold the one app's AppSecret.
+const SECRET_VARIABLE: &str = "WECHAT_LOGISTICS_WECHAT_SECRET";
+/// More than a semaphore can count is as good as no limit.
+const MAX_CONCURRENCY: usize = 1 << 20;
+
+const NO_APP: &str = "no Mini Program is configured; name one with --wechat.appid and --wechat.secret-file, \
+    or several with --config.file, as the README shows under quick start, or look around without any: \
+    wechat-logistics-exporter demo";
+
+/// All flags but the command's own, as they were typed.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// What to do; `None`: serve.
-    #[command(subcommand)]
-    pub command: Option<Command>,
     #[command(flatten)]
-    pub(super) source: SourceArgs,
+    source: SourceArgs,
     #[command(flatten)]
-    pub(super) wechat: WechatArgs,
+    apps: AppSettings,
     #[command(flatten)]
-    pub(super) scrape: ScrapeArgs,
+    wechat: WechatArgs,
     #[command(flatten)]
-    pub(super) web: WebArgs,
+    scrape: ScrapeArgs,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     log: LogArgs,
     /// The flags that were set by their environment variables.
     #[arg(skip)]
-    variables: BTreeSet<String>,
+    pub(crate) from_environment: BTreeSet<String>,
 }
 
-const AFTER_HELP: &str = "\
-The AppSecret is never a flag: name a file with --wechat.secret-file, a systemd credential with
---wechat.secret-credential, or set the environment variable WECHAT_LOGISTICS_WECHAT_SECRET.
-Several Mini Programs, and tokens from other places, need --config.file.";
-
-/// What to do.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Serve the metrics (the default)
-    Serve,
-    /// Serve against a simulated WeChat: no credentials, no network
-    Demo(demo::Options),
-    /// Do what one scrape does for every app and say what is wrong and how to mend it
-    Check(CheckArgs),
-    /// Fetch once and print the metrics, for the textfile collector or cron
-    Collect,
-}
-
-/// What `check` is to do.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct CheckArgs {
-    /// Check the settings, the secrets and the web configuration alone; send nothing
-    #[arg(
-        id = "config-only",
-        long = "config-only",
-        env = "WECHAT_LOGISTICS_CONFIG_ONLY",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new()
-    )]
-    pub config_only: bool,
-    /// Call WeChat for this app alone; may be repeated. All settings and secrets are checked as without it
-    #[arg(
-        long = "only",
-        env = "WECHAT_LOGISTICS_ONLY",
-        value_name = "APPID",
-        value_delimiter = ','
-    )]
-    pub only: Vec<String>,
-}
-
-/// Where the apps stand.
+/// Where the apps are configured.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Mini Programs")]
-pub(super) struct SourceArgs {
+struct SourceArgs {
     /// YAML file with the Mini Programs and their credentials; not together with the flags for a single one
-    #[arg(
-        id = "config.file",
-        long = "config.file",
-        env = "WECHAT_LOGISTICS_CONFIG_FILE",
-        value_name = "FILE",
-        global = true
-    )]
-    pub(super) config_file: Option<PathBuf>,
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
     /// AppID of the one Mini Program
-    #[arg(
-        id = "wechat.appid",
-        long = "wechat.appid",
-        env = "WECHAT_LOGISTICS_WECHAT_APPID",
-        value_name = "APPID",
-        global = true
-    )]
-    pub(super) appid: Option<String>,
+    #[arg(long = "wechat.appid", value_name = "APPID")]
+    appid: Option<Appid>,
     /// Name that people know it by [default: the AppID]
-    #[arg(
-        id = "wechat.app-name",
-        long = "wechat.app-name",
-        env = "WECHAT_LOGISTICS_WECHAT_APP_NAME",
-        value_name = "NAME",
-        global = true
-    )]
-    pub(super) name: Option<String>,
+    #[arg(long = "wechat.app-name", value_name = "NAME")]
+    name: Option<Text>,
     /// File that holds its AppSecret
-    #[arg(
-        id = "wechat.secret-file",
-        long = "wechat.secret-file",
-        env = "WECHAT_LOGISTICS_WECHAT_SECRET_FILE",
-        value_name = "FILE",
-        global = true
-    )]
-    pub(super) secret_file: Option<PathBuf>,
+    #[arg(long = "wechat.secret-file", value_name = "FILE")]
+    secret_file: Option<PathBuf>,
     /// Name of the systemd credential that holds its AppSecret
-    #[arg(
-        id = "wechat.secret-credential",
-        long = "wechat.secret-credential",
-        env = "WECHAT_LOGISTICS_WECHAT_SECRET_CREDENTIAL",
-        value_name = "NAME",
-        global = true
-    )]
-    pub(super) secret_credential: Option<String>,
+    #[arg(long = "wechat.secret-credential", value_name = "NAME")]
+    secret_credential: Option<String>,
     /// File in which another program keeps its access token fresh, instead of an AppSecret
-    #[arg(
-        id = "wechat.token-file",
-        long = "wechat.token-file",
-        env = "WECHAT_LOGISTICS_WECHAT_TOKEN_FILE",
-        value_name = "FILE",
-        global = true
-    )]
-    pub(super) token_file: Option<PathBuf>,
+    #[arg(long = "wechat.token-file", value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
-/// How WeChat is called. A key of the app itself in the configuration file is stronger than these flags.
+/// How WeChat is called, for all apps.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Calls to WeChat")]
-pub(super) struct WechatArgs {
-    // Not a doc comment, where rustdoc would have the URL in angle brackets and `--help` would show them.
-    #[arg(
-        help = "Base URL of the API; may be repeated, the first that answers is used [default: \
-                https://api.weixin.qq.com and WeChat's other hosts]",
-        id = "wechat.api-url",
-        long = "wechat.api-url",
-        env = "WECHAT_LOGISTICS_WECHAT_API_URL",
-        value_name = "URL",
-        value_delimiter = ',',
-        global = true
-    )]
-    pub(super) api_urls: Vec<String>,
-    /// At most one account-list call per app in this time [default: 60s]
-    #[arg(
-        id = "wechat.min-interval",
-        long = "wechat.min-interval",
-        env = "WECHAT_LOGISTICS_WECHAT_MIN_INTERVAL",
-        value_name = "DURATION",
-        value_parser = duration::parse,
-        global = true
-    )]
-    pub(super) min_interval: Option<Duration>,
-    /// Calls per app from midnight to midnight in China; 0: no limit [default: 2000]
-    #[arg(
-        id = "wechat.daily-limit",
-        long = "wechat.daily-limit",
-        env = "WECHAT_LOGISTICS_WECHAT_DAILY_LIMIT",
-        value_name = "CALLS",
-        global = true
-    )]
-    pub(super) daily_limit: Option<u64>,
+struct WechatArgs {
     /// The longest that one call may take
     #[arg(
-        id = "wechat.timeout",
         long = "wechat.timeout",
-        env = "WECHAT_LOGISTICS_WECHAT_TIMEOUT",
         value_name = "DURATION",
-        value_parser = duration::parse,
-        default_value = "10s",
-        global = true
+        value_parser = duration_above_zero,
+        default_value = "10s"
     )]
-    pub(super) timeout: Duration,
+    wechat_timeout: Duration,
     /// Apps that are fetched at one time
     #[arg(
-        id = "wechat.max-concurrency",
         long = "wechat.max-concurrency",
-        env = "WECHAT_LOGISTICS_WECHAT_MAX_CONCURRENCY",
         value_name = "APPS",
-        default_value_t = WechatConfig::default().max_concurrency,
-        global = true
+        value_parser = at_least_one,
+        default_value_t = WechatConfig::default().max_concurrency
     )]
-    pub(super) max_concurrency: usize,
+    max_concurrency: usize,
     /// Accounts of one app that are taken in; the rest is counted in accounts_dropped
     #[arg(
-        id = "wechat.max-accounts",
         long = "wechat.max-accounts",
-        env = "WECHAT_LOGISTICS_WECHAT_MAX_ACCOUNTS",
         value_name = "ACCOUNTS",
-        default_value_t = ListLimits::default().accounts,
-        global = true
+        value_parser = at_least_one,
+        default_value_t = ListLimits::default().accounts
     )]
-    pub(super) max_accounts: usize,
+    max_accounts: usize,
     /// Longest label value; accounts with a longer biz_id are counted in accounts_dropped, other texts are cut
     #[arg(
-        id = "wechat.max-label-length",
         long = "wechat.max-label-length",
-        env = "WECHAT_LOGISTICS_WECHAT_MAX_LABEL_LENGTH",
         value_name = "BYTES",
-        default_value_t = ListLimits::default().label_bytes,
-        global = true
+        value_parser = at_least_one,
+        default_value_t = ListLimits::default().label_bytes
     )]
-    pub(super) max_label_length: usize,
-    /// Make remark_wrong_msg a label of account_info; it can hold personal data
-    #[arg(
-        id = "wechat.remark-wrong-msg",
-        long = "wechat.remark-wrong-msg",
-        env = "WECHAT_LOGISTICS_WECHAT_REMARK_WRONG_MSG",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) remark_wrong_msg: Option<bool>,
-    /// Make remark_content a label of account_info; it can hold personal data
-    #[arg(
-        id = "wechat.remark-content",
-        long = "wechat.remark-content",
-        env = "WECHAT_LOGISTICS_WECHAT_REMARK_CONTENT",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) remark_content: Option<bool>,
-    /// Ask franchise couriers for each account's live balance, once in this time; a call per account
-    #[arg(
-        id = "wechat.live-quota",
-        long = "wechat.live-quota",
-        env = "WECHAT_LOGISTICS_WECHAT_LIVE_QUOTA",
-        value_name = "DURATION",
-        value_parser = duration::parse,
-        global = true
-    )]
-    pub(super) live_quota: Option<Duration>,
-    /// Ask WeChat once an hour for its own figures of the daily quota
-    #[arg(
-        id = "wechat.api-quota",
-        long = "wechat.api-quota",
-        env = "WECHAT_LOGISTICS_WECHAT_API_QUOTA",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) api_quota: Option<bool>,
-    /// Ask WeChat once a day for the couriers' names
-    #[arg(
-        id = "wechat.refresh-couriers",
-        long = "wechat.refresh-couriers",
-        env = "WECHAT_LOGISTICS_WECHAT_REFRESH_COURIERS",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) refresh_couriers: Option<bool>,
+    max_label_length: usize,
 }
 
 /// How scrapes are answered.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Scrapes")]
-pub(super) struct ScrapeArgs {
+struct ScrapeArgs {
     /// The longest that a scrape may take, whatever Prometheus allows
     #[arg(
-        id = "scrape.timeout",
         long = "scrape.timeout",
-        env = "WECHAT_LOGISTICS_SCRAPE_TIMEOUT",
         value_name = "DURATION",
-        value_parser = duration::parse,
-        default_value = "10s",
-        global = true
+        value_parser = duration_above_zero,
+        default_value = "10s"
     )]
-    pub(super) timeout: Duration,
+    scrape_timeout: Duration,
     /// Taken off Prometheus's own timeout, so that the answer is there before it gives up
     #[arg(
-        id = "scrape.timeout-offset",
         long = "scrape.timeout-offset",
-        env = "WECHAT_LOGISTICS_SCRAPE_TIMEOUT_OFFSET",
         value_name = "DURATION",
-        value_parser = duration::parse,
-        default_value = "0.5s",
-        global = true
+        value_parser = duration,
+        default_value = "0.5s"
     )]
-    pub(super) timeout_offset: Duration,
+    timeout_offset: Duration,
     /// How old a reading may be and still be served, whatever kept a newer one back; keep it above
     /// --wechat.min-interval
     #[arg(
-        id = "scrape.max-stale",
         long = "scrape.max-stale",
-        env = "WECHAT_LOGISTICS_SCRAPE_MAX_STALE",
         value_name = "DURATION",
-        value_parser = duration::parse,
-        default_value = "15m",
-        global = true
+        value_parser = duration_above_zero,
+        default_value = "15m"
     )]
-    pub(super) max_stale: Duration,
+    max_stale: Duration,
     /// Directory in which limits and readings survive a restart [default: none]
-    #[arg(
-        id = "state.dir",
-        long = "state.dir",
-        env = "WECHAT_LOGISTICS_STATE_DIR",
-        value_name = "DIR",
-        global = true
-    )]
-    pub(super) state_dir: Option<PathBuf>,
+    #[arg(long = "state.dir", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 /// The HTTP server.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "HTTP server")]
-pub(super) struct WebArgs {
+struct WebArgs {
     /// Address to listen on; may be repeated
     #[arg(
-        id = "web.listen-address",
         long = "web.listen-address",
-        env = "WECHAT_LOGISTICS_WEB_LISTEN_ADDRESS",
         value_name = "ADDRESS",
         value_delimiter = ',',
-        default_values_t = WebConfig::default().listen_addresses,
-        global = true
+        default_values_t = WebConfig::default().listen_addresses
     )]
-    pub(super) listen_addresses: Vec<ListenAddress>,
+    listen_addresses: Vec<ListenAddress>,
     /// Take the sockets that systemd opened instead
-    #[arg(
-        id = "web.systemd-socket",
-        long = "web.systemd-socket",
-        env = "WECHAT_LOGISTICS_WEB_SYSTEMD_SOCKET",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) systemd_socket: bool,
+    #[arg(long = "web.systemd-socket")]
+    systemd_socket: Option<bool>,
     /// Path of the metrics
     #[arg(
-        id = "web.telemetry-path",
         long = "web.telemetry-path",
-        env = "WECHAT_LOGISTICS_WEB_TELEMETRY_PATH",
         value_name = "PATH",
-        default_value_t = WebConfig::default().telemetry_path,
-        global = true
+        value_parser = telemetry_path,
+        default_value_t = WebConfig::default().telemetry_path
     )]
-    pub(super) telemetry_path: String,
+    telemetry_path: String,
     /// Web configuration file (TLS, users, headers), the same as every official exporter's
-    #[arg(
-        id = "web.config.file",
-        long = "web.config.file",
-        env = "WECHAT_LOGISTICS_WEB_CONFIG_FILE",
-        value_name = "FILE",
-        global = true
-    )]
-    pub(super) config_file: Option<PathBuf>,
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Let POST /-/reload read the configuration again
-    #[arg(
-        id = "web.enable-lifecycle",
-        long = "web.enable-lifecycle",
-        env = "WECHAT_LOGISTICS_WEB_ENABLE_LIFECYCLE",
-        action = ArgAction::Set,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "false",
-        default_missing_value = "true",
-        hide_default_value = true,
-        value_name = "BOOL",
-        value_parser = BoolishValueParser::new(),
-        global = true
-    )]
-    pub(super) enable_lifecycle: bool,
+    #[arg(long = "web.enable-lifecycle")]
+    enable_lifecycle: Option<bool>,
     /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
     /// more]
-    #[arg(
-        id = "web.max-requests",
-        long = "web.max-requests",
-        env = "WECHAT_LOGISTICS_WEB_MAX_REQUESTS",
-        value_name = "REQUESTS",
-        global = true
-    )]
-    pub(super) max_requests: Option<usize>,
+    #[arg(long = "web.max-requests", value_name = "REQUESTS")]
+    max_requests: Option<usize>,
 }
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
 struct LogArgs {
     /// Least level that is logged
-    #[arg(
-        id = "log.level",
-        long = "log.level",
-        env = "WECHAT_LOGISTICS_LOG_LEVEL",
-        value_name = "LEVEL",
-        default_value = "info",
-        global = true
-    )]
-    level: LogLevel,
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    log_level: LogLevel,
     /// Form of the log lines on standard error
-    #[arg(
-        id = "log.format",
-        long = "log.format",
-        env = "WECHAT_LOGISTICS_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "logfmt",
-        global = true
-    )]
-    format: LogFormat,
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    log_format: LogFormat,
 }
 
 /// The least level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "levels need no explanation")]
 pub enum LogLevel {
     Error,
     Warn,
@@ -478,278 +213,210 @@ pub enum LogFormat {
     Json,
 }
 
-impl Args {
-    /// Reads the process's own command line and environment. Help, version and usage errors end the process, with 0
-    /// or 2.
-    #[must_use]
-    pub fn from_command_line() -> Self {
-        Self::read(std::env::args_os()).unwrap_or_else(|error| error.exit())
-    }
-
-    /// Reads a command line, the program's name first, and the process's environment.
+impl Config {
+    /// Reads the flags' meaning, the environment (clap has read it already) and the file they name.
     ///
     /// # Errors
-    /// What clap has to say: help, version or a usage error.
-    pub fn read(
-        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-    ) -> Result<Self, clap::Error> {
-        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
-        let mut command = command_line();
-        let mut matches = command
-            .try_get_matches_from_mut(&line)
-            .map_err(|error| name_the_variable(error, &command, &line))?;
-        let from_variable =
-            |id: &&Id| matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
-        let variables = matches.ids().filter(from_variable);
-        let variables = variables.map(|id| id.as_str().to_owned()).collect();
-        Ok(Self {
-            variables,
-            ..Self::from_arg_matches_mut(&mut matches)?
-        })
-    }
-
-    /// What a setting goes by: its flag, or the environment variable that it came from.
-    pub(super) fn named(&self, flag: &str) -> String {
-        if self.variables.contains(flag) {
-            let name = flag.replace(['.', '-'], "_").to_uppercase();
-            format!("WECHAT_LOGISTICS_{name}")
-        } else {
-            format!("--{flag}")
+    /// The first thing that is wrong, with the flag or the file, line and key.
+    pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        proxy::check(|name| std::env::var_os(name))
+            .map_err(|malformed| ConfigError(malformed.to_string()))?;
+        args.check_api_urls()?;
+        let mut config = args.config(Vec::new());
+        let limits = config.wechat.list_limits;
+        match &args.source.config_file {
+            Some(path) => {
+                args.name_no_app_beside(path)?;
+                let file = file::load(path, &args.apps, limits)?;
+                config.apps = file.apps;
+                config.couriers = file.couriers;
+                config.shared_state = file.shared_state;
+            }
+            None => config.apps = vec![args.single_app(limits)?],
         }
+        Ok(config)
     }
 
+    /// The flags' meaning for apps that are simulated: neither the file nor a credential is looked at.
+    #[must_use]
+    pub fn for_simulated(args: &Args, mut apps: Vec<AppConfig>) -> Self {
+        for app in &mut apps {
+            args.apps.adjust(app);
+        }
+        let mut config = args.config(apps);
+        // The simulation listens on loopback, where no proxy can reach it.
+        config.wechat.proxy_from_env = false;
+        config
+    }
+}
+
+impl Args {
     /// The least level that is logged.
     #[must_use]
     pub fn log_level(&self) -> LogLevel {
-        self.log.level
+        self.log.log_level
     }
 
     /// The form of the log lines.
     #[must_use]
     pub fn log_format(&self) -> LogFormat {
-        self.log.format
+        self.log.log_format
     }
-}
 
-/// The command line as it is read here and now.
-fn command_line() -> clap::Command {
-    Args::command()
-        .mut_args(read_variable)
-        .mut_subcommands(|command| command.mut_args(read_variable))
-}
-
-/// The flag, without the value of its variable in help texts, and without its variable where that is empty.
-fn read_variable(arg: Arg) -> Arg {
-    // A URL in a variable can hold a password, and help texts are pasted into tickets.
-    let arg = arg.hide_env_values(true);
-    let name = match arg.get_env() {
-        Some(name) if std::env::var_os(name).is_some_and(|value| value.is_empty()) => {
-            name.to_string_lossy().into_owned()
+    /// What a setting goes by: its flag, or the environment variable that it came from.
+    fn named(&self, flag: &str) -> String {
+        if self.from_environment.contains(flag) {
+            crate::command::variable(flag)
+        } else {
+            format!("--{flag}")
         }
-        _ => return arg,
-    };
-    // clap takes an empty variable for an empty value; compose files and unit files leave many empty.
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    arg.env(None).help(format!("{help} [env: {name}]"))
-}
-
-/// Where a flag's environment variable is at fault, clap blames the flag, which nobody typed.
-fn name_the_variable(
-    mut error: clap::Error,
-    command: &clap::Command,
-    line: &[OsString],
-) -> clap::Error {
-    let commands = iter::once(command).chain(command.get_subcommands());
-    let mut from_variables = commands
-        .flat_map(clap::Command::get_arguments)
-        .filter_map(|arg| {
-            let (name, flag) = (arg.get_env()?.to_str()?, arg.get_long()?);
-            let value = std::env::var_os(name)?;
-            let typed = |word: &OsString| {
-                let word = word.to_string_lossy();
-                let rest = word
-                    .strip_prefix("--")
-                    .and_then(|word| word.strip_prefix(flag));
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-            };
-            (!line.iter().any(typed)).then_some((arg, name, value))
-        });
-    if error.kind() == ErrorKind::InvalidUtf8 {
-        let any_bytes = |arg: &Arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
-        let at_fault =
-            from_variables.find(|(arg, _, value)| value.to_str().is_none() && !any_bytes(arg));
-        return match at_fault {
-            Some((_, name, _)) => {
-                let fault = format!("{name} is not UTF-8 text");
-                clap::Error::raw(ErrorKind::InvalidUtf8, fault).with_cmd(command)
-            }
-            None => error,
-        };
-    }
-    if let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg)
-        && let Some((_, name, _)) = from_variables.find(|(arg, ..)| arg.to_string() == *blamed)
-    {
-        let name = ContextValue::String(name.to_owned());
-        error.insert(ContextKind::InvalidArg, name);
-    }
-    error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn help() -> String {
-        command_line().render_long_help().to_string()
     }
 
-    fn read(flags: &[&str]) -> Args {
-        Args::read([&["wechat-logistics-exporter"], flags].concat()).unwrap()
+    fn check_api_urls(&self) -> Result<(), ConfigError> {
+        let urls = self.apps.api_urls.as_deref().unwrap_or_default();
+        check_api_urls(urls)
+            .map_err(|problem| ConfigError(format!("{} {problem}", self.named("wechat.api-url"))))
     }
 
-    #[test]
-    fn command_line_is_well_formed() {
-        command_line().debug_assert();
-    }
-
-    #[test]
-    fn every_flag_has_its_variable_and_help_shows_it() {
-        let root = command_line();
-        let commands = root.get_subcommands().cloned().collect::<Vec<_>>();
-        let mut flags = 0;
-        for mut command in iter::once(root).chain(commands) {
-            let help = command.render_long_help().to_string();
-            for flag in command.get_arguments().filter_map(Arg::get_long) {
-                if ["help", "version"].contains(&flag) {
-                    continue;
-                }
-                flags += 1;
-                let name = flag.replace(['.', '-'], "_").to_uppercase();
-                let shown = format!("[env: WECHAT_LOGISTICS_{name}]");
-                assert!(help.contains(&shown), "--{flag} without {shown}");
-            }
+    fn config(&self, apps: Vec<AppConfig>) -> Config {
+        Config {
+            scrape: ScrapeConfig {
+                timeout: self.scrape.scrape_timeout,
+                timeout_offset: self.scrape.timeout_offset,
+                max_stale: self.scrape.max_stale,
+            },
+            wechat: WechatConfig {
+                timeout: self.wechat.wechat_timeout,
+                max_concurrency: self.wechat.max_concurrency.min(MAX_CONCURRENCY),
+                list_limits: ListLimits {
+                    accounts: self.wechat.max_accounts,
+                    label_bytes: self.wechat.max_label_length,
+                },
+                proxy_from_env: true,
+            },
+            state_dir: self.scrape.state_dir.clone(),
+            web: WebConfig {
+                listen_addresses: self.web.listen_addresses.clone(),
+                systemd_socket: self.web.systemd_socket.unwrap_or(false),
+                telemetry_path: self.web.telemetry_path.clone(),
+                config_file: self.web.web_config_file.clone(),
+                enable_lifecycle: self.web.enable_lifecycle.unwrap_or(false),
+                max_requests: match self.web.max_requests {
+                    None => MaxRequests::ByApps,
+                    Some(0) => MaxRequests::Unlimited,
+                    Some(requests) => MaxRequests::Fixed(requests),
+                },
+            },
+            ..Config::new(apps)
         }
-        assert!(flags > 30, "{flags}");
     }
 
-    #[test]
-    fn help_names_the_variable_of_the_secret() {
-        assert!(help().contains("WECHAT_LOGISTICS_WECHAT_SECRET."));
-    }
-
-    #[test]
-    fn documented_flags_exist() {
+    /// The flags for a single app that were given, as they go by.
+    fn single_app_flags(&self) -> impl Iterator<Item = String> {
+        let source = &self.source;
         let flags = [
-            "config.file",
-            "wechat.appid",
-            "wechat.secret-file",
-            "wechat.token-file",
-            "wechat.api-url",
-            "wechat.min-interval",
-            "wechat.daily-limit",
-            "scrape.timeout",
-            "scrape.timeout-offset",
-            "scrape.max-stale",
-            "state.dir",
-            "web.listen-address",
-            "web.telemetry-path",
-            "web.config.file",
-            "web.enable-lifecycle",
-            "web.max-requests",
-            "web.systemd-socket",
-            "log.level",
-            "log.format",
+            ("wechat.appid", source.appid.is_some()),
+            ("wechat.app-name", source.name.is_some()),
+            ("wechat.secret-file", source.secret_file.is_some()),
+            (
+                "wechat.secret-credential",
+                source.secret_credential.is_some(),
+            ),
+            ("wechat.token-file", source.token_file.is_some()),
         ];
-        let command = command_line();
-        for flag in flags {
-            assert!(
-                command
-                    .get_arguments()
-                    .any(|arg| arg.get_long() == Some(flag)),
-                "{flag}"
-            );
+        flags
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| self.named(flag))
+    }
+
+    fn name_no_app_beside(&self, file: &Path) -> Result<(), ConfigError> {
+        match self.single_app_flags().next() {
+            None => Ok(()),
+            Some(flag) => Err(ConfigError(format!(
+                "{flag} can't be used together with {} ({}); move the app into the file or leave one of the two out",
+                self.named("config.file"),
+                file.display()
+            ))),
         }
     }
 
-    #[test]
-    fn flags_work_without_a_command_and_on_both_sides_of_one() {
-        for line in [
-            &["--web.listen-address=:1"][..],
-            &["--web.listen-address", ":1"],
-            &["serve", "--web.listen-address=:1"],
-            &["--web.listen-address=:1", "check"],
-            &["collect", "--web.listen-address", ":1"],
-            &["demo", "--web.listen-address=:1"],
-        ] {
-            let args = read(line);
-            assert_eq!(
-                args.web.listen_addresses,
-                [ListenAddress::AnyAddress(1)],
-                "{line:?}"
-            );
-        }
+    /// The flags that say which apps there are and where they are called, which simulated ones go without.
+    #[must_use]
+    pub fn flags_of_real_apps(&self) -> Vec<String> {
+        let others = [
+            ("config.file", self.source.config_file.is_some()),
+            ("wechat.api-url", self.apps.api_urls.is_some()),
+        ];
+        let others = others.into_iter().filter(|(_, given)| *given);
+        others
+            .map(|(flag, _)| self.named(flag))
+            .chain(self.single_app_flags())
+            .collect()
     }
 
-    #[test]
-    fn listen_address_may_be_repeated() {
-        let args = read(&["--web.listen-address=:1", "--web.listen-address=:2"]);
-        assert_eq!(args.web.listen_addresses.len(), 2);
-    }
-
-    #[test]
-    fn switches_need_no_value_and_take_one() {
-        assert!(!read(&[]).web.enable_lifecycle);
-        assert!(read(&["--web.enable-lifecycle"]).web.enable_lifecycle);
-        assert!(!read(&["--web.enable-lifecycle=false"]).web.enable_lifecycle);
-        assert_eq!(read(&[]).wechat.api_quota, None);
-        assert_eq!(read(&["--wechat.api-quota"]).wechat.api_quota, Some(true));
-        let check = read(&["--web.enable-lifecycle", "check", "--config-only"]);
-        assert!(matches!(
-            check.command,
-            Some(Command::Check(CheckArgs {
-                config_only: true,
-                ..
-            }))
-        ));
-    }
-
-    #[test]
-    fn usage_errors_end_with_2_and_help_with_0() {
-        let code = |flags: &[&str]| {
-            Args::read([&["wechat-logistics-exporter"], flags].concat())
-                .unwrap_err()
-                .exit_code()
+    fn single_app(&self, limits: ListLimits) -> Result<AppConfig, ConfigError> {
+        let credential = self.single_credential()?;
+        let Some(Appid(appid)) = &self.source.appid else {
+            return Err(match credential {
+                None => ConfigError(NO_APP.to_owned()),
+                Some((name, _)) => ConfigError(format!(
+                    "{name} is given without an app; add --wechat.appid"
+                )),
+            });
         };
-        assert_eq!(code(&["--no-such-flag"]), 2);
-        assert_eq!(code(&["--wechat.min-interval=5x"]), 2);
-        assert_eq!(code(&["--web.listen-address=nowhere"]), 2);
-        assert_eq!(code(&["frobnicate"]), 2);
-        assert_eq!(code(&["--help"]), 0);
-        assert_eq!(code(&["--version"]), 0);
+        let Some((name, credential)) = credential else {
+            return Err(ConfigError(format!(
+                "{} needs a credential; add --wechat.secret-file, --wechat.token-file or the environment variable \
+                 {SECRET_VARIABLE}",
+                self.named("wechat.appid")
+            )));
+        };
+        if let Credential::StableToken { secret } = &credential {
+            secret
+                .read()
+                .map_err(|error| ConfigError(format!("{name} can't be used: {error}")))?;
+        }
+        let mut app = self.apps.app(appid, credential);
+        if let Some(Text(name)) = &self.source.name {
+            file::check_name(name, limits).map_err(|problem| {
+                ConfigError(format!("{} {problem}", self.named("wechat.app-name")))
+            })?;
+            app.name.clone_from(name);
+        }
+        Ok(app)
     }
 
-    #[test]
-    fn secret_typed_as_a_flag_is_not_repeated() {
-        for line in [
-            &["--wechat.secret=canary"][..],
-            &["--wechat.secret", "canary"],
-        ] {
-            let line = [&["wechat-logistics-exporter"], line].concat();
-            let error = Args::read(line).unwrap_err().render().to_string();
-            assert!(!error.contains("canary"), "{error}");
-            assert!(error.contains("--wechat.secret-file"), "{error}");
+    /// The one credential that flags and environment name, with the name it goes by.
+    fn single_credential(&self) -> Result<Option<(String, Credential)>, ConfigError> {
+        let source = &self.source;
+        let mut given = Vec::new();
+        if let Some(path) = &source.secret_file {
+            let secret = SecretSource::File(path.clone());
+            given.push((self.named("wechat.secret-file"), stable_token(secret)));
+        }
+        if let Some(name) = &source.secret_credential {
+            let secret = SecretSource::Credential(name.clone());
+            given.push((self.named("wechat.secret-credential"), stable_token(secret)));
+        }
+        if std::env::var_os(SECRET_VARIABLE).is_some_and(|value| !value.is_empty()) {
+            let secret = SecretSource::Env(SECRET_VARIABLE.to_owned());
+            given.push((SECRET_VARIABLE.to_owned(), stable_token(secret)));
+        }
+        if let Some(path) = source.token_file.clone() {
+            let pointers = TokenPointers::default();
+            let credential = Credential::File { path, pointers };
+            given.push((self.named("wechat.token-file"), credential));
+        }
+        match given.as_slice() {
+            [(first, _), (second, _), ..] => Err(ConfigError(format!(
+                "both {first} and {second} are given; keep one"
+            ))),
+            _ => Ok(given.pop()),
         }
     }
+}
 
-    #[test]
-    fn version_names_revision_and_compiler() {
-        let error = Args::read(["wechat-logistics-exporter", "--version"]).unwrap_err();
-        let text = error.to_string();
-        assert!(
-            text.starts_with("wechat-logistics-exporter, version "),
-            "{text}"
-        );
-        assert!(text.contains("(revision: "), "{text}");
-        assert!(text.contains("rustc: "), "{text}");
-    }
+fn stable_token(secret: SecretSource) -> Credential {
+    Credential::StableToken { secret }
 }

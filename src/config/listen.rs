@@ -16,7 +16,7 @@ impl FromStr for ListenAddress {
             // `unix:///run/x.sock` is how others write it.
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path {
-                "" => wrong("names no socket; write for example unix:/run/exporter.sock"),
+                "" => wrong("has no path; write for example unix:/run/exporter.sock"),
                 path => Ok(Self::Unix(PathBuf::from(path))),
             };
         }
@@ -38,7 +38,7 @@ impl FromStr for ListenAddress {
         }
         let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
         if !host.bytes().all(of_a_name) {
-            return wrong("names no host; write for example :10086 or localhost:10086");
+            return wrong("is not a host and a port; write for example :10086 or localhost:10086");
         }
         Ok(Self::Name(host.to_owned(), port))
     }
@@ -110,11 +110,11 @@ mod tests {
             ),
             (
                 "http//x:80",
-                "names no host; write for example :10086 or localhost:10086",
+                "is not a host and a port; write for example :10086 or localhost:10086",
             ),
             (
                 "unix:",
-                "names no socket; write for example unix:/run/exporter.sock",
+                "has no path; write for example unix:/run/exporter.sock",
             ),
         ] {
             let error = text.parse::<ListenAddress>().unwrap_err();

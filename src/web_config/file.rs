@@ -10,10 +10,9 @@ use hyper::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_saphyr::{Location, Spanned};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, go_duration};
 
 use super::document::{Document, RateLimitSection, SecretText, TlsSection};
-use super::duration::go_duration;
 use super::place::Place;
 
 /// The headers that the file may add, with the values that they may have; empty: any.

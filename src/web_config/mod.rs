@@ -11,7 +11,6 @@
 
 mod client;
 mod document;
-mod duration;
 mod file;
 mod kept;
 mod place;

@@ -11,7 +11,8 @@ use proptest::test_runner::{Config as Settings, RngAlgorithm, TestRng, TestRunne
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wechat_logistics_exporter::config::{AppConfig, Args, Config, Credential, TokenPointers};
+use wechat_logistics_exporter::command::Cli;
+use wechat_logistics_exporter::config::{AppConfig, Config, Credential, TokenPointers};
 use wechat_logistics_exporter::token::{Error as TokenError, Held, TokenSource};
 use wechat_logistics_exporter::web_config;
 use wechat_logistics_exporter::wechat::{
@@ -352,7 +353,9 @@ fn configuration_is_refused_in_one_line_with_its_place_and_without_a_secret() {
     let folder = scratch();
     let file = folder.path().join("apps.yml");
     let flag = format!("--config.file={}", file.display());
-    let args = Args::read(["wechat-logistics-exporter", &flag]).unwrap();
+    let args = Cli::read(["wechat-logistics-exporter", &flag])
+        .unwrap()
+        .args;
     let load = |text: &[u8]| {
         fs::write(&file, text).unwrap();
         Config::load(&args).map_err(|error| error.to_string())

@@ -1,0 +1,248 @@
+//! The command line as clap reads it.
+//!
+//! Each flag has its environment variable; one that is empty counts as not set. Each switch takes a value too
+//! (`--web.enable-lifecycle=false`).
+
+use std::any::TypeId;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::{env, iter};
+
+use clap::builder::BoolishValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Args;
+use crate::{demo, version};
+
+/// Prometheus exporter for the electronic-waybill balances (电子面单余额) that WeChat Mini Programs see in 物流助手.
+///
+/// Serves unless a command says otherwise. Flags may stand before or after the command.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "wechat-logistics-exporter",
+    display_name = "wechat-logistics-exporter, version",
+    version = version::DETAILED,
+    disable_help_subcommand = true,
+    after_help = AFTER_HELP,
+)]
+pub struct Cli {
+    /// What to do; `None`: serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The settings.
+    #[command(flatten)]
+    pub args: Args,
+}
+
+const AFTER_HELP: &str = "\
+The AppSecret is never a flag: name a file with --wechat.secret-file, a systemd credential with
+--wechat.secret-credential, or set the environment variable WECHAT_LOGISTICS_WECHAT_SECRET.
+Several Mini Programs, and tokens from other places, need --config.file.";
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve the metrics (the default)
+    Serve,
+    /// Serve against a simulated WeChat: no credentials, no network
+    Demo(demo::Options),
+    /// Do what one scrape does for every app and say what is wrong and how to fix it
+    Check(CheckArgs),
+    /// Fetch once and print the metrics, for the textfile collector or cron
+    Collect,
+}
+
+/// What `check` is to do.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CheckArgs {
+    /// Check the settings, the secrets and the web configuration alone; send nothing
+    #[arg(long = "config-only")]
+    pub(super) config_only: Option<bool>,
+    /// Call WeChat for this app alone; may be repeated. All settings and secrets are checked as without it
+    #[arg(long = "only", value_name = "APPID", value_delimiter = ',')]
+    pub(super) only: Vec<String>,
+}
+
+impl Cli {
+    /// Reads the process's own command line and environment. Help, version and usage errors end the process, with 0
+    /// or 2.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        Self::read(env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads a command line, the program's name first, and the process's environment.
+    ///
+    /// # Errors
+    /// What clap has to say: help, version or a usage error.
+    pub fn read(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
+        let mut command = command_line();
+        let mut matches = command
+            .try_get_matches_from_mut(&line)
+            .map_err(|error| name_the_variable(error, &command, &line))?;
+        let is_from_environment = |arg: &&Arg| {
+            matches.value_source(arg.get_id().as_str()) == Some(ValueSource::EnvVariable)
+        };
+        let from_environment = command
+            .get_arguments()
+            .filter(|arg| matches.try_contains_id(arg.get_id().as_str()).is_ok())
+            .filter(is_from_environment)
+            .filter_map(|arg| arg.get_long().map(str::to_owned))
+            .collect();
+        let mut cli = Self::from_arg_matches_mut(&mut matches)?;
+        cli.args.from_environment = from_environment;
+        Ok(cli)
+    }
+}
+
+/// The environment variable of a flag: `--web.listen-address` has `WECHAT_LOGISTICS_WEB_LISTEN_ADDRESS`.
+pub(crate) fn variable(flag: &str) -> String {
+    let name = flag.replace(['.', '-'], "_").to_uppercase();
+    format!("WECHAT_LOGISTICS_{name}")
+}
+
+/// The command line as it is read here and now.
+fn command_line() -> clap::Command {
+    Cli::command()
+        .mut_args(|arg| complete(arg).global(true))
+        .mut_subcommands(|command| command.mut_args(complete))
+}
+
+/// What all flags have in common.
+fn complete(arg: Arg) -> Arg {
+    let Some(variable) = arg.get_long().map(variable) else {
+        return arg;
+    };
+    let is_switch = arg.get_value_parser().type_id() == TypeId::of::<bool>();
+    let arg = if is_switch {
+        arg.action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("BOOL")
+            .value_parser(BoolishValueParser::new())
+    } else {
+        arg
+    };
+    if env::var_os(&variable).is_some_and(|value| value.is_empty()) {
+        // clap takes an empty variable for an empty value; compose files and unit files leave many empty.
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        return arg.help(format!("{help} [env: {variable}]"));
+    }
+    // A URL in a variable can hold a password, and help texts are pasted into tickets.
+    arg.env(variable).hide_env_values(true)
+}
+
+/// Where a flag's environment variable is at fault, clap blames the flag, which nobody typed.
+fn name_the_variable(
+    mut error: clap::Error,
+    command: &clap::Command,
+    line: &[OsString],
+) -> clap::Error {
+    let commands = iter::once(command).chain(command.get_subcommands());
+    let mut from_variables = commands
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|arg| {
+            let (name, flag) = (arg.get_env()?.to_str()?, arg.get_long()?);
+            let value = env::var_os(name)?;
+            let typed = |word: &OsString| {
+                let word = word.to_string_lossy();
+                let rest = word
+                    .strip_prefix("--")
+                    .and_then(|word| word.strip_prefix(flag));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            };
+            (!line.iter().any(typed)).then_some((arg, name, value))
+        });
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        let any_bytes = |arg: &Arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+        let at_fault =
+            from_variables.find(|(arg, _, value)| value.to_str().is_none() && !any_bytes(arg));
+        return match at_fault {
+            Some((_, name, _)) => {
+                let fault = format!("{name} is not UTF-8 text");
+                clap::Error::raw(ErrorKind::InvalidUtf8, fault).with_cmd(command)
+            }
+            None => error,
+        };
+    }
+    let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg).cloned() else {
+        return error;
+    };
+    if blamed.starts_with("--wechat.api-url") {
+        // It can hold a password.
+        let hidden = ContextValue::String("[hidden]".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    if let Some((_, name, _)) = from_variables.find(|(arg, ..)| arg.to_string() == blamed) {
+        let name = ContextValue::String(name.to_owned());
+        error.insert(ContextKind::InvalidArg, name);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(flags: &[&str]) -> Cli {
+        Cli::read([&["wechat-logistics-exporter"], flags].concat()).unwrap()
+    }
+
+    #[test]
+    fn every_flag_has_its_variable_and_help_shows_it() {
+        let root = command_line();
+        root.clone().debug_assert();
+        let commands: Vec<_> = root.get_subcommands().cloned().collect();
+        let mut flags = 0;
+        for mut command in iter::once(root).chain(commands) {
+            let help = command.render_long_help().to_string();
+            for flag in command.get_arguments().filter_map(Arg::get_long) {
+                if ["help", "version"].contains(&flag) {
+                    continue;
+                }
+                flags += 1;
+                let shown = format!("[env: {}]", variable(flag));
+                assert!(help.contains(&shown), "--{flag} without {shown}");
+            }
+        }
+        assert!(flags > 30, "{flags}");
+    }
+
+    #[test]
+    fn flags_stand_on_both_sides_of_a_command_and_switches_take_a_value() {
+        for line in [
+            &["check", "--config-only", "--log.level=warn"][..],
+            &["--log.level=warn", "check", "--config-only=true"],
+        ] {
+            let cli = read(line);
+            assert_eq!(cli.args.log_level(), crate::config::LogLevel::Warn);
+            let Some(Command::Check(check)) = cli.command else {
+                panic!("{line:?}");
+            };
+            assert_eq!(check.config_only, Some(true));
+        }
+        let Some(Command::Check(check)) = read(&["check", "--config-only=no"]).command else {
+            panic!("not the command check");
+        };
+        assert_eq!(check.config_only, Some(false));
+    }
+
+    #[test]
+    fn secret_typed_as_a_flag_is_not_repeated() {
+        for line in [
+            &["--wechat.secret=canary"][..],
+            &["--wechat.secret", "canary"],
+        ] {
+            let line = [&["wechat-logistics-exporter"], line].concat();
+            let error = Cli::read(line).unwrap_err().render().to_string();
+            assert!(!error.contains("canary"), "{error}");
+            assert!(error.contains("--wechat.secret-file"), "{error}");
+        }
+    }
+}

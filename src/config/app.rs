@@ -1,0 +1,185 @@
+//! The settings of one app. Flags, the file's `defaults` and each app's own keys say them with the same struct.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use serde_saphyr::Spanned;
+
+use super::credential::CredentialForm;
+use super::file::CloudFunctionForm;
+use super::units::{ApiUrl, Appid, Span, Text};
+use super::{AppConfig, Credential};
+
+/// At most one account-list call in this time, unless the operator says otherwise.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// Calls per China day, unless the operator says otherwise.
+const DAILY_LIMIT: u64 = 2000;
+/// Courier and WeChat refresh a balance in steps; what fell within less than an hour is no rate.
+const DAYS_LEFT_AFTER: Duration = Duration::from_secs(3600);
+/// WeChat's hosts, the nearest first, then those for disaster recovery.
+///
+/// Source: <https://developers.weixin.qq.com/doc/service/Basic_Information/Interface_field_description.html>, 2026-11.
+const API_URLS: [&str; 5] = [
+    "https://api.weixin.qq.com",
+    "https://api2.weixin.qq.com",
+    "https://sh.api.weixin.qq.com",
+    "https://sz.api.weixin.qq.com",
+    "https://hk.api.weixin.qq.com",
+];
+/// Cloud Run's open-interface service takes calls to this one name, in plain HTTP, and adds the token to them.
+const OPEN_INTERFACE_URL: &str = "http://api.weixin.qq.com";
+
+impl AppConfig {
+    /// An app with the built-in settings.
+    #[must_use]
+    pub fn new(appid: impl Into<String>, credential: Credential) -> Self {
+        let appid = appid.into();
+        Self {
+            name: appid.clone(),
+            appid,
+            api_urls: match credential {
+                Credential::None { .. } => vec![OPEN_INTERFACE_URL.to_owned()],
+                _ => API_URLS.map(str::to_owned).to_vec(),
+            },
+            credential,
+            min_interval: MIN_INTERVAL,
+            daily_limit: Some(DAILY_LIMIT),
+            cloud_function: None,
+            remark_wrong_msg: false,
+            remark_content: false,
+            live_quota: None,
+            api_quota: false,
+            refresh_couriers: false,
+            days_left_after: DAYS_LEFT_AFTER,
+        }
+    }
+}
+
+/// What somebody said of how an app is called; `None`: nothing. The docs of the flags are their help texts.
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[command(next_help_heading = "Calls to WeChat")]
+#[serde(default, deny_unknown_fields, expecting = "a mapping")]
+pub(super) struct AppSettings {
+    // These four belong to one app; no flag and no `defaults` can say them.
+    #[arg(skip)]
+    pub(super) appid: Option<Spanned<Appid>>,
+    #[arg(skip)]
+    pub(super) name: Option<Spanned<Text>>,
+    #[arg(skip)]
+    pub(super) access_token: Option<Spanned<CredentialForm>>,
+    #[arg(skip)]
+    pub(super) cloud_function: Option<CloudFunctionForm>,
+
+    // Not a doc comment, where rustdoc would have the URL in angle brackets and `--help` would show them.
+    #[arg(
+        help = "Base URL of the API; may be repeated, the first that answers is used [default: \
+                https://api.weixin.qq.com and WeChat's other hosts]",
+        long = "wechat.api-url",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    #[serde(alias = "api_url", deserialize_with = "one_or_many")]
+    pub(super) api_urls: Option<Vec<ApiUrl>>,
+    /// At most one account-list call per app in this time [default: 60s]
+    #[arg(long = "wechat.min-interval", value_name = "DURATION")]
+    pub(super) min_interval: Option<Span>,
+    /// Calls per app from midnight to midnight in China; 0: no limit [default: 2000]
+    #[arg(long = "wechat.daily-limit", value_name = "CALLS")]
+    pub(super) daily_limit: Option<u64>,
+    /// Make remark_wrong_msg a label of account_info; it can hold personal data
+    #[arg(long = "wechat.remark-wrong-msg")]
+    pub(super) remark_wrong_msg: Option<bool>,
+    /// Make remark_content a label of account_info; it can hold personal data
+    #[arg(long = "wechat.remark-content")]
+    pub(super) remark_content: Option<bool>,
+    /// Ask franchise couriers for each account's live balance, once in this time; a call per account; 0: never
+    #[arg(long = "wechat.live-quota", value_name = "DURATION")]
+    pub(super) live_quota: Option<Span>,
+    /// Ask WeChat once an hour for its own figures of the daily quota
+    #[arg(long = "wechat.api-quota")]
+    pub(super) api_quota: Option<bool>,
+    /// Ask WeChat once a day for the couriers' names
+    #[arg(long = "wechat.refresh-couriers")]
+    pub(super) refresh_couriers: Option<bool>,
+}
+
+impl AppSettings {
+    /// What `self` leaves open is as `weaker` says.
+    pub(super) fn or(&self, weaker: &Self) -> Self {
+        Self {
+            api_urls: self.api_urls.clone().or_else(|| weaker.api_urls.clone()),
+            min_interval: self.min_interval.clone().or(weaker.min_interval.clone()),
+            daily_limit: self.daily_limit.or(weaker.daily_limit),
+            remark_wrong_msg: self.remark_wrong_msg.or(weaker.remark_wrong_msg),
+            remark_content: self.remark_content.or(weaker.remark_content),
+            live_quota: self.live_quota.clone().or(weaker.live_quota.clone()),
+            api_quota: self.api_quota.or(weaker.api_quota),
+            refresh_couriers: self.refresh_couriers.or(weaker.refresh_couriers),
+            ..self.clone()
+        }
+    }
+
+    /// An app with these settings; what is left open is built in.
+    pub(super) fn app(&self, appid: &str, credential: Credential) -> AppConfig {
+        let mut app = AppConfig::new(appid, credential);
+        if let Some(urls) = &self.api_urls {
+            app.api_urls = urls.iter().map(|ApiUrl(url)| url.clone()).collect();
+        }
+        self.adjust(&mut app);
+        app
+    }
+
+    /// Puts in force what can be said of a simulated app too.
+    pub(super) fn adjust(&self, app: &mut AppConfig) {
+        if let Some(Span(interval)) = self.min_interval {
+            app.min_interval = interval;
+        }
+        if let Some(limit) = self.daily_limit {
+            app.daily_limit = Some(limit).filter(|limit| *limit > 0);
+        }
+        if let Some(Span(interval)) = self.live_quota {
+            app.live_quota = Some(interval).filter(|interval| !interval.is_zero());
+        }
+        app.remark_wrong_msg = self.remark_wrong_msg.unwrap_or(app.remark_wrong_msg);
+        app.remark_content = self.remark_content.unwrap_or(app.remark_content);
+        app.api_quota = self.api_quota.unwrap_or(app.api_quota);
+        app.refresh_couriers = self.refresh_couriers.unwrap_or(app.refresh_couriers);
+    }
+}
+
+/// Whether each URL stands there once: each host is tried once, and a second try would be a call of the budget for
+/// nothing.
+pub(super) fn check_api_urls(urls: &[ApiUrl]) -> Result<(), &'static str> {
+    let mut seen = HashSet::new();
+    if urls.iter().all(|ApiUrl(url)| seen.insert(url)) {
+        Ok(())
+    } else {
+        Err("names one URL twice; keep one")
+    }
+}
+
+/// `api_url: http://a`, `api_urls: [http://a, http://b]`.
+fn one_or_many<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<ApiUrl>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "must be a URL or a list of URLs")]
+    enum Form {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match Form::deserialize(deserializer)? {
+        Form::One(text) => vec![text],
+        Form::Many(texts) => texts,
+    };
+    if texts.is_empty() {
+        return Err(de::Error::custom(
+            "is empty; name a URL or leave the key out",
+        ));
+    }
+    let urls: Result<Vec<ApiUrl>, String> = texts.iter().map(|text| text.parse()).collect();
+    let urls = urls.map_err(de::Error::custom)?;
+    check_api_urls(&urls).map_err(de::Error::custom)?;
+    Ok(Some(urls))
+}

@@ -1,0 +1,758 @@
+//! What the flags and the configuration file mean, and the sentence for each mistake in them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::app::AppSettings;
+use super::file::{FileConfig, interpret};
+use super::*;
+use crate::command::Cli;
+
+fn read(text: &str) -> Result<FileConfig, ConfigError> {
+    let base = Path::new("/etc/exporter");
+    let flags = AppSettings::default();
+    interpret(
+        text,
+        Path::new("apps.yml"),
+        base,
+        &flags,
+        ListLimits::default(),
+    )
+}
+
+fn apps(text: &str) -> Vec<AppConfig> {
+    read(text).unwrap().apps
+}
+
+/// All differences at once.
+fn assert_same<'a>(cases: impl IntoIterator<Item = (&'a str, String, String)>) {
+    let differ = |(_, read, expected): &(&str, String, String)| read != expected;
+    let differing: Vec<_> = cases.into_iter().filter(differ).collect();
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+/// A file with one app; `line` is its fourth line.
+fn with_line(line: &str) -> String {
+    format!("apps:\n  - appid: wx1\n    access_token: {{ none: {{}} }}\n    {line}\n")
+}
+
+/// The credential of an app; `text` stands in the third line.
+fn credential(text: &str) -> Result<Credential, ConfigError> {
+    let file = read(&format!(
+        "apps:\n  - appid: wx1\n    access_token: {{ {text} }}"
+    ))?;
+    Ok(file.apps[0].credential.clone())
+}
+
+fn load(flags: &[&str]) -> Result<Config, String> {
+    let line = [&["wechat-logistics-exporter"], flags].concat();
+    let cli = Cli::read(line).map_err(|error| error.render().to_string())?;
+    Config::load(&cli.args).map_err(|error| error.0)
+}
+
+const APP: [&str; 2] = ["--wechat.appid=wx1", "--wechat.token-file=/run/token"];
+
+#[test]
+fn flags_alone_make_one_app() {
+    let config = load(&[
+        "--wechat.appid=wx1",
+        "--wechat.token-file=/run/token",
+        "--wechat.app-name=shop",
+        "--wechat.api-url=http://127.0.0.1:1/",
+        "--wechat.min-interval=0s",
+        "--wechat.daily-limit=0",
+        "--wechat.api-quota",
+    ])
+    .unwrap();
+    let expected = AppConfig {
+        name: "shop".into(),
+        api_urls: vec!["http://127.0.0.1:1".into()],
+        min_interval: Duration::ZERO,
+        daily_limit: None,
+        api_quota: true,
+        ..AppConfig::new(
+            "wx1",
+            Credential::File {
+                path: "/run/token".into(),
+                pointers: TokenPointers::default(),
+            },
+        )
+    };
+    assert_eq!(config.apps, [expected]);
+}
+
+#[test]
+fn settings_without_a_flag_have_the_documented_defaults() {
+    let config = load(&APP).unwrap();
+    let Config {
+        scrape,
+        wechat,
+        web,
+        ..
+    } = Config::new(Vec::new());
+    assert_eq!(config.scrape, scrape);
+    assert_eq!(config.wechat, wechat);
+    assert_eq!(config.web, web);
+    assert_eq!(config.scrape.timeout, Duration::from_secs(10));
+    assert_eq!(config.scrape.timeout_offset, Duration::from_millis(500));
+    assert_eq!(config.scrape.max_stale, Duration::from_secs(900));
+    assert_eq!(config.apps[0].min_interval, Duration::from_secs(60));
+    assert_eq!(config.apps[0].daily_limit, Some(2000));
+    assert_eq!(config.apps[0].api_urls.len(), 5);
+    for (flags, apps, limit) in [
+        (&[][..], 1, Some(40)),
+        (&[], 1000, Some(1000)),
+        (&["--web.max-requests=1"], 1000, Some(1)),
+        (&["--web.max-requests=0"], 1000, None),
+    ] {
+        let config = load(&[&APP, flags].concat()).unwrap();
+        assert_eq!(config.web.max_requests.for_apps(apps), limit);
+    }
+}
+
+#[test]
+fn mistakes_in_flags_are_one_sentence_each() {
+    for (flags, sentence) in [
+        (
+            &["--config.file=x.yml", "--wechat.appid=wx1"][..],
+            "--wechat.appid can't be used together with --config.file (x.yml); move the app into the file or leave \
+             one of the two out",
+        ),
+        (
+            &["--wechat.appid=wx1"],
+            "--wechat.appid needs a credential; add --wechat.secret-file, --wechat.token-file or the environment \
+             variable WECHAT_LOGISTICS_WECHAT_SECRET",
+        ),
+        (
+            &["--wechat.token-file=/run/token"],
+            "--wechat.token-file is given without an app; add --wechat.appid",
+        ),
+        (
+            &[APP[0], APP[1], "--wechat.secret-file=/run/secret"],
+            "both --wechat.secret-file and --wechat.token-file are given; keep one",
+        ),
+        (
+            &["--wechat.appid=wx1", "--wechat.secret-file=/no/such"],
+            "--wechat.secret-file can't be used: secret file /no/such can't be read: No such file or directory (os \
+             error 2)",
+        ),
+        (
+            &[APP[0], APP[1], "--wechat.api-url=http://h,http://h/"],
+            "--wechat.api-url names one URL twice; keep one",
+        ),
+        (
+            &[
+                APP[0],
+                APP[1],
+                "--wechat.app-name=shop",
+                "--wechat.max-label-length=2",
+            ],
+            "--wechat.app-name is longer than a label may be (2 bytes, --wechat.max-label-length); shorten it",
+        ),
+    ] {
+        assert_eq!(load(flags).unwrap_err(), sentence);
+    }
+    let sentence = load(&[]).unwrap_err();
+    assert!(sentence.contains("README") && sentence.contains("wechat-logistics-exporter demo"));
+    for (flag, problem) in [
+        (
+            "--wechat.appid=../x",
+            "must be 1 to 64 of A-Z, a-z, 0-9, _ and -",
+        ),
+        (
+            "--wechat.api-url=http://canary:canary@h",
+            "must not contain a user or a password",
+        ),
+        ("--wechat.min-interval=1us", "is not a duration"),
+        (
+            "--wechat.live-quota=0.1ms",
+            "is shorter than a millisecond; choose more, or 0",
+        ),
+        ("--scrape.timeout=0", "must be longer than 0"),
+        ("--wechat.max-concurrency=0", "must be at least 1"),
+        (
+            "--web.telemetry-path=metrics",
+            "must begin with / and be a plain path",
+        ),
+        (
+            "--web.telemetry-path=/probe",
+            "is a path of the exporter's own",
+        ),
+        ("--web.listen-address=10086", "has no port"),
+    ] {
+        let error = load(&[flag]).unwrap_err();
+        let (name, _) = flag.split_once('=').unwrap();
+        assert!(error.contains(name) && error.contains(problem), "{error}");
+        assert!(!error.contains("canary"), "{error}");
+    }
+}
+
+#[test]
+fn file_with_every_kind_of_app_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("main"), "canary\n").unwrap();
+    fs::write(directory.path().join("headers"), "X-Key: canary\n").unwrap();
+    let text = r#"
+apps:
+  - appid: wx1
+    name: main shop
+    access_token:
+      stable_token: { secret_file: main }
+  - appid: wx2
+    access_token:
+      file: { path: token, token_pointer: /data/token }
+  - appid: wx3
+    access_token:
+      http: { url: "http://u:canary@token.internal/wx", method: post, headers_file: headers }
+  - appid: wx4
+    access_token: { redis: { url: "redis://:canary@127.0.0.1:6379/0", preset: wxjava-hash } }
+  - appid: wx5
+    access_token:
+      cloudbase:
+  - appid: wx6
+    access_token: { none: {} }
+    api_url: http://api.internal
+  - appid: wx7
+    access_token: { command: [token, --secret, canary] }
+    cloud_function: { env: prod-1, name: getAllAccount, pointer: /data }
+    min_interval: 5m
+  - appid: wx8
+    access_token: { command: { argv: [token], expires_pointer: /e } }
+  - appid: wx9
+    access_token: { none: { from_appid: wx1 } }
+  - appid: wx10
+    access_token: { redis: { url: "redis://h", preset: wechatpy, prefix: shop } }
+  - appid: wx11
+    access_token: { token: { secret_file: main } }
+defaults:
+  min_interval: 30s
+  daily_limit: 0
+couriers:
+  DNWL: { name: 丹鸟, network: franchise }
+"#;
+    let path = directory.path().join("apps.yml");
+    fs::write(&path, text).unwrap();
+    let config = load(&[&format!("--config.file={}", path.display())]).unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    let app = |number: usize| &config.apps[number - 1];
+    let secret = SecretSource::File(directory.path().join("main"));
+    assert_eq!(app(1).credential, Credential::StableToken { secret });
+    assert_eq!(
+        (app(1).name.as_str(), app(2).name.as_str()),
+        ("main shop", "wx2")
+    );
+    let Credential::File { path, pointers } = &app(2).credential else {
+        panic!("{:?}", app(2));
+    };
+    assert_eq!(*path, directory.path().join("token"));
+    assert_eq!(pointers.token.as_deref(), Some("/data/token"));
+    let Credential::Http(http) = &app(3).credential else {
+        panic!("{:?}", app(3));
+    };
+    assert_eq!(http.url.expose(), "http://u:canary@token.internal/wx");
+    assert_eq!(http.method, HttpTokenMethod::Post);
+    let Credential::Redis(redis) = &app(4).credential else {
+        panic!("{:?}", app(4));
+    };
+    assert_eq!(
+        (redis.key.as_str(), redis.field.as_deref()),
+        ("maConfig:accessToken", Some("value"))
+    );
+    let path = "/.tencentcloudbase/wx/cloudbase_access_token".into();
+    assert_eq!(app(5).credential, Credential::Cloudbase { path });
+    assert_eq!(app(6).api_urls, ["http://api.internal"]);
+    assert_eq!(app(6).min_interval, Duration::from_secs(30));
+    assert_eq!(app(7).min_interval, Duration::from_secs(300));
+    assert_eq!(app(7).daily_limit, None);
+    let function = app(7).cloud_function.as_ref().unwrap();
+    assert_eq!(function.pointer.as_deref(), Some("/data"));
+    let Credential::Command { pointers, .. } = &app(8).credential else {
+        panic!("{:?}", app(8));
+    };
+    assert_eq!(pointers.expires.as_deref(), Some("/e"));
+    let Credential::Redis(redis) = &app(10).credential else {
+        panic!("{:?}", app(10));
+    };
+    assert_eq!(redis.key, "shop:wx10_access_token");
+    assert_eq!(redis.pointers.token.as_deref(), Some(""));
+    assert_eq!(config.couriers["DNWL"].network, Network::Franchise);
+}
+
+#[test]
+fn keys_of_presets_are_those_that_the_libraries_write() {
+    for (preset, key) in [
+        ("preset: wxjava", "wa:access_token:wx1"),
+        ("preset: wxjava, prefix: shop", "shop:access_token:wx1"),
+        (
+            "preset: wxjava-hash, prefix: 'maConfig:a'",
+            "maConfig:a:accessToken",
+        ),
+        (
+            "preset: silenceper",
+            "gowechat_miniprogram__access_token_wx1",
+        ),
+        (
+            "preset: silenceper-stable",
+            "gowechat_miniprogram__stable_access_token_wx1",
+        ),
+        ("preset: wechatpy", "wechatpy:wx1_access_token"),
+    ] {
+        let read = credential(&format!("redis: {{ url: 'redis://h', {preset} }}"));
+        assert!(matches!(read, Ok(Credential::Redis(redis)) if redis.key == key));
+    }
+}
+
+#[test]
+fn own_key_is_stronger_than_a_flag_and_a_flag_than_the_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("apps.yml");
+    let text = "apps:\n  - { appid: wx1, access_token: { none: { } }, live_quota: 0, api_quota: false }\n  \
+                - { appid: wx2, access_token: { cloudbase: }, min_interval: 0 }\n\
+                defaults: { min_interval: 3s, daily_limit: 5 }\n";
+    fs::write(&path, text).unwrap();
+    let file = format!("--config.file={}", path.display());
+    let config = load(&[
+        &file,
+        "--wechat.min-interval=2s",
+        "--wechat.live-quota=1h",
+        "--wechat.api-quota",
+    ]);
+    let [first, second] = &config.unwrap().apps[..] else {
+        panic!("not two apps");
+    };
+    assert_eq!(first.min_interval, Duration::from_secs(2));
+    assert_eq!(second.min_interval, Duration::ZERO);
+    assert_eq!(first.daily_limit, Some(5));
+    // What a flag switches on can be switched off for one app.
+    assert_eq!((first.live_quota, first.api_quota), (None, false));
+    assert_eq!(second.live_quota, Some(Duration::from_secs(3600)));
+    assert!(second.api_quota);
+}
+
+#[test]
+fn apps_may_share_what_an_anchor_holds() {
+    let text = "apps:\n  - &one\n    appid: wx1\n    access_token: { none: {} }\n    api_quota: true\n  - <<: *one\n    \
+                appid: wx2\n    access_token: { cloudbase: {} }\n";
+    let apps = apps(text);
+    assert_eq!((apps[1].appid.as_str(), apps[1].api_quota), ("wx2", true));
+}
+
+#[test]
+fn mistakes_in_an_app_are_one_sentence_each() {
+    let cases = [
+        (
+            "min_intervall: 5s",
+            "apps[0] has the unknown key min_intervall; did you mean min_interval?",
+        ),
+        (
+            "Min-Interval: 5s",
+            "apps[0] has the unknown key Min-Interval; did you mean min_interval?",
+        ),
+        (
+            "appid: wx2",
+            "the key appid appears twice in one mapping; keep one",
+        ),
+        ("name: ''", "apps[0].name is empty; give it a value"),
+        ("name: [a]", "apps[0].name must be text"),
+        (
+            "name: \"a\\0b\"",
+            "apps[0].name contains a NUL character; remove it",
+        ),
+        (
+            &format!("name: {}", "名".repeat(342)),
+            "apps[0].name is longer than a label may be (1024 bytes, --wechat.max-label-length); shorten it",
+        ),
+        (
+            "min_interval: 60",
+            "apps[0].min_interval has no unit; write a number and a unit (ms, s, m, h, d, w), for example 60s or \
+             1m30s",
+        ),
+        (
+            "min_interval: 0.0000000001s",
+            "apps[0].min_interval is shorter than a millisecond; choose more, or 0",
+        ),
+        (
+            "daily_limit: -1",
+            "apps[0].daily_limit must be a whole number that is not negative",
+        ),
+        (
+            "daily_limit: 1.5",
+            "apps[0].daily_limit must be a whole number that is not negative",
+        ),
+        ("api_quota: yes", "apps[0].api_quota must be true or false"),
+        (
+            "api_url: canary",
+            "apps[0].api_url must be http:// or https:// and a host, for example https://api.weixin.qq.com",
+        ),
+        (
+            "api_url: http://canary:canary@h",
+            "apps[0].api_url must not contain a user or a password",
+        ),
+        (
+            "api_urls: ['http://h', 'http://h/canary']",
+            "apps[0].api_urls must end after the host; the API's paths are added to it",
+        ),
+        (
+            "api_urls: ['http://h', 'HTTP://H:80/']",
+            "apps[0].api_urls names one URL twice; keep one",
+        ),
+        (
+            "api_urls: []",
+            "apps[0].api_urls is empty; name a URL or leave the key out",
+        ),
+        (
+            "api_urls: { a: b }",
+            "apps[0].api_urls must be a URL or a list of URLs",
+        ),
+        (
+            "cloud_function: { env: e }",
+            "apps[0].cloud_function needs the key name",
+        ),
+        (
+            "cloud_function: { env: e, name: n, pointer: data }",
+            "apps[0].cloud_function.pointer must be a JSON pointer that begins with /, for example /data/access_token",
+        ),
+        (
+            "cloud_function: e",
+            "apps[0].cloud_function must be a mapping",
+        ),
+    ];
+    assert_same(cases.map(|(line, sentence)| {
+        let error = read(&with_line(line)).unwrap_err().0;
+        (line, error, format!("apps.yml, line 4: {sentence}"))
+    }));
+    let error = read(&with_line("frobnicate: 5")).unwrap_err().0;
+    assert!(error.starts_with(
+        "apps.yml, line 4: apps[0] has the unknown key frobnicate; its keys are appid, name,"
+    ));
+    let error = read(&with_line("api_url: http://h\n    api_urls: ['http://h']"))
+        .unwrap_err()
+        .0;
+    assert!(
+        error.ends_with("has both api_url and api_urls; keep one"),
+        "{error}"
+    );
+}
+
+#[test]
+fn mistakes_in_a_credential_are_one_sentence_each() {
+    let cases = [
+        (
+            "magic: {}",
+            " must be one of stable_token, token, file, http, command, redis, cloudbase, none, not magic",
+        ),
+        (
+            "file: { path: x }, none: {}",
+            " has more than one key; keep one",
+        ),
+        (
+            "stable_token: {}",
+            ".stable_token must be a mapping with one key",
+        ),
+        (
+            "stable_token: canary",
+            ".stable_token must be one of secret_file, secret_env, secret_credential",
+        ),
+        (
+            "stable_token: { secret: canary }",
+            ".stable_token must not contain the secret itself; use one of secret_file, secret_env, secret_credential",
+        ),
+        (
+            "stable_token: { secret_file: no-such }",
+            ".stable_token.secret_file can't be used: secret file /etc/exporter/no-such can't be read: No such file \
+             or directory (os error 2)",
+        ),
+        (
+            "token: { secret_env: NO_SUCH_VARIABLE }",
+            ".token.secret_env can't be used: environment variable NO_SUCH_VARIABLE is not set; it should hold the \
+             secret",
+        ),
+        ("file: {}", ".file needs the key path"),
+        (
+            "file: { path: x, token_pointer: canary }",
+            ".file.token_pointer must be a JSON pointer that begins with /, for example /data/access_token",
+        ),
+        (
+            "http: { url: 'canary' }",
+            ".http.url must be a URL that begins with http:// or https:// and a host",
+        ),
+        (
+            "http: { url: 'http://h', method: PUT }",
+            ".http.method must be GET or POST",
+        ),
+        (
+            "http: { url: 'http://h', headers_file: \"no\\nsuch\" }",
+            ".http.headers_file can't be used: secret file /etc/exporter/no\u{fffd}such can't be read: No such file \
+             or directory (os error 2)",
+        ),
+        (
+            "command: /bin/token",
+            ".command must be a list of the program and its arguments, or a mapping with the list as argv; there is \
+             no shell",
+        ),
+        ("command: []", ".command is empty; name a program"),
+        (
+            "redis: { url: 'http://canary', key: k }",
+            ".redis.url must be a URL that begins with redis:// or rediss:// and a host",
+        ),
+        (
+            "redis: { url: 'redis://:canary@h/?db=2', key: k }",
+            ".redis.url must not contain ? or #; the database is a number in the path, as in \
+             redis://redis.internal:6379/2",
+        ),
+        (
+            "redis: { url: 'redis://h/x', key: k }",
+            ".redis.url must end with the number of a database or after the host, as in redis://redis.internal:6379/2",
+        ),
+        (
+            "redis: { url: 'redis://h' }",
+            ".redis needs one of key, preset",
+        ),
+        (
+            "redis: { url: 'redis://h', key: k, preset: wxjava }",
+            ".redis has both key and preset; keep one",
+        ),
+        (
+            "redis: { url: 'redis://h', preset: x }",
+            ".redis.preset must be one of wxjava, wxjava-hash, silenceper, silenceper-stable, wechatpy",
+        ),
+        (
+            "redis: { url: 'redis://h', key: k, prefix: p }",
+            ".redis has a prefix without a preset; write the whole key instead",
+        ),
+        (
+            "redis: { url: 'redis://h', key: k, expire_field: e }",
+            ".redis has expire_field without field; name the token's field too",
+        ),
+    ];
+    assert_same(cases.map(|(text, sentence)| {
+        let error = credential(text).unwrap_err().0;
+        (
+            text,
+            error,
+            format!("apps.yml, line 3: apps[0].access_token{sentence}"),
+        )
+    }));
+}
+
+#[test]
+fn mistakes_in_the_file_are_one_sentence_each() {
+    const TWO: &str = "apps:\n  - { appid: wx1, access_token: { none: } }\n  - { appid: wx1, access_token: { none: } }";
+    let cases = [
+        ("- a", "line 1: the file must be a mapping"),
+        ("defaults: {}", "line 1: the file needs the key apps"),
+        (
+            "apps: []",
+            "line 1: apps is empty; add an app, or use the demo command to look around",
+        ),
+        ("apps: 5", "line 1: apps must be a list"),
+        (
+            "app:\n  - appid: wx1",
+            "line 1: the file has the unknown key app; did you mean apps?",
+        ),
+        (
+            "apps:\n  - appid: ~\n    access_token: { none: {} }",
+            "line 2: apps[0] needs the key appid",
+        ),
+        (
+            "apps:\n  - appid: ''",
+            "line 2: apps[0].appid must be 1 to 64 of A-Z, a-z, 0-9, _ and -; the console shows \
+          it under 开发管理 → 开发设置 (AppID)",
+        ),
+        (
+            "apps:\n  - appid: wx1",
+            "line 2: apps[0] needs the key access_token",
+        ),
+        (
+            TWO,
+            "line 3: apps[1].appid is wx1, which line 2 has already; keep one",
+        ),
+        (
+            "apps:\n\t- appid: wx1",
+            "line 2: this is not valid YAML (tabs disallowed within this context (block indentation)); fix it here or \
+             just above",
+        ),
+        (
+            "apps: *b",
+            "line 1: this alias has no anchor above it; define the anchor first",
+        ),
+        (
+            "apps: []\n---\napps: []",
+            "line 3: a second document begins here; keep one document in the file",
+        ),
+        (
+            "apps: !secret x",
+            "line 1: this tag is not supported; remove it",
+        ),
+        (
+            "apps: [{ appid: wx1, access_token: { none: } }]\ndefaults: { access_token: { none: } }",
+            "line 2: defaults.access_token belongs to one app; move it there",
+        ),
+        (
+            "apps: [{ appid: wx1, access_token: { none: } }]\nshared_state: { redis: 'redis://h/#canary' }",
+            "line 2: shared_state.redis must not contain ? or #; the database is a number in the path, as in \
+             redis://redis.internal:6379/2",
+        ),
+        (
+            "apps: [{ appid: wx1, access_token: { none: } }]\ncouriers: { DNWL: { name: x, network: both } }",
+            "line 2: couriers.DNWL.network must be one of franchise, direct, not both",
+        ),
+        (
+            "shared_state: { redis: redis://h }\napps:\n  - appid: wx1\n    access_token: { token: { secret_env: PATH } }",
+            "line 4: apps[0].access_token.token can't be used with shared_state, since the tokens of each replica \
+             would end those of the others; use stable_token",
+        ),
+    ];
+    assert_same(cases.map(|(text, sentence)| {
+        let error = read(text).unwrap_err().0;
+        (text, error, format!("apps.yml, {sentence}"))
+    }));
+}
+
+#[test]
+fn two_apps_with_one_token_source_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    let link = directory.path().join("link");
+    fs::write(&token, "t").unwrap();
+    std::os::unix::fs::symlink(&token, &link).unwrap();
+    let (token, link) = (token.display(), link.display());
+    let two = |first: &str, second: &str| {
+        read(&format!(
+            "apps:\n  - appid: wx1\n    access_token: {{ {first} }}\n  - appid: wx2\n    access_token: {{ {second} }}"
+        ))
+    };
+    for (first, second) in [
+        (
+            format!("file: {{ path: {token} }}"),
+            format!("file: {{ path: {link} }}"),
+        ),
+        (
+            format!("file: {{ path: {token} }}"),
+            format!("cloudbase: {{ path: {token} }}"),
+        ),
+        ("cloudbase: {}".into(), "cloudbase: {}".into()),
+        ("none: {}".into(), "none: {}".into()),
+        (
+            "none: { from_appid: a }".into(),
+            "none: { from_appid: a }".into(),
+        ),
+        (
+            "http: { url: 'http://h/t' }".into(),
+            "http: { url: 'http://H:80/t', refresh_url: 'http://h/r' }".into(),
+        ),
+        (
+            "command: [token, a]".into(),
+            "command: { argv: [token, a] }".into(),
+        ),
+        (
+            "redis: { url: 'redis://:canary@h', preset: wxjava-hash }".into(),
+            "redis: { url: 'redis://h:6379/0', key: 'maConfig:accessToken', field: value }".into(),
+        ),
+    ] {
+        let error = two(&first, &second).unwrap_err().0;
+        assert!(
+            error.starts_with("apps.yml, line 5: apps[1].access_token is the same as in line 3; "),
+            "{error}"
+        );
+        assert!(!error.contains("canary"), "{error}");
+    }
+    for (first, second) in [
+        (
+            "stable_token: { secret_env: PATH }",
+            "stable_token: { secret_env: PATH }",
+        ),
+        ("none: {}", "none: { from_appid: wx1 }"),
+        (
+            "http: { url: 'http://h/t?a=1' }",
+            "http: { url: 'http://h/t?a=2' }",
+        ),
+        (
+            "file: { path: t, token_pointer: /1 }",
+            "file: { path: t, token_pointer: /2 }",
+        ),
+        (
+            "redis: { url: 'redis://h/1', key: k }",
+            "redis: { url: 'redis://h/2', key: k }",
+        ),
+        ("command: [token, a]", "command: [token, b]"),
+    ] {
+        assert!(two(first, second).is_ok(), "{first} {second}");
+    }
+}
+
+#[test]
+fn aliases_can_not_expand_to_a_bomb() {
+    let mut text = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned();
+    for (name, of) in ["ba", "cb", "dc", "ed", "fe", "gf", "hg"].map(|pair| pair.split_at(1)) {
+        let many = vec![format!("*{of}"); 10].join(",");
+        text.push_str(&format!("{name}: &{name} [{many}]\n"));
+    }
+    for text in [
+        format!("couriers:\n{}", text.replace("\na", "\n  a")),
+        "apps: [".repeat(40) + &"]".repeat(40),
+        format!("apps: [{}]", "a,".repeat(300_000)),
+    ] {
+        let error = read(&text).unwrap_err().0;
+        assert!(error.len() < 400, "{error}");
+    }
+}
+
+#[test]
+fn file_that_can_not_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let sentence = |path: &Path| load(&[&format!("--config.file={}", path.display())]).unwrap_err();
+    let path = directory.path().join("apps.yml");
+    let shown = path.display();
+    assert_eq!(
+        sentence(&path),
+        format!("the file {shown} can't be read: No such file or directory (os error 2)")
+    );
+    assert!(sentence(directory.path()).ends_with("is a directory; name the file in it"));
+    fs::write(&path, b"apps:\n  - appid: \xff\n").unwrap();
+    assert_eq!(
+        sentence(&path),
+        format!("{shown}, line 2: this is not valid UTF-8; save the file as UTF-8")
+    );
+    fs::File::create(&path)
+        .unwrap()
+        .set_len((16 << 20) + 1)
+        .unwrap();
+    assert_eq!(
+        sentence(&path),
+        format!("the file {shown} is larger than 16 MiB; is it the right file?")
+    );
+}
+
+#[test]
+fn simulated_apps_follow_the_flags_and_no_proxy() {
+    let line = [
+        "wechat-logistics-exporter",
+        "demo",
+        "--config.file=apps.yml",
+        "--wechat.appid=wx1",
+        "--wechat.api-url=http://h",
+        "--wechat.min-interval=7s",
+    ];
+    let args = Cli::read(line).unwrap().args;
+    let ignored = args.flags_of_real_apps();
+    assert_eq!(
+        ignored,
+        ["--config.file", "--wechat.api-url", "--wechat.appid"]
+    );
+    let config = Config::for_simulated(&args, load(&APP).unwrap().apps);
+    assert_eq!(config.apps[0].min_interval, Duration::from_secs(7));
+    assert_eq!(config.apps[0].api_urls.len(), 5);
+    assert!(!config.wechat.proxy_from_env);
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_the_reader(text in "[ \\n\\t:&*<>!|?~a-c0-9.'\"{}\\[\\],#%@`-]{0,200}") {
+        let _ = read(&text);
+    }
+}
