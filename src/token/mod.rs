@@ -50,7 +50,7 @@ const MISSING_FILE: &str =
 const MISSING_MOUNT: &str = "does not exist; switch 微信令牌 on at cloud.weixin.qq.com/cloudrun, 服务管理 → 云调用, and \
                              publish a new version";
 
-/// The environment variables that hold AppSecrets: no token command inherits them.
+/// The environment variables that hold an `AppSecret`: no token command inherits them.
 pub(crate) fn secret_variables(apps: &[AppConfig]) -> Arc<[String]> {
     let names = apps.iter().filter_map(|app| match &app.credential {
         Credential::StableToken {

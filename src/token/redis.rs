@@ -17,14 +17,14 @@ const ENDED_GRACE: Duration = Duration::from_secs(300);
 
 pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<AccessToken, Error> {
     let now = SystemTime::now();
-    let asked = tokio::try_join!(value(config, client), time_left(config, client));
-    let ((text, expire), time_left) = asked.map_err(|error| describe(error, config))?;
-    let Some(text) = text else {
+    let stored = stored(config, client).await;
+    let stored = stored.map_err(|error| describe(error, config))?;
+    let Some(text) = stored.text else {
         return Err(Error::no_token(
             "there is nothing there; the program that keeps the token has written none, or under another key",
         ));
     };
-    let end = expire.as_deref().and_then(unix_millis);
+    let end = stored.expire.as_deref().and_then(unix_millis);
     if let Some(ended) = end.and_then(|end| now.duration_since(end).ok())
         && ended > ENDED_GRACE
     {
@@ -35,37 +35,53 @@ pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<A
     }
     // Seconds beside the token say nothing: nobody knows when they were stored.
     let mut token = parse::find(&text, &config.pointers, None)?;
-    token.expires = end.or_else(|| now.checked_add(time_left?));
+    token.expires = end.or_else(|| now.checked_add(stored.time_left?));
     Ok(token)
 }
 
-/// The text with the token, and the content of `expire_field`.
-async fn value(
-    config: &RedisTokenConfig,
-    client: &Client,
-) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), RedisError> {
-    let Some(field) = &config.field else {
-        let get = redis::cmd("GET").arg(&config.key).take();
-        return Ok((client.run(&get, SOURCE_TIMEOUT).await?, None));
-    };
-    let expire_field = config.expire_field.as_ref().unwrap_or(field);
-    let mut get = redis::cmd("HMGET");
-    get.arg(&config.key).arg(field).arg(expire_field);
-    let (text, expire): (_, Option<_>) = client.run(&get, SOURCE_TIMEOUT).await?;
-    Ok((text, expire.filter(|_| config.expire_field.is_some())))
+struct Stored {
+    text: Option<Vec<u8>>,
+    /// Content of `expire_field`.
+    expire: Option<Vec<u8>>,
+    /// That the key has; `None`: it doesn't end, or the user may not ask.
+    time_left: Option<Duration>,
 }
 
-/// That the key has; `None` where it doesn't end, or the user may not ask.
-async fn time_left(
-    config: &RedisTokenConfig,
-    client: &Client,
-) -> Result<Option<Duration>, RedisError> {
-    let pttl = redis::cmd("PTTL").arg(&config.key).take();
-    match client.run::<i64>(&pttl, SOURCE_TIMEOUT).await {
-        Ok(millis) => Ok(u64::try_from(millis).ok().map(Duration::from_millis)),
-        Err(RedisError::Refused(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+async fn stored(config: &RedisTokenConfig, client: &Client) -> Result<Stored, RedisError> {
+    let key = &config.key;
+    let (text, expire) = match (&config.field, &config.expire_field) {
+        (None, _) => (
+            client
+                .run(redis::cmd("GET").arg(key), SOURCE_TIMEOUT)
+                .await?,
+            None,
+        ),
+        (Some(field), None) => (
+            client
+                .run(redis::cmd("HGET").arg(key).arg(field), SOURCE_TIMEOUT)
+                .await?,
+            None,
+        ),
+        (Some(field), Some(expire_field)) => {
+            let mut both = redis::cmd("HMGET");
+            client
+                .run(both.arg(key).arg(field).arg(expire_field), SOURCE_TIMEOUT)
+                .await?
+        }
+    };
+    let time_left = match client
+        .run::<i64>(redis::cmd("PTTL").arg(key), SOURCE_TIMEOUT)
+        .await
+    {
+        Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+        Err(RedisError::Refused(_)) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Stored {
+        text,
+        expire,
+        time_left,
+    })
 }
 
 fn unix_millis(text: &[u8]) -> Option<SystemTime> {

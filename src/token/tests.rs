@@ -73,109 +73,111 @@ fn left(token: &AccessToken) -> Option<u64> {
 mod minted {
     use super::*;
 
-    /// A WeChat that mints `minted-1`, `minted-2` and so on, or always `minted-1`.
-    async fn wechat(always_the_same: bool) -> MockServer {
-        let server = MockServer::start().await;
-        for number in 1..4 {
-            let number = if always_the_same { 1 } else { number };
-            let token = serde_json::json!({
-                "access_token": format!("minted-{number}"), "expires_in": 7200
-            });
-            Mock::given(path("/cgi-bin/stable_token"))
-                .respond_with(ResponseTemplate::new(200).set_body_json(token))
-                .up_to_n_times(1)
-                .mount(&server)
-                .await;
-        }
-        server
+    /// A WeChat that gives these answers to token calls in order, and an app with an AppSecret.
+    struct World {
+        server: MockServer,
+        client: Client,
+        source: TokenSource,
+        secret: PathBuf,
+        _directory: tempfile::TempDir,
     }
 
-    fn stable(secret: PathBuf) -> TokenSource {
-        source(Credential::StableToken {
-            secret: SecretSource::File(secret),
-        })
+    impl World {
+        async fn new(answers: &[serde_json::Value]) -> Self {
+            let server = MockServer::start().await;
+            for answer in answers {
+                Mock::given(path("/cgi-bin/stable_token"))
+                    .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+                    .up_to_n_times(1)
+                    .mount(&server)
+                    .await;
+            }
+            let directory = tempfile::tempdir().unwrap();
+            let secret = directory.path().join("secret");
+            fs::write(&secret, "old").unwrap();
+            Self {
+                client: client(server.uri()),
+                server,
+                source: source(Credential::StableToken {
+                    secret: SecretSource::File(secret.clone()),
+                }),
+                secret,
+                _directory: directory,
+            }
+        }
+
+        async fn token(&self) -> Result<Held, Error> {
+            self.source.token(&self.client, &NoMeter).await
+        }
+
+        async fn renew(&self, rejected: &Held) -> Option<Held> {
+            let renewed = self.source.renew(rejected, &self.client, &NoMeter).await;
+            renewed.unwrap()
+        }
+
+        /// The secrets of the calls.
+        async fn secrets(&self) -> Vec<serde_json::Value> {
+            let requests = self.server.received_requests().await.unwrap();
+            let body = |request: &wiremock::Request| request.body_json::<serde_json::Value>();
+            requests
+                .iter()
+                .map(|request| body(request).unwrap()["secret"].clone())
+                .collect()
+        }
+    }
+
+    fn answer(token: &str, expires_in: u64) -> serde_json::Value {
+        serde_json::json!({"access_token": token, "expires_in": expires_in})
+    }
+
+    fn text_of(held: &Held) -> String {
+        text(&held.token().unwrap().secret)
     }
 
     #[tokio::test]
     async fn token_is_minted_once_and_once_more_after_a_rejection() {
-        let server = wechat(false).await;
-        let client = client(server.uri());
-        let directory = tempfile::tempdir().unwrap();
-        let secret = directory.path().join("secret");
-        fs::write(&secret, "old").unwrap();
-        let source = stable(secret.clone());
-        let first = source.token(&client, &NoMeter).await.unwrap();
-        let again = source.token(&client, &NoMeter).await.unwrap();
-        for held in [&first, &again] {
-            assert_eq!(text(&held.token().unwrap().secret), "minted-1");
-        }
-        assert!(source.expiry().is_some());
-
+        let world = World::new(&[answer("minted-1", 7200), answer("minted-2", 7200)]).await;
+        let first = world.token().await.unwrap();
+        assert_eq!(text_of(&first), "minted-1");
+        assert_eq!(text_of(&world.token().await.unwrap()), "minted-1");
+        assert!(world.source.expiry().is_some());
         // A rotated secret is used from the next mint on.
-        fs::write(&secret, "new").unwrap();
-        let renewed = source.renew(&first, &client, &NoMeter).await.unwrap();
-        assert_eq!(text(&renewed.unwrap().token().unwrap().secret), "minted-2");
-        let secrets: Vec<_> = server
-            .received_requests()
-            .await
-            .unwrap()
-            .iter()
-            .map(|request| request.body_json::<serde_json::Value>().unwrap()["secret"].clone())
-            .collect();
-        assert_eq!(secrets, ["old", "new"]);
+        fs::write(&world.secret, "new").unwrap();
+        let renewed = world.renew(&first).await.unwrap();
+        assert_eq!(text_of(&renewed), "minted-2");
+        assert_eq!(world.secrets().await, ["old", "new"]);
     }
 
     #[tokio::test]
     async fn token_that_comes_back_unchanged_is_none() {
-        let server = wechat(true).await;
-        let client = client(server.uri());
-        let directory = tempfile::tempdir().unwrap();
-        let secret = directory.path().join("secret");
-        fs::write(&secret, "secret").unwrap();
-        let source = stable(secret);
-        let held = source.token(&client, &NoMeter).await.unwrap();
-        let renewed = source.renew(&held, &client, &NoMeter).await.unwrap();
-        assert!(renewed.is_none());
-        assert_eq!(server.received_requests().await.unwrap().len(), 2);
+        let world = World::new(&[answer("minted-1", 7200), answer("minted-1", 7190)]).await;
+        let rejected = world.token().await.unwrap();
+        assert!(world.renew(&rejected).await.is_none());
+        assert_eq!(world.secrets().await.len(), 2);
     }
 
     #[tokio::test]
     async fn token_that_still_lives_bridges_a_failure_that_may_pass_and_no_other() {
-        let server = MockServer::start().await;
-        let token = serde_json::json!({"access_token": "minted-1", "expires_in": 200});
-        Mock::given(path("/cgi-bin/stable_token"))
-            .respond_with(ResponseTemplate::new(200).set_body_json(token))
-            .up_to_n_times(1)
-            .mount(&server)
-            .await;
-        let client = client(server.uri());
-        let directory = tempfile::tempdir().unwrap();
-        let secret = directory.path().join("secret");
-        fs::write(&secret, "secret").unwrap();
-        let source = stable(secret.clone());
-        source.token(&client, &NoMeter).await.unwrap();
         let busy = serde_json::json!({"errcode": -1, "errmsg": "system error"});
-        Mock::given(path("/cgi-bin/stable_token"))
-            .respond_with(ResponseTemplate::new(200).set_body_json(busy))
-            .mount(&server)
-            .await;
-        let bridged = source.token(&client, &NoMeter).await.unwrap();
-        assert_eq!(text(&bridged.token().unwrap().secret), "minted-1");
+        let world = World::new(&[answer("minted-1", 200), busy]).await;
+        world.token().await.unwrap();
+        assert_eq!(text_of(&world.token().await.unwrap()), "minted-1");
+        assert_eq!(world.secrets().await.len(), 2);
 
-        fs::remove_file(&secret).unwrap();
-        let error = source.token(&client, &NoMeter).await.unwrap_err();
+        fs::remove_file(&world.secret).unwrap();
+        let error = world.token().await.unwrap_err();
         assert_eq!(error.reason(), Reason::Config);
         let shown = chain(&error);
         assert!(
             shown.starts_with("the AppSecret can't be read: "),
             "{shown}"
         );
-        assert!(shown.contains(secret.to_str().unwrap()), "{shown}");
+        assert!(shown.contains(world.secret.to_str().unwrap()), "{shown}");
     }
 
-    #[test]
-    fn minted_token_is_used_until_five_minutes_before_its_end() {
-        let source = stable(PathBuf::new());
+    #[tokio::test]
+    async fn minted_token_is_used_until_five_minutes_before_its_end() {
+        let source = World::new(&[]).await.source;
         let now = SystemTime::now();
         for (lifetime, keep) in [(7200, 6900), (345, 45), (300, 0), (10, 0)] {
             let expiry = now + Duration::from_secs(lifetime);
@@ -556,9 +558,9 @@ mod command {
 mod redis {
     use super::*;
 
-    fn config(server: &redis_server::Server, key: &str) -> RedisTokenConfig {
+    fn config(url: impl Into<String>, key: &str) -> RedisTokenConfig {
         RedisTokenConfig {
-            url: SecretUrl::new(server.url()),
+            url: SecretUrl::new(url),
             password_file: None,
             key: key.to_owned(),
             field: None,
@@ -570,7 +572,7 @@ mod redis {
     #[tokio::test]
     async fn value_is_read_each_time_and_ends_with_its_key() {
         let server = redis_server::Server::start(&[]);
-        let source = source(Credential::Redis(config(&server, "key")));
+        let source = source(Credential::Redis(config(server.url(), "key")));
         server.run(&["SET", "key", "tok-1", "EX", "7000"]).await;
         let first = token(&source).await.unwrap();
         assert_eq!(
@@ -594,7 +596,7 @@ mod redis {
         let hash = Credential::Redis(RedisTokenConfig {
             field: Some("value".to_owned()),
             expire_field: Some("expire".to_owned()),
-            ..config(&server, key)
+            ..config(server.url(), key)
         });
         let (reason, shown) = failure(hash.clone()).await;
         assert_eq!(reason, Reason::Token);
@@ -629,33 +631,26 @@ mod redis {
         server.run(&["SET", "plain", "tok-1"]).await;
         let as_hash = RedisTokenConfig {
             field: Some("value".to_owned()),
-            ..config(&server, "plain")
+            ..config(server.url(), "plain")
         };
         server
             .run(&[
                 "ACL", "SETUSER", "other", "on", ">canary", "~other", "+@read",
             ])
             .await;
-        let with_url = |url: String| RedisTokenConfig {
-            url: SecretUrl::new(url),
-            ..config(&server, "key")
-        };
-        let port = server.port();
+        let at = |login, path| format!("redis://{login}127.0.0.1:{}{path}", server.port());
         for (config, sentence) in [
-            (config(&server, "hash"), "set `field` if it is a hash"),
+            (config(server.url(), "hash"), "set `field` if it is a hash"),
             (as_hash, "remove `field`"),
             (
-                with_url(format!("redis://other:canary@127.0.0.1:{port}")),
+                config(at("other:canary@", ""), "key"),
                 "its user may not read this key",
             ),
             (
-                with_url(format!("redis://:wrong-canary@127.0.0.1:{port}")),
+                config(at(":wrong-canary@", ""), "key"),
                 "it refuses the login",
             ),
-            (
-                with_url(format!("redis://127.0.0.1:{port}/99")),
-                "no database of the number",
-            ),
+            (config(at("", "/99"), "key"), "no database of the number"),
         ] {
             let (reason, shown) = failure(Credential::Redis(config)).await;
             assert_eq!(reason, Reason::Config, "{shown}");
@@ -670,7 +665,7 @@ mod redis {
         let file = directory.path().join("password");
         let source = source(Credential::Redis(RedisTokenConfig {
             password_file: Some(file.clone()),
-            ..config(&server, "key")
+            ..config(server.url(), "key")
         }));
         for (password, sentence) in [
             (None, "its password_file must be a file"),
@@ -689,14 +684,8 @@ mod redis {
     #[tokio::test]
     async fn server_that_is_away_is_named_without_its_password() {
         let port = free_port();
-        let away = Credential::Redis(RedisTokenConfig {
-            url: SecretUrl::new(format!("redis://user:canary@127.0.0.1:{port}/0")),
-            password_file: None,
-            key: "key".to_owned(),
-            field: None,
-            expire_field: None,
-            pointers: TokenPointers::default(),
-        });
+        let url = format!("redis://user:canary@127.0.0.1:{port}/0");
+        let away = Credential::Redis(config(url, "key"));
         let (reason, shown) = failure(away).await;
         assert_eq!(reason, Reason::Network);
         let place = format!("Redis key key at redis://127.0.0.1:{port} can't be reached");
