@@ -47,7 +47,6 @@ pub(crate) struct AppFacts {
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) snapshot_age: Option<Duration>,
     pub(crate) last_fetch: Option<LastFetch>,
-    pub(crate) fetching: bool,
     /// Why no call is made, and until when.
     pub(crate) breaker: Option<(Reason, SystemTime)>,
     pub(crate) calls_used: u64,
@@ -69,7 +68,6 @@ impl AppFacts {
             host: app.api_host().to_owned(),
             snapshot_age: snapshot.as_ref().map(|snapshot| snapshot.age(now)),
             last_fetch: app.last_fetch(),
-            fetching: app.fetch_under_way().is_some(),
             breaker: app.open_breaker(now).zip(app.breaker_until(now)),
             calls_used: app.daily_calls_used(now),
             calls_left: app.daily_calls_remaining(now),
@@ -187,8 +185,7 @@ impl<'a> Overview<'a> {
 
     /// Whether no app was fetched or failed yet.
     pub(crate) fn is_unfetched(&self) -> bool {
-        let mut healths = self.apps_by_health.keys();
-        healths.all(|health| matches!(health, AppHealth::NeverFetched | AppHealth::Fetching))
+        self.apps_by_health.keys().eq([&AppHealth::NeverFetched])
     }
 }
 

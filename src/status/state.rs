@@ -127,8 +127,6 @@ pub(crate) enum AppHealth {
     /// The snapshot is too old to be exported: nobody scrapes.
     NotScraped,
     NeverFetched,
-    /// The first fetch is under way.
-    Fetching,
     Up,
 }
 
@@ -146,7 +144,6 @@ impl AppHealth {
         match facts.snapshot_age {
             Some(age) if age > max_stale => Self::NotScraped,
             Some(_) => Self::Up,
-            None if facts.fetching => Self::Fetching,
             None => Self::NeverFetched,
         }
     }
@@ -155,7 +152,7 @@ impl AppHealth {
         match self {
             Self::Paused | Self::Failing => Severity::Critical,
             Self::DailyLimitReached | Self::NotScraped => Severity::Warning,
-            Self::NeverFetched | Self::Fetching => Severity::Info,
+            Self::NeverFetched => Severity::Info,
             Self::Up => Severity::Ok,
         }
     }

@@ -15,8 +15,6 @@ use super::overview::{AppFacts, AppRows, Overview, Row, Scope};
 use super::state::{AccountState, AppHealth, Severity};
 use super::translations::{Language, Texts, fill};
 
-/// Where the project lives; empty where the build doesn't say.
-const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 const API_DOCUMENTATION: &str = "https://developers.weixin.qq.com/miniprogram/dev/server/API/express/express-by-business/api_getallaccount";
 /// Longer texts from outside are cut, so that no alias makes the page big.
 pub(super) const MAX_CHARS: usize = 80;
@@ -80,15 +78,14 @@ impl<'a> Page<'a> {
             Language::English => (Language::Chinese, "中文"),
             Language::Chinese => (Language::English, "English"),
         };
-        let (shown_app, all_apps) = match (self.overview.scope, self.overview.apps.first()) {
-            (Scope::OneApp, Some(app)) => (Some(&*app.facts.appid), true),
-            _ => (None, false),
-        };
+        let is_narrowed = self.overview.scope == Scope::OneApp;
+        let app = self.overview.apps.first().filter(|_| is_narrowed);
+        let shown_app = app.map(|app| &*app.facts.appid);
         html! {
             header {
                 h1 { (t.title) }
                 nav aria-label=(t.language_switch) {
-                    @if all_apps { a href=(page_of(None, t.language)) { (t.all_apps) } }
+                    @if is_narrowed { a href=(page_of(None, t.language)) { (t.all_apps) } }
                     a href=(page_of(shown_app, other)) hreflang=(other.tag()) lang=(other.tag()) { (name) }
                 }
             }
@@ -213,7 +210,6 @@ impl<'a> Page<'a> {
             },
             (AppHealth::DailyLimitReached, _) => (t.daily_limit_what, t.daily_limit_fix),
             (AppHealth::NotScraped, _) => (t.not_scraped_what, t.not_scraped_fix),
-            (AppHealth::Fetching, _) => (t.fetching_what, t.fetching_fix),
             _ => (t.never_fetched_what, t.never_fetched_fix),
         };
         let age = facts.snapshot_age.unwrap_or_default();
@@ -251,9 +247,9 @@ impl<'a> Page<'a> {
                     (fact(t.failed_at, &self.dated(unix_seconds(last.at), age)))
                     (fact(t.reason, &html! {
                         code { (failure.reason.as_str()) }
+                        @if let Some(api) = failure.api { " · " code { (api.as_str()) } }
                         @if last.errcode != 0 { " · errcode " code { (last.errcode) } }
                     }))
-                    @if let Some(api) = failure.api { (fact(t.failed_call, &html! { code { (api.as_str()) } })) }
                     div.wide { dt { (t.error) } dd { bdi { (failure.text) } } }
                 }
             }
@@ -298,9 +294,8 @@ impl<'a> Page<'a> {
             @if shown.len() < all {
                 p.quiet {
                     (fill(t.rows_shown, &[("shown", &count(shown.len())), ("all", &count(all))])) " "
-                    @match self.overview.scope {
-                        Scope::AllApps => a href=(page_of(Some(&app.facts.appid), t.language)) { (t.more_accounts) }
-                        Scope::OneApp => (t.all_in_metrics)
+                    @if self.overview.scope == Scope::AllApps {
+                        a href=(page_of(Some(&app.facts.appid), t.language)) { (t.more_accounts) }
                     }
                 }
             }
@@ -418,7 +413,6 @@ impl<'a> Page<'a> {
                         li { a href="./sd" { (t.service_discovery) } }
                         li { a href="./-/healthy" { (t.healthy) } }
                         li { a href="./-/ready" { (t.ready) } }
-                        @if !REPOSITORY.is_empty() { li { a href=(REPOSITORY) { (t.project) } } }
                         li { a href=(API_DOCUMENTATION) { (t.api_documentation) } }
                     }
                 }

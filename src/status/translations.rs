@@ -106,7 +106,6 @@ texts! {
     calls_today: "Calls today", "今日调用";
 
     up: "Up", "正常";
-    fetching: "Fetching", "读取中";
     never_fetched: "Not fetched yet", "尚未读取";
     not_scraped: "Not scraped", "未被抓取";
     daily_limit: "Daily limit reached", "已达每日上限";
@@ -116,22 +115,19 @@ texts! {
     never_fetched_what: "This app has not been fetched yet.", "该小程序尚未读取过。";
     never_fetched_fix: "The exporter fetches only when it is scraped. Add it to Prometheus, or open {path} once to fetch now.",
         "导出器只在被抓取时读取。请将其加入 Prometheus，或打开一次 {path} 立即读取。";
-    fetching_what: "The first fetch is in progress.", "正在进行首次读取。";
-    fetching_fix: "Reload this page in a few seconds.", "请几秒后刷新本页。";
     not_scraped_what: "The exporter has not been scraped for {span}.", "导出器已有 {span}没有被抓取。";
     not_scraped_fix: "The numbers below are old and no longer exported. Check in Prometheus that the target is up and still configured.",
         "下面的数字已过期，不再导出。请在 Prometheus 中检查该目标是否正常、是否仍在配置中。";
     daily_limit_what: "The exporter's own daily limit of calls is used up.", "导出器自身的每日调用上限已用完。";
     daily_limit_fix: "Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
         "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。";
-    old_snapshot: "The accounts below were fetched {age}.", "下面的账号读取于{age}。";
+    old_snapshot: "The accounts below were fetched {age}.", "下面的账号读取于 {age}。";
     expired_snapshot: "The accounts below were fetched {age}. They are too old to be exported.",
-        "下面的账号读取于{age}，已过期，不再导出。";
+        "下面的账号读取于 {age}，已过期，不再导出。";
     how_to_fix: "How to fix: ", "处理办法：";
     details: "Details", "详情";
     failed_at: "Failed", "失败时间";
     reason: "Reason", "原因";
-    failed_call: "Call", "调用";
     error: "Error", "错误";
     next_attempt: "Next attempt", "下次尝试";
     next_attempt_after: "first scrape after {time}", "{time} 之后的第一次抓取";
@@ -146,7 +142,6 @@ texts! {
         "微信没有列出该小程序的快递账号。请在小程序的“物流助手”中绑定。";
     rows_shown: "The worst {shown} of {all} accounts are shown.", "仅显示问题最严重的 {shown} 个账号（共 {all} 个）。";
     more_accounts: "More accounts of this app", "该小程序的更多账号";
-    all_in_metrics: "The metrics contain all of them.", "指标中包含全部账号。";
     dropped: "Rows left out: {duplicate} duplicate, {limit} over a limit, {invalid} invalid.",
         "未计入的行：重复 {duplicate}，超出限制 {limit}，无效 {invalid}。";
 
@@ -208,7 +203,6 @@ texts! {
     service_discovery: "Service discovery", "服务发现";
     healthy: "Health", "健康检查";
     ready: "Readiness", "就绪检查";
-    project: "Project", "项目主页";
     api_documentation: "WeChat's API documentation", "微信接口文档";
     version: "Version {version}", "版本 {version}";
 
@@ -240,7 +234,6 @@ impl Texts {
             AppHealth::DailyLimitReached => self.daily_limit,
             AppHealth::NotScraped => self.not_scraped,
             AppHealth::NeverFetched => self.never_fetched,
-            AppHealth::Fetching => self.fetching,
             AppHealth::Up => self.up,
         }
     }

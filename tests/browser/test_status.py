@@ -71,7 +71,7 @@ class StatusPage(unittest.TestCase):
         cls.addClassCleanup(cls.server.shutdown)
         threading.Thread(target=cls.server.serve_forever, daemon=True).start()
         options = webdriver.ChromeOptions()
-        for flag in ["headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync"]:
+        for flag in ["headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "hide-scrollbars"]:
             options.add_argument(f"--{flag}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         cls.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
