@@ -51,7 +51,7 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     exposition.exporter().reload_succeeded(SystemTime::now());
     let server = Server::bind(&config.web).await?;
     for address in server.addresses() {
-        tracing::info!(%address, "Listening on");
+        tracing::info!(%address, tls = server.serves_tls(), "Listening on");
     }
 
     let reloader = Reloader(Arc::new(Reloading {

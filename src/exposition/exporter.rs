@@ -95,8 +95,9 @@ impl Handler {
 }
 
 /// All codes that are answered, as the `code` label has them; any other would count as the last one.
-const CODES: [(u16, &str); 11] = [
+const CODES: [(u16, &str); 12] = [
     (200, "200"),
+    (204, "204"),
     (400, "400"),
     (401, "401"),
     (403, "403"),

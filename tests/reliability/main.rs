@@ -3,7 +3,6 @@
 //! | file | about |
 //! |---|---|
 //! | `clients` | slow, greedy, broken and countless clients: memory and descriptors stay bounded, scrapes go on |
-//! | `http2` | floods of HTTP/2 frames over TLS |
 //! | `api` | an API that lies, floods or breaks off, with bounds on memory |
 //! | `tls_api` | an API whose certificate is wrong |
 //! | `tls_redis` | a Redis over TLS, and one whose certificate is wrong |
@@ -47,7 +46,6 @@ mod api;
 mod clients;
 mod clock;
 mod disk;
-mod http2;
 mod kills;
 mod process;
 mod prometheus;

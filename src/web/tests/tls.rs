@@ -1,7 +1,5 @@
 use std::fs;
 
-use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::SanType;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -45,7 +43,6 @@ impl Authority {
         server: &Running,
         identity: Option<&Issued>,
         versions: &[&'static SupportedProtocolVersion],
-        alpn: &[&[u8]],
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
@@ -54,13 +51,12 @@ impl Authority {
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
-        let mut config = match identity {
+        let config = match identity {
             Some(Issued { certificate, key }) => builder
                 .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
                 .unwrap(),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config))
             .connect(name, server.connect().await)
@@ -71,7 +67,7 @@ impl Authority {
     async fn gets_in(&self, server: &Running, identity: Option<&Issued>) -> bool {
         let mut outcomes = Vec::new();
         for version in [&version::TLS13, &version::TLS12] {
-            let answer = match self.connect(server, identity, &[version], &[]).await {
+            let answer = match self.connect(server, identity, &[version]).await {
                 Ok(stream) => try_exchange(stream).await,
                 Err(_) => String::new(),
             };
@@ -96,15 +92,15 @@ async fn try_exchange(mut stream: TlsStream<TcpStream>) -> String {
 const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
 #[tokio::test]
-async fn https_is_served_and_plain_http_is_not() {
+async fn https_is_served_and_plain_http_is_told_so() {
     let authority = Authority::new();
     let server = authority.setup("").start().await;
     assert!(authority.gets_in(&server, None).await);
-    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
-    assert!(
-        !exchange(server.connect().await, request)
-            .await
-            .contains("200 OK")
+    let answer = server.ask("GET /-/ready").await;
+    assert_eq!(status(&answer), 400);
+    assert_eq!(
+        body(&answer),
+        "Client sent an HTTP request to an HTTPS server.\n"
     );
 }
 
@@ -201,11 +197,9 @@ async fn list_of_names_cannot_be_escaped_by_showing_no_certificate() {
 async fn old_versions_are_refused_where_the_file_says_so() {
     let authority = Authority::new();
     let server = authority.setup("  min_version: TLS13\n").start().await;
-    let tls12 = authority
-        .connect(&server, None, &[&version::TLS12], &[])
-        .await;
+    let tls12 = authority.connect(&server, None, &[&version::TLS12]).await;
     assert!(tls12.is_err());
-    let tls13 = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let tls13 = authority.connect(&server, None, &BOTH).await.unwrap();
     let version = tls13.get_ref().1.protocol_version();
     assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
 }
@@ -219,7 +213,7 @@ async fn listed_cipher_and_curve_are_the_ones_used() {
     );
     let server = setup.start().await;
     let stream = authority
-        .connect(&server, None, &[&version::TLS12], &[])
+        .connect(&server, None, &[&version::TLS12])
         .await
         .unwrap();
     let connection = stream.get_ref().1;
@@ -239,7 +233,7 @@ async fn certificate_that_is_replaced_on_disk_is_served_next() {
     let server = authority.setup("").start().await;
     for _ in 0..2 {
         let fresh = authority.issue_server();
-        let stream = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+        let stream = authority.connect(&server, None, &BOTH).await.unwrap();
         let served = &stream.get_ref().1.peer_certificates().unwrap()[0];
         assert_eq!(*served, fresh);
     }
@@ -249,7 +243,7 @@ async fn certificate_that_is_replaced_on_disk_is_served_next() {
 async fn handshake_fails_while_the_configuration_is_bad() {
     let authority = Authority::new();
     let server = authority.setup("").start().await;
-    let mut open = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let mut open = authority.connect(&server, None, &BOTH).await.unwrap();
     authority.web_config("  min_version: TLS99\n");
     assert!(!authority.gets_in(&server, None).await);
     // A connection that is open already learns of it too.
@@ -278,136 +272,13 @@ async fn handshake_that_does_not_go_on_is_cut_off() {
     assert_eq!(rest(&mut server.connect().await).await, "");
 }
 
-async fn http2(
-    stream: TlsStream<TcpStream>,
-) -> hyper::client::conn::http2::SendRequest<Empty<bytes::Bytes>> {
-    let io = TokioIo::new(stream);
-    let (send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-        .await
-        .unwrap();
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    send
-}
-
-#[tokio::test]
-async fn http2_is_spoken_where_both_want_it() {
-    let authority = Authority::new();
-    let server = authority.setup("").start().await;
-    let stream = authority
-        .connect(&server, None, &BOTH, &[b"h2", b"http/1.1"])
-        .await
-        .unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let mut send = http2(stream).await;
-    for (method, path, code) in [
-        ("GET", "/metrics", 200),
-        ("HEAD", "/metrics", 200),
-        ("GET", "/x", 404),
-        ("POST", "/-/reload", 200),
-    ] {
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(format!("https://localhost{path}"))
-            .body(Empty::new())
-            .unwrap();
-        let answer = within(send.send_request(request)).await.unwrap();
-        assert_eq!(answer.status(), code, "{method} {path}");
-        let length: usize = answer.headers()["content-length"]
-            .to_str()
-            .unwrap()
-            .parse()
-            .unwrap();
-        let body = within(answer.into_body().collect())
-            .await
-            .unwrap()
-            .to_bytes();
-        assert_eq!(
-            body.len(),
-            if method == "HEAD" { 0 } else { length },
-            "{method} {path}"
-        );
-    }
-
-    let server = authority
-        .setup("http_server_config:\n  http2: false\n")
-        .start()
-        .await;
-    let stream = authority
-        .connect(&server, None, &BOTH, &[b"h2", b"http/1.1"])
-        .await
-        .unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-}
-
-#[tokio::test]
-async fn http2_connection_ends_when_idle_and_at_the_end() {
-    let authority = Authority::new();
-    let mut setup = authority.setup("");
-    setup.limits.idle = Duration::from_millis(50);
-    let server = setup.start().await;
-    let stream = authority
-        .connect(&server, None, &BOTH, &[b"h2"])
-        .await
-        .unwrap();
-    let mut send = http2(stream).await;
-    within(async {
-        while send.ready().await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-
-    let server = authority.setup("").start().await;
-    let stream = authority
-        .connect(&server, None, &BOTH, &[b"h2"])
-        .await
-        .unwrap();
-    let mut send = http2(stream).await;
-    send.ready().await.unwrap();
-    server.stop().await;
-    within(async {
-        while send.ready().await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn http2_client_that_takes_nothing_is_cut_off() {
-    let authority = Authority::new();
-    let mut setup = authority.setup("");
-    setup.limits.taking = Duration::from_millis(100);
-    let server = setup.start().await;
-    let stream = authority
-        .connect(&server, None, &BOTH, &[b"h2"])
-        .await
-        .unwrap();
-    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(1)
-        .handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
-    let connection = tokio::spawn(connection);
-    let request = hyper::Request::builder()
-        .uri("https://localhost/metrics")
-        .body(Empty::<bytes::Bytes>::new())
-        .unwrap();
-    // The head comes; the body has no room.
-    let _untaken = within(send.send_request(request)).await.unwrap();
-    let _ = within(connection).await.unwrap();
-    drop(send);
-}
-
 #[tokio::test]
 async fn service_discovery_over_tls_names_the_scheme() {
     let authority = Authority::new();
     let mut setup = authority.setup("");
     setup.apps.push(app("wx1", "shop"));
     let server = setup.start().await;
-    let mut stream = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let mut stream = authority.connect(&server, None, &BOTH).await.unwrap();
     let request = b"GET /sd HTTP/1.1\r\nHost: localhost\r\n\r\n";
     within(stream.write_all(request)).await.unwrap();
     let answer = read_until(&mut stream, "]").await;

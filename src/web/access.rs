@@ -1,21 +1,22 @@
-//! What stands before every route: the web configuration's rules.
+//! What stands before every route: the rules of the web configuration.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 
 use crate::config::ConfigError;
 
-use super::basic_auth::{Denied, Passwords};
+use super::passwords::{Denied, Passwords};
 use crate::web_config::{ConfigFile, RateLimit, Rules};
 
-/// Lets requests in, or not. Without a web configuration it stands open.
+/// Lets requests in, or not. Without a web configuration everybody gets in.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Access {
     file: Option<ConfigFile>,
     bucket: Option<Bucket>,
     passwords: Passwords,
@@ -41,7 +42,7 @@ struct Bucket {
     state: Mutex<(f64, Instant)>,
 }
 
-impl Gate {
+impl Access {
     pub(super) fn open(file: Option<&Path>) -> Result<Self, ConfigError> {
         let file = file.map(ConfigFile::open).transpose()?;
         Ok(Self {
@@ -114,7 +115,7 @@ impl Bucket {
     }
 
     fn take(&self, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let (tokens, at) = *state;
         let gained =
             now.saturating_duration_since(at).as_secs_f64() / self.limit.interval.as_secs_f64();
@@ -122,29 +123,5 @@ impl Bucket {
         let is_granted = tokens >= 1.0;
         *state = (if is_granted { tokens - 1.0 } else { tokens }, now.max(at));
         is_granted
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn bucket_saves_up_to_its_burst() {
-        let begin = Instant::now();
-        let limit = RateLimit {
-            interval: Duration::from_secs(1),
-            burst: 2,
-        };
-        let bucket = Bucket::new(limit, begin);
-        let take = |millis| bucket.take(begin + Duration::from_millis(millis));
-        assert!(take(0) && take(0));
-        assert!(!take(999));
-        assert!(take(1001));
-        assert!(!take(1002));
-        assert!(take(60_000) && take(60_000));
-        assert!(!take(60_000));
     }
 }
