@@ -1,13 +1,11 @@
 //! What stands before every route: the rules of the web configuration.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 
 use crate::config::ConfigError;
 
@@ -68,18 +66,13 @@ impl Access {
         self.file.as_ref().is_some_and(ConfigFile::serves_tls)
     }
 
-    /// What the next TLS handshake is made with; `None`: plain HTTP is served.
-    pub(super) fn tls(
-        &self,
-    ) -> Option<impl Future<Output = Result<Arc<ServerConfig>, ConfigError>>> {
-        self.file.as_ref()?.tls()
+    /// The file that the next TLS handshake is made with; `None`: plain HTTP is served.
+    pub(super) fn tls(&self) -> Option<&ConfigFile> {
+        self.file.as_ref().filter(|file| file.serves_tls())
     }
 
     /// Lets a request in, or not, in exporter-toolkit's order. The rules hold the headers that the answer gets.
-    pub(super) async fn admit(
-        &self,
-        headers: &HeaderMap,
-    ) -> (Option<Arc<Rules>>, Result<(), Refusal>) {
+    pub(super) async fn admit(&self, headers: &HeaderMap) -> (Option<Rules>, Result<(), Refusal>) {
         let Some(file) = &self.file else {
             return (None, Ok(()));
         };

@@ -185,8 +185,8 @@ impl Connection {
             stream.set_write_timeout(Some(limits.client));
             let stream: Box<dyn Stream> = Box::new(Box::pin(stream));
             let stream: Box<dyn Stream> = match tls {
-                Some(config) if !is_plain_http => {
-                    let config = config.await.map_err(io::Error::other)?;
+                Some(file) if !is_plain_http => {
+                    let config = file.tls().await.map_err(io::Error::other)?;
                     Box::new(TlsAcceptor::from(config).accept(stream).await?)
                 }
                 _ => stream,

@@ -183,17 +183,6 @@ async fn only_clients_with_a_listed_name_get_in() {
 }
 
 #[tokio::test]
-async fn list_of_names_cannot_be_escaped_by_showing_no_certificate() {
-    let authority = Authority::new();
-    let setup = authority.setup(
-        "  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: ca.pem\n  \
-         client_allowed_sans: [prometheus.example]\n",
-    );
-    let server = setup.start().await;
-    assert!(!authority.gets_in(&server, None).await);
-}
-
-#[tokio::test]
 async fn old_versions_are_refused_where_the_file_says_so() {
     let authority = Authority::new();
     let server = authority.setup("  min_version: TLS13\n").start().await;
