@@ -22,16 +22,25 @@ pub(super) type Reply = Response<Body>;
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+/// 200 with a body of that type, written while it is sent.
+pub(super) fn streamed<B>(content_type: HeaderValue, body: B) -> Reply
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut reply = Response::new(body.map_err(Into::into).boxed_unsync());
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    reply
+}
+
 /// A body of that type.
 pub(super) fn reply(
     status: StatusCode,
     content_type: HeaderValue,
     body: impl Into<Bytes>,
 ) -> Reply {
-    let body = Full::new(body.into()).map_err(|never| match never {});
-    let mut reply = Response::new(body.boxed_unsync());
+    let mut reply = streamed(content_type, Full::new(body.into()));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply
 }
 

@@ -1,10 +1,13 @@
 //! The routes. Their table is in the documentation of [`super`].
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use hyper::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
     HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -267,7 +270,12 @@ impl Routes {
         let form = self.site.exposition.form(headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
         let page = self.page(scrape, scope, names, form).await;
-        let mut reply = reply(StatusCode::OK, page.content_type, page.body.concat());
+        let parts = page
+            .body
+            .into_iter()
+            .map(|part| Ok::<_, Infallible>(Frame::data(part)));
+        let body = StreamBody::new(futures_util::stream::iter(parts));
+        let mut reply = replies::streamed(page.content_type, body);
         let headers = reply.headers_mut();
         headers.insert(VARY, ACCEPT_VARIES);
         if let Some(coding) = page.content_encoding {
