@@ -166,3 +166,45 @@ fn describe_text(text: &str) -> Error {
     };
     Error::Refused(code.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redis_server::Server;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn ping(client: &Client, limit: Duration) -> Result<String, Error> {
+        client.run(&redis::cmd("PING"), limit).await
+    }
+
+    #[tokio::test]
+    async fn connection_is_kept_and_made_again_after_it_broke() {
+        let server = Server::start(&[]);
+        let mut other = server.connect().await;
+        let mut connections = async || {
+            let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut other).await.unwrap();
+            info.get::<u64>("total_connections_received").unwrap()
+        };
+        let client = Client::new(SecretUrl::new(server.url()), None);
+        ping(&client, LONG).await.unwrap();
+        let before = connections().await;
+        ping(&client, LONG).await.unwrap();
+        assert_eq!(connections().await, before);
+        let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+        server.run(&kill).await;
+        ping(&client, LONG).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn server_that_hangs_is_given_up_in_time_and_answers_again_later() {
+        let server = Server::start(&[]);
+        let client = Client::new(SecretUrl::new(server.url()), None);
+        ping(&client, LONG).await.unwrap();
+        server.freeze();
+        let hanging = ping(&client, Duration::from_millis(100)).await;
+        assert!(matches!(hanging, Err(Error::Timeout(_))), "{hanging:?}");
+        server.thaw();
+        assert_eq!(ping(&client, LONG).await.unwrap(), "PONG");
+    }
+}
