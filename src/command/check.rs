@@ -11,13 +11,13 @@ use super::{CheckArgs, Error};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
-use crate::config::{AppConfig, Args, Config, ConfigError, Credential, display_duration};
+use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential, display_duration};
 use crate::error::chain;
 use crate::limiter::Cause;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Store};
 use crate::web::Server;
-use crate::wechat::{self, Account, Api, Reason, courier};
+use crate::wechat::{self, Account, Api, Reason};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
@@ -28,7 +28,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Checks the settings and, unless told not to, every app.
 ///
 /// # Errors
-/// [`Error::Unwell`] when something is to be mended; it has been printed.
+/// [`Error::AppsFailing`] when an app fails; the reason has been printed.
 pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     let mut config = Config::load(args)?;
     Server::check(&config.web)?;
@@ -38,7 +38,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     let plural = if configured == 1 { "" } else { "s" };
     writeln!(
         out,
-        "Settings: well formed, {configured} app{plural}; secrets and web configuration can be read.",
+        "Settings: valid, {configured} app{plural}; secrets and web configuration can be read.",
     )
     .map_err(Error::Output)?;
     if options.config_only == Some(true) {
@@ -59,8 +59,8 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         app.refresh_couriers = false;
     }
     let budget = Budget::open(&config)?;
-    if let Some(said) = &budget.said {
-        writeln!(out, "Budget: {said}").map_err(Error::Output)?;
+    if let Some(note) = &budget.note {
+        writeln!(out, "Budget: {note}").map_err(Error::Output)?;
     }
     let collector = Collector::among(None, &config, budget.store)?;
     for app in collector.apps().list() {
@@ -72,26 +72,26 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     collector
         .drain(Instant::now() + config.wechat.timeout)
         .await;
-    let mut unwell = 0;
+    let mut failing = 0;
     for reading in &scrape.readings {
         let mut report = Report::default();
         report.app(reading, began);
         report.calls(reading, budget.is_shared, config.scrape.max_stale);
-        unwell += usize::from(!report.well);
+        failing += usize::from(!report.healthy);
         out.write_all(report.text.as_bytes())
             .map_err(Error::Output)?;
     }
-    let verdict = match unwell {
-        0 => "All is well.".to_owned(),
-        unwell => format!("{unwell} of {} to mend.", scrape.readings.len()),
+    let verdict = match failing {
+        0 => "All apps are healthy.".to_owned(),
+        failing => format!("{failing} of {} apps failed.", scrape.readings.len()),
     };
     writeln!(out, "\n{verdict}")
         .and_then(|()| out.flush())
         .map_err(Error::Output)?;
-    if unwell == 0 {
+    if failing == 0 {
         Ok(())
     } else {
-        Err(Error::Unwell)
+        Err(Error::AppsFailing)
     }
 }
 
@@ -115,8 +115,8 @@ struct Budget {
     store: Store,
     /// Whether the exporter goes on from there.
     is_shared: bool,
-    /// What there is to say of it; `None`: nothing is kept anywhere.
-    said: Option<String>,
+    /// Where the calls are counted, for the report; `None`: nothing is kept anywhere.
+    note: Option<String>,
 }
 
 impl Budget {
@@ -124,9 +124,9 @@ impl Budget {
     /// must work all the same.
     fn open(config: &Config) -> Result<Self, Error> {
         let list_limits = config.wechat.list_limits;
-        let mut said = None;
+        let mut note = None;
         if config.shared_state.is_some() {
-            said = Some("the calls of this check are not counted in shared_state.".to_owned());
+            note = Some("the calls of this check are not counted in shared_state.".to_owned());
         } else if let Some(directory) = &config.state_dir {
             let shown = printable(&directory.display().to_string());
             match Store::open_unused(directory, list_limits) {
@@ -134,11 +134,11 @@ impl Budget {
                     return Ok(Self {
                         store,
                         is_shared: true,
-                        said: Some(format!("the calls of this check are counted in {shown}.")),
+                        note: Some(format!("the calls of this check are counted in {shown}.")),
                     });
                 }
                 Err(unusable) => {
-                    said = Some(format!(
+                    note = Some(format!(
                         "the calls of this check are not counted in {shown}: {}.",
                         chain(&unusable)
                     ));
@@ -148,7 +148,7 @@ impl Budget {
         Ok(Self {
             store: Store::open(None, list_limits)?,
             is_shared: false,
-            said,
+            note,
         })
     }
 }
@@ -165,14 +165,14 @@ fn time_for_all(config: &Config) -> Duration {
 /// What is said of one app.
 struct Report {
     text: String,
-    well: bool,
+    healthy: bool,
 }
 
 impl Default for Report {
     fn default() -> Self {
         Self {
             text: String::new(),
-            well: true,
+            healthy: true,
         }
     }
 }
@@ -217,35 +217,35 @@ impl Report {
                 self.line("", &printable(&failure.text));
                 let explanation = failure.explanation(errcode);
                 self.line("meaning", explanation.meaning);
-                self.line("to mend it", explanation.cure);
+                self.line("how to fix", explanation.cure);
                 if let Some(address) = wechat::address_to_whitelist(&failure.text) {
                     self.line(
                         "",
                         &format!("The address to add to the IP whitelist is {address}"),
                     );
                 }
-                self.well = false;
+                self.healthy = false;
             }
             Some(_) => {
                 self.line("token", &token(settings, app.token_expiry()));
                 self.line("permission", "ok");
                 if let Some(snapshot) = &reading.snapshot {
-                    self.accounts(snapshot, app.api_host());
+                    self.accounts(snapshot, &settings.couriers, app.api_host());
                 }
             }
             None if let Some(reason) = throttled(app) => {
                 self.line("accounts", "NOT CHECKED");
                 self.line("", &reason);
-                self.well = false;
+                self.healthy = false;
             }
             None => {
                 self.line("accounts", "FAILED");
                 self.line("", "WeChat did not answer in time");
                 self.line(
-                    "to mend it",
+                    "how to fix",
                     "check DNS, firewall and proxy (HTTPS_PROXY) of this machine, or allow more with --wechat.timeout",
                 );
-                self.well = false;
+                self.healthy = false;
             }
         }
     }
@@ -264,7 +264,7 @@ impl Report {
         }
     }
 
-    fn accounts(&mut self, snapshot: &Snapshot, host: &str) {
+    fn accounts(&mut self, snapshot: &Snapshot, couriers: &Couriers, host: &str) {
         let accounts = snapshot.accounts();
         let dropped = snapshot.dropped();
         let left_out = dropped.duplicate + dropped.limit + dropped.invalid;
@@ -277,7 +277,7 @@ impl Report {
         }
         self.line("accounts", &finding);
         for account in accounts {
-            self.line("", &describe(account, SystemTime::now()));
+            self.line("", &describe(account, couriers, SystemTime::now()));
         }
     }
 }
@@ -314,7 +314,7 @@ fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {
     }
 }
 
-fn describe(account: &Account, now: SystemTime) -> String {
+fn describe(account: &Account, couriers: &Couriers, now: SystemTime) -> String {
     let status = match account.status_code {
         Some(0) => "bound".to_owned(),
         Some(1) => "under review".to_owned(),
@@ -323,9 +323,11 @@ fn describe(account: &Account, now: SystemTime) -> String {
         Some(other) => format!("status {other}"),
         None => "no status".to_owned(),
     };
-    let courier = courier::lookup(&account.delivery_id)
-        .map(|courier| format!(" {}", courier.name))
-        .unwrap_or_default();
+    let name = couriers.name(&account.delivery_id, None);
+    let courier = match name == &*account.delivery_id {
+        true => String::new(),
+        false => format!(" {}", printable(name)),
+    };
     let balance = match account.quota_num {
         Some(quota) => format!("{quota} waybills"),
         None => "no balance".to_owned(),

@@ -12,7 +12,7 @@ use crate::exposition::{Exposition, Form, Scope};
 /// Fetches every app and prints the page, also where an app failed.
 ///
 /// # Errors
-/// [`Error::Unwell`] when an app failed; others when there is no page.
+/// [`Error::AppsFailing`] when an app failed; others when there is no page.
 pub(super) async fn run(args: &Args) -> Result<(), Error> {
     let mut config = Config::load(args)?;
     for app in &mut config.apps {
@@ -39,6 +39,6 @@ pub(super) async fn run(args: &Args) -> Result<(), Error> {
     if scrape.readings.iter().all(|reading| reading.up) {
         Ok(())
     } else {
-        Err(Error::Unwell)
+        Err(Error::AppsFailing)
     }
 }

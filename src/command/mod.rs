@@ -28,7 +28,7 @@ pub enum Error {
     /// `--state.dir` can't be used at all.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The apps can't be put to work.
+    /// The apps can't be set up.
     #[error(transparent)]
     Collector(#[from] CollectorError),
     /// The server can't start.
@@ -43,17 +43,17 @@ pub enum Error {
     /// Standard output is gone.
     #[error("standard output can't be written")]
     Output(#[source] io::Error),
-    /// A second signal to stop came before all was finished; the log says so.
-    #[error("broken off by {0}")]
-    BrokenOff(StopSignal),
+    /// A second signal to stop came before everything was finished; the log says so.
+    #[error("stopped at once by {0}")]
+    Interrupted(StopSignal),
     /// An app failed; the command has said so itself.
-    #[error("not all is well")]
-    Unwell,
+    #[error("an app failed")]
+    AppsFailing,
 }
 
 impl Error {
-    /// The process's exit code: 2 where the command line, the configuration or the state is to be mended, 128 and the
-    /// signal's number where one broke it off, else 1.
+    /// The process's exit code: 2 where the command line, the configuration or the state can't be used, 128 and the
+    /// signal's number where a second one stopped it at once, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -61,16 +61,16 @@ impl Error {
             | Self::Store(_)
             | Self::Collector(CollectorError::Store(_))
             | Self::Server(ServerError::WebConfig(_)) => 2,
-            Self::BrokenOff(signal) => signal.exit_code(),
+            Self::Interrupted(signal) => signal.exit_code(),
             _ => 1,
         }
     }
 
-    /// What is left to say to the person who typed the command; `None`: all has been said.
+    /// What is still to be printed for the person who typed the command; `None`: nothing.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         match self {
-            Self::Unwell | Self::BrokenOff(_) => None,
+            Self::AppsFailing | Self::Interrupted(_) => None,
             // `… | head` closed the pipe on purpose.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             error => Some(chain(error)),

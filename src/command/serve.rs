@@ -81,7 +81,7 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     };
     let told_twice = async {
         let signal = signals.stop.next().await;
-        tracing::info!(%signal, "Stopping; what is under way may finish");
+        tracing::info!(%signal, "Stopping; requests and fetches under way may finish");
         // An error means that the server has ended.
         let _ = stop.send(());
         signals.stop.next().await
@@ -92,8 +92,8 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
             Ok(())
         }
         signal = told_twice => {
-            tracing::warn!(%signal, "Stopping at once; what was under way is broken off");
-            Err(Error::BrokenOff(signal))
+            tracing::warn!(%signal, "Stopping at once; requests and fetches under way are aborted");
+            Err(Error::Interrupted(signal))
         }
     }
 }
@@ -207,11 +207,11 @@ impl fmt::Debug for Reloading {
 impl Reload for Reloader {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         let reloading = Arc::clone(&self.0);
-        // A task of its own: a client that leaves must not break it off half way.
+        // A task of its own: a client that leaves must not abort it half way.
         let task = tokio::spawn(async move { reloading.reload().await });
         Box::pin(async move {
             task.await
-                .unwrap_or_else(|_| Err("the reload was broken off".to_owned()))
+                .unwrap_or_else(|_| Err("the reload was aborted".to_owned()))
         })
     }
 }
@@ -227,7 +227,7 @@ impl Reloading {
         });
         let result = done
             .await
-            .unwrap_or_else(|_| Err("the reload was broken off".to_owned()));
+            .unwrap_or_else(|_| Err("the reload was aborted".to_owned()));
         let exporter = self.exposition.exporter();
         match &result {
             Ok(()) => exporter.reload_succeeded(SystemTime::now()),

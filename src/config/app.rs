@@ -1,6 +1,7 @@
 //! The settings of one app. Flags, the file's `defaults` and each app's own keys say them with the same struct.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
@@ -51,6 +52,7 @@ impl AppConfig {
             live_quota: None,
             api_quota: false,
             refresh_couriers: false,
+            couriers: Arc::default(),
             days_left_after: DAYS_LEFT_AFTER,
         }
     }

@@ -233,7 +233,6 @@ impl Config {
                 args.name_no_app_beside(path)?;
                 let file = file::load(path, &args.apps, limits)?;
                 config.apps = file.apps;
-                config.couriers = file.couriers;
                 config.shared_state = file.shared_state;
             }
             None => config.apps = vec![args.single_app(limits)?],

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_path_to_error::{Path as KeyPath, Segment, Track};
@@ -18,9 +19,8 @@ use serde_saphyr::{Error as YamlError, Location, Spanned};
 use super::app::AppSettings;
 use super::credential::{readable_file, token_source};
 use super::secret::{read_bounded, read_secret_file};
-use super::units::{Pointer, RedisUrl, Text, nearest};
-use super::{AppConfig, ConfigError, CourierConfig, Credential, SharedStateConfig};
-use crate::wechat::courier::Network;
+use super::units::{NetworkName, Pointer, RedisUrl, Text, nearest};
+use super::{AppConfig, ConfigError, CourierConfig, Couriers, Credential, SharedStateConfig};
 use crate::wechat::{CloudFunction, ListLimits};
 
 /// Ten thousand apps, each with everything that can be said, fit in half of it. Unit: bytes.
@@ -43,7 +43,6 @@ const MAX_QUOTE: usize = 120;
 pub(super) struct FileConfig {
     pub(super) apps: Vec<AppConfig>,
     pub(super) shared_state: Option<SharedStateConfig>,
-    pub(super) couriers: BTreeMap<String, CourierConfig>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,7 +68,7 @@ struct SharedStateForm {
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 struct CourierForm {
     name: Spanned<Text>,
-    network: Network,
+    network: NetworkName,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -205,13 +204,16 @@ pub(super) fn interpret(
         None => flags.clone(),
         Some(defaults) => flags.or(checked_defaults(defaults, &root.key("defaults"))?),
     };
+    let couriers = couriers(&document.couriers, &root.key("couriers"), limits)?;
+    let couriers = Arc::new(couriers);
     let mut lines_of_appids = HashMap::new();
     let mut lines_of_sources = HashMap::new();
     let mut apps = Vec::with_capacity(list.value.len());
     for (index, settings) in list.value.iter().enumerate() {
         let place = root.key(&format!("apps[{index}]")).at(settings);
         let settings = &settings.value;
-        let app = app(settings, &weaker, &place, base, limits)?;
+        let mut app = app(settings, &weaker, &place, base, limits)?;
+        app.couriers = Arc::clone(&couriers);
         let (Some(appid), Some(access_token)) = (&settings.appid, &settings.access_token) else {
             continue;
         };
@@ -234,33 +236,31 @@ pub(super) fn interpret(
         }
         apps.push(app);
     }
-    let place = root.key("couriers");
-    let couriers = document.couriers.into_iter().map(|(id, courier)| {
-        let Text(name) = &courier.name.value;
-        check_name(name, limits).map_err(|problem| {
-            place
-                .key(&quote(&id))
-                .key("name")
-                .at(&courier.name)
-                .error(problem)
-        })?;
-        let network = courier.network;
-        Ok((
-            id,
-            CourierConfig {
-                name: name.clone(),
-                network,
-            },
-        ))
-    });
     Ok(FileConfig {
         apps,
-        couriers: couriers.collect::<Result<_, ConfigError>>()?,
         shared_state: document
             .shared_state
             .map(|state| state.interpret(&root.key("shared_state"), base))
             .transpose()?,
     })
+}
+
+fn couriers(
+    forms: &BTreeMap<String, CourierForm>,
+    place: &Place<'_>,
+    limits: ListLimits,
+) -> Result<Couriers, ConfigError> {
+    let mut couriers = BTreeMap::new();
+    for (id, form) in forms {
+        let name = form.name.value.0.clone();
+        check_name(&name, limits).map_err(|problem| {
+            let place = place.key(&quote(id)).key("name").at(&form.name);
+            place.error(problem)
+        })?;
+        let NetworkName(network) = form.network;
+        couriers.insert(id.clone(), CourierConfig { name, network });
+    }
+    Ok(Couriers(couriers))
 }
 
 fn shared_source(credential: &Credential, first: u64) -> String {

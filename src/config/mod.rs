@@ -20,11 +20,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::wechat::courier::Network;
+use crate::wechat::courier::{self, Network};
 use crate::wechat::{CloudFunction, ListLimits};
 
 /// Everything the exporter does is decided here.
@@ -38,8 +39,6 @@ pub struct Config {
     pub wechat: WechatConfig,
     /// Where limits and snapshots survive a restart; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
-    /// What the operator says of couriers, by `delivery_id`; stronger than the built-in table and WeChat's own names.
-    pub couriers: BTreeMap<String, CourierConfig>,
     /// Where replicas share limits, tokens and snapshots; `None`: each replica is alone.
     pub shared_state: Option<SharedStateConfig>,
     /// The HTTP server.
@@ -55,7 +54,6 @@ impl Config {
             scrape: ScrapeConfig::default(),
             wechat: WechatConfig::default(),
             state_dir: None,
-            couriers: BTreeMap::new(),
             shared_state: None,
             web: WebConfig::default(),
         }
@@ -90,6 +88,8 @@ pub struct AppConfig {
     pub api_quota: bool,
     /// Courier names are refreshed from `getAllDelivery` once a day.
     pub refresh_couriers: bool,
+    /// What the operator says of couriers; the same for all apps.
+    pub couriers: Arc<Couriers>,
     /// How long a balance is watched fall before it is said how long it lasts. Nobody sets it; simulated apps, whose hours
     /// are minutes, come with less.
     pub days_left_after: Duration,
@@ -342,6 +342,30 @@ pub struct CourierConfig {
     pub name: String,
     /// How it sells waybills.
     pub network: Network,
+}
+
+/// `couriers:` of the configuration file, by `delivery_id`. Stronger than the built-in table and what WeChat lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Couriers(BTreeMap<String, CourierConfig>);
+
+impl Couriers {
+    /// A courier's name: the operator's, else the one that `getAllDelivery` gave, else the built-in one, else its id.
+    pub(crate) fn name<'a>(&'a self, delivery_id: &'a str, listed: Option<&'a str>) -> &'a str {
+        let configured = self.0.get(delivery_id);
+        configured
+            .map(|courier| courier.name.as_str())
+            .or(listed)
+            .or_else(|| courier::lookup(delivery_id).map(|courier| courier.name))
+            .unwrap_or(delivery_id)
+    }
+
+    /// How a courier sells its waybills: as the operator says, else as the built-in table does.
+    pub(crate) fn network(&self, delivery_id: &str) -> Network {
+        let configured = self.0.get(delivery_id).map(|courier| courier.network);
+        configured
+            .or_else(|| courier::lookup(delivery_id).map(|courier| courier.network))
+            .unwrap_or(Network::Unknown)
+    }
 }
 
 /// The HTTP server.

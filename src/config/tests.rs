@@ -279,7 +279,11 @@ couriers:
     };
     assert_eq!(redis.key, "shop:wx10_access_token");
     assert_eq!(redis.pointers.token.as_deref(), Some(""));
-    assert_eq!(config.couriers["DNWL"].network, Network::Franchise);
+    let couriers = &app(1).couriers;
+    assert_eq!(couriers.network("DNWL"), Network::Franchise);
+    assert_eq!(couriers.name("DNWL", Some("WeChat's name")), "丹鸟");
+    assert_eq!(couriers.name("YTO", None), "圆通速递");
+    assert_eq!(couriers.network("OTHER"), Network::Unknown);
 }
 
 #[test]
@@ -599,7 +603,7 @@ fn mistakes_in_the_file_are_one_sentence_each() {
         ),
         (
             "apps: [{ appid: wx1, access_token: { none: } }]\ncouriers: { DNWL: { name: x, network: both } }",
-            "line 2: couriers.DNWL.network must be one of franchise, direct, not both",
+            "line 2: couriers.DNWL.network must be franchise (waybills are bought in advance) or direct (paid monthly)",
         ),
         (
             "shared_state: { redis: redis://h }\napps:\n  - appid: wx1\n    access_token: { token: { secret_env: PATH } }",

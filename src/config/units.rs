@@ -7,6 +7,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::SecretUrl;
+use crate::wechat::courier::Network;
 
 /// The longest duration of a setting. Far below what the clocks can add, so that no sum of two can overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -192,6 +193,8 @@ checked! {
     WebUrl(SecretUrl) by web_url;
     /// The URL of a Redis or Valkey server; it may hold a password.
     RedisUrl(SecretUrl) by redis_url;
+    /// How a courier sells its waybills.
+    NetworkName(Network) by network;
     /// A JSON pointer (RFC 6901).
     Pointer(String) by pointer;
 }
@@ -216,6 +219,17 @@ fn text(text: &str) -> Result<String, String> {
         return Err("contains a NUL character; remove it".to_owned());
     }
     Ok(text.to_owned())
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "franchise" => Ok(Network::Franchise),
+        "direct" => Ok(Network::Direct),
+        _ => Err(
+            "must be franchise (waybills are bought in advance) or direct (paid monthly)"
+                .to_owned(),
+        ),
+    }
 }
 
 fn pointer(text: &str) -> Result<String, String> {

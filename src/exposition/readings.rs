@@ -12,7 +12,7 @@ use super::sheet::Lines;
 use crate::app::Source;
 use crate::collector::{AppReading, Scrape};
 use crate::limiter::Cause;
-use crate::wechat::courier::{self, Network};
+use crate::wechat::courier;
 use crate::wechat::{Account, Api, Reason};
 
 /// The names that `getAllDelivery` gave, by `delivery_id`.
@@ -225,14 +225,6 @@ fn status(status_code: Option<i64>) -> &'static str {
         .map_or(STATUS_UNKNOWN, |status| *status)
 }
 
-/// A courier's name: the one that WeChat gave, else the built-in one, else its id.
-fn courier_name<'a>(delivery_id: &'a str, courier_names: &'a CourierNames) -> &'a str {
-    match courier_names.get(delivery_id) {
-        Some(name) => name,
-        None => courier::lookup(delivery_id).map_or(delivery_id, |courier| courier.name),
-    }
-}
-
 fn account_info(
     reading: &AppReading,
     appid: &str,
@@ -240,13 +232,12 @@ fn account_info(
     courier_names: &CourierNames,
     series: &mut Series<'_>,
 ) {
-    let network =
-        courier::lookup(&account.delivery_id).map_or(Network::Unknown, |courier| courier.network);
+    let couriers = &reading.app.config.couriers;
+    let network = couriers.network(&account.delivery_id);
+    let listed = courier_names.get(&account.delivery_id);
     let [a, b, c] = identity(appid, account);
-    let name = (
-        "delivery_name",
-        courier_name(&account.delivery_id, courier_names),
-    );
+    let listed = listed.map(AsRef::as_ref);
+    let name = ("delivery_name", couriers.name(&account.delivery_id, listed));
     let network = ("network", network.as_str());
     let alias = ("alias", &*account.alias);
     let wrong = ("remark_wrong_msg", &*account.remark_wrong_msg);

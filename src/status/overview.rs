@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::app::App;
 use crate::clock::Moment;
+use crate::config::Couriers;
 use crate::snapshot::Snapshot;
 use crate::store::{Failure, LastFetch};
-use crate::wechat::courier::{self, Network};
+use crate::wechat::courier::Network;
 use crate::wechat::{Account, Explanation, Reason};
 
 use super::state::{AccountState, AppHealth, Severity};
@@ -56,6 +57,8 @@ pub(crate) struct AppFacts {
     pub(crate) days_left: Vec<Option<f64>>,
     /// Whether the operator asks for `remark_wrong_msg` now; a snapshot from before a reload may hold it all the same.
     pub(crate) shows_remarks: bool,
+    /// What the operator says of couriers.
+    pub(crate) couriers: Arc<Couriers>,
 }
 
 impl AppFacts {
@@ -75,6 +78,7 @@ impl AppFacts {
                 .map(|account| app.days_left(account, now))
                 .collect(),
             shows_remarks: app.config.remark_wrong_msg,
+            couriers: Arc::clone(&app.config.couriers),
             snapshot,
         }
     }
@@ -210,7 +214,7 @@ impl<'a> AppRows<'a> {
         let accounts = snapshot.flat_map(|snapshot| snapshot.accounts());
         let mut rows: Vec<_> = accounts
             .zip(&facts.days_left)
-            .map(|(account, days_left)| Row::new(account, *days_left, names, now))
+            .map(|(account, days_left)| Row::new(facts, account, *days_left, names, now))
             .collect();
         rows.sort_by(Row::worst_first);
         Self {
@@ -249,15 +253,19 @@ impl<'a> AppRows<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(account: &'a Account, days_left: Option<f64>, names: &'a Names, now: Moment) -> Self {
-        let known = courier::lookup(&account.delivery_id);
-        let network = known.map_or(Network::Unknown, |courier| courier.network);
-        let name = names.get(&account.delivery_id).map(AsRef::as_ref);
+    fn new(
+        facts: &'a AppFacts,
+        account: &'a Account,
+        days_left: Option<f64>,
+        names: &'a Names,
+        now: Moment,
+    ) -> Self {
+        let couriers = &facts.couriers;
+        let network = couriers.network(&account.delivery_id);
+        let listed = names.get(&account.delivery_id).map(AsRef::as_ref);
         Self {
             account,
-            courier: name
-                .or(known.map(|courier| courier.name))
-                .unwrap_or(&account.delivery_id),
+            courier: couriers.name(&account.delivery_id, listed),
             network,
             days_left,
             state: AccountState::of(account, network, days_left, now.wall),

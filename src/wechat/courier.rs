@@ -7,15 +7,13 @@
 use super::ServiceType;
 
 /// How a courier sells its waybills: the `network` label.
-#[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
     /// 加盟: outlets sell waybills in advance, so there is a balance to run out.
     Franchise,
     /// 直营: a monthly account, no stock of waybills.
     Direct,
     /// Not in the table.
-    #[serde(skip)]
     Unknown,
 }
 

@@ -143,7 +143,7 @@ async fn check_of_one_app_costs_no_call_of_another() {
         let output = check_of_two(&scratch, &wechat, only, more).await;
         let report = text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{report}");
-        assert!(report.contains("well formed, 2 apps"), "{report}");
+        assert!(report.contains("valid, 2 apps"), "{report}");
         assert!(report.contains("1 of 2 checked"), "{report}");
         assert!(report.contains(OTHER_APPID), "{report}");
         assert!(!report.contains(APPID), "{report}");

@@ -285,3 +285,18 @@ async fn token_that_is_late_is_a_counted_reason_too() {
     assert_eq!(page.up(APPID), Some(1.0), "{}", exporter.log());
     assert_eq!(wechat.token_and_list_calls().await, (0, 1));
 }
+
+#[tokio::test]
+async fn courier_is_what_the_configuration_says() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let couriers = "couriers:\n  STO: { name: 本地快递, network: direct }\n";
+    let file = scratch.two_apps(&wechat.url(), couriers);
+    let exporter = Exporter::from_file(&file, &[]);
+    let page = exporter.scrape().await;
+    let infos = page.series("account_info");
+    let expected = ["delivery_name=\"本地快递\"", "network=\"direct\""];
+    let is_expected = |series: &&str| expected.iter().all(|label| series.contains(label));
+    assert_eq!(infos.into_iter().filter(is_expected).count(), 2);
+    let index = exporter.get("/").await.body;
+    assert!(index.contains("本地快递"), "{index}");
+}

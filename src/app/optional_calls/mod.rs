@@ -19,7 +19,7 @@ use crate::error::chain;
 use crate::limiter::{Cause, MINUTE_RATE_HOLD};
 use crate::snapshot::{LiveBalance, Snapshot};
 use crate::token::Held;
-use crate::wechat::courier::{self, Network};
+use crate::wechat::courier::Network;
 use crate::wechat::{self, Api, Authorization, Delivery, Reason};
 
 pub(super) use shared::follow;
@@ -291,8 +291,7 @@ fn due_accounts(app: &App, snapshot: &Snapshot, interval: Duration) -> Vec<Accou
     let mut known = HashMap::with_capacity(live.len());
     let mut due = Vec::new();
     for account in snapshot.accounts() {
-        let franchise =
-            courier::lookup(&account.delivery_id).is_some_and(|c| c.network == Network::Franchise);
+        let franchise = app.config.couriers.network(&account.delivery_id) == Network::Franchise;
         if account.status_code != Some(0) || !franchise {
             continue;
         }
