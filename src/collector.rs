@@ -15,7 +15,7 @@ use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{Saved, Store, StoreError};
 use crate::token::{self, TokenSource};
-use crate::wechat::{Client, ClientError, ClientOptions};
+use crate::wechat::{Account, Client, ClientError, ClientOptions};
 
 /// Apps that were taken out of the configuration and whose records are kept. Far more than anyone takes out in a day.
 const LEFT_MAX: usize = 10_000;
@@ -238,6 +238,15 @@ impl<'a> Step<'a> {
             up,
             source,
         }
+    }
+}
+
+impl AppReading {
+    /// The accounts of the snapshot served; none where there is no snapshot.
+    pub(crate) fn accounts(&self) -> &[Account] {
+        self.snapshot
+            .as_ref()
+            .map_or(&[], |snapshot| snapshot.accounts())
     }
 }
 

@@ -139,7 +139,6 @@ impl Fetch {
     pub(crate) fn give_up(&self, app: &App) {
         if let Some(api) = self.progress.give_up(app.list_endpoint()) {
             app.record.counters.count_failure(api, Reason::Timeout);
-            app.record.touch();
             if app.failures.admits(Kind::Late) {
                 tracing::warn!(
                     appid = app.config.appid,
@@ -170,7 +169,6 @@ impl Drop for UnderWay {
             reading.finish(failed, Some(now.monotonic));
         }
         drop(reading);
-        self.app.record.touch();
         self.sender.send_replace(Some(self.how));
     }
 }

@@ -62,7 +62,6 @@ impl Meter for FetchMeter<'_> {
             return Err(reached);
         }
         record.counters.count_request(api);
-        record.touch();
         self.progress.begin(api);
         Ok(())
     }
@@ -77,7 +76,6 @@ impl Meter for FetchMeter<'_> {
         if let Some(errcode) = errcode {
             record.counters.set_errcode(errcode);
         }
-        record.touch();
     }
 }
 

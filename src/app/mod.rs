@@ -64,8 +64,6 @@ pub struct AppState {
     followed: Mutex<Followed>,
     /// Calls that the work under way may still send. A crash loses their count, so the store has them as sent.
     reserved: AtomicU64,
-    /// Changes with every number that only a fetch changes, so that a page made before can be known as old.
-    revision: AtomicU64,
     /// Configurations that followed the first.
     reloads: AtomicU64,
 }
@@ -138,7 +136,6 @@ impl App {
             burn: Mutex::new(Burn::new(config.days_left_after, now)),
             followed: Mutex::default(),
             reserved: AtomicU64::new(0),
-            revision: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
         };
         if let Some(last) = &record.lock().last_fetch {
@@ -158,7 +155,6 @@ impl App {
     ) -> Self {
         record.reloads.fetch_add(1, Ordering::Relaxed);
         record.limiter.reloaded(budget(&config), Moment::now());
-        record.touch();
         Self::with_record(config, client, tokens, shared, record)
     }
 
@@ -335,12 +331,6 @@ impl App {
         self.client.current_host()
     }
 
-    /// Grows with every number that only a fetch changes.
-    #[must_use]
-    pub fn revision(&self) -> u64 {
-        self.record.revision.load(Ordering::Acquire)
-    }
-
     /// What the account list is read through.
     #[must_use]
     pub fn list_endpoint(&self) -> Api {
@@ -456,11 +446,6 @@ impl AppState {
     fn followed(&self) -> MutexGuard<'_, Followed> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Lets pages made before be known as old.
-    fn touch(&self) {
-        self.revision.fetch_add(1, Ordering::Release);
-    }
 }
 
 fn budget(config: &AppConfig) -> Budget {
@@ -475,7 +460,7 @@ fn budget(config: &AppConfig) -> Budget {
 const FETCH_DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 fn fetch_duration_histogram() -> prometheus::Histogram {
-    // The name and the appid are the page's business (`exposition::family`); this one only counts.
+    // The name and the appid are the page's business (`exposition::families`); this one only counts.
     let options = prometheus::HistogramOpts::new("fetch_duration_seconds", "seconds per fetch")
         .buckets(FETCH_DURATION_BUCKETS.to_vec());
     prometheus::Histogram::with_opts(options)

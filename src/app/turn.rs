@@ -277,7 +277,6 @@ impl App {
             reading.finish(last_fetch, ended);
         }
         drop(reading);
-        self.record.touch();
     }
 
     /// Takes over the stored reading, unless it is known; says whether it is known now.
@@ -352,7 +351,6 @@ impl App {
         if self.config.live_quota.is_some() {
             self.record.extras.learn(&snapshot);
         }
-        self.record.touch();
         self.store
             .save_snapshot(&self.config.appid, &snapshot)
             .await;

@@ -1,6 +1,5 @@
 //! Fetches once and prints the metrics, for the textfile collector or cron.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -26,17 +25,15 @@ pub(super) async fn run(args: &Args) -> Result<(), Error> {
     collector
         .settled_by(Instant::now() + config.wechat.timeout)
         .await;
-    let page = exposition.page(&scrape, Scope::AppsOnly, &[], Form::TEXT);
-    let mut out = std::io::stdout().lock();
-    for part in &page.body {
-        out.write_all(part).map_err(Error::Output)?;
-    }
-    out.flush().map_err(Error::Output)?;
-    drop(out);
+    let all_up = scrape.readings.iter().all(|reading| reading.up);
+    exposition
+        .page(scrape, Scope::AppsOnly, Vec::new(), Form::TEXT)
+        .write_to(&mut std::io::stdout().lock())
+        .map_err(Error::Output)?;
     collector
         .drain(Instant::now() + config.wechat.timeout)
         .await;
-    if scrape.readings.iter().all(|reading| reading.up) {
+    if all_up {
         Ok(())
     } else {
         Err(Error::AppsFailing)

@@ -48,10 +48,9 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     warn_of_pitfalls(&config);
     let collector = Arc::new(super::collector(&config)?);
     let exposition = Arc::new(Exposition::new(Arc::clone(&collector)));
-    exposition.exporter().reload_succeeded(SystemTime::now());
     let server = Server::bind(&config.web).await?;
     for address in server.addresses() {
-        tracing::info!(%address, tls = server.serves_tls(), "Listening on");
+        tracing::info!(%address, "Listening on");
     }
 
     let reloader = Reloader(Arc::new(Reloading {

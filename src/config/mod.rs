@@ -3,7 +3,6 @@
 mod app;
 mod args;
 mod credential;
-mod external_url;
 mod file;
 mod listen;
 mod secret;
@@ -12,7 +11,6 @@ mod tests;
 mod units;
 
 pub use args::{Args, LogFormat, LogLevel};
-pub use external_url::ExternalUrl;
 pub(crate) use secret::{read_headers_file, read_regular};
 pub(crate) use units::{display_duration, go_duration};
 
@@ -26,7 +24,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{CloudFunction, ListLimits};
+use crate::wechat::{Api, CloudFunction, ListLimits};
 
 /// Everything the exporter does is decided here.
 #[derive(Clone, Debug)]
@@ -136,6 +134,17 @@ pub enum Credential {
         /// `from_appid=` of every call, for shared resources.
         from_appid: Option<String>,
     },
+}
+
+impl Credential {
+    /// The call that mints its tokens; `None`: another program does.
+    pub(crate) fn token_api(&self) -> Option<Api> {
+        match self {
+            Self::StableToken { .. } => Some(Api::StableToken),
+            Self::Token { .. } => Some(Api::Token),
+            _ => None,
+        }
+    }
 }
 
 /// Where a secret is read, afresh each time it is needed.
@@ -377,8 +386,6 @@ pub struct WebConfig {
     pub systemd_socket: bool,
     /// Where the metrics are, `/metrics` by default.
     pub telemetry_path: String,
-    /// Where a proxy in front of the exporter serves it; `None`: clients reach the exporter itself.
-    pub external_url: Option<ExternalUrl>,
     /// exporter-toolkit's web configuration file.
     pub config_file: Option<PathBuf>,
     /// Whether `/-/reload` works.
@@ -393,7 +400,6 @@ impl Default for WebConfig {
             listen_addresses: vec![ListenAddress::AnyAddress(10086)],
             systemd_socket: false,
             telemetry_path: "/metrics".to_owned(),
-            external_url: None,
             config_file: None,
             enable_lifecycle: false,
             max_requests: MaxRequests::ByApps,

@@ -1,51 +1,42 @@
-//! A page made of parts, each encoded and compressed no more often than what it shows changes.
-//!
-//! | part | changes with | a scrape pays |
-//! |---|---|---|
-//! | accounts | a snapshot | nothing: ready bytes, compressed too |
-//! | apps | a fetch, a reload | nothing |
-//! | process | the clock, once a second | nothing |
-//! | scrapes and the exporter's own counters | each scrape | writing their values into lines that are laid out |
-//!
-//! A part's bytes in one format and coding are made when first asked for, and dropped with what they show. What is kept
-//! is bounded, whoever asks for what ([`Shelf`]). A page of some families only (`?name[]=`) is made for its scrape alone.
+//! A page, written while it is sent: nothing of it is kept, and little of it is in memory at one time.
 
+use std::io::{self, Write as _};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use hyper::HeaderMap;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::{Body, Frame};
+use prometheus::proto::{MetricFamily, MetricType};
 
-use super::compress::{Effort, Joined, Part};
-use super::exporter::{self, Process};
-use super::format::{Coding, Form, Format, LastAsked};
-use super::readings::{self, CourierNames};
-use super::series::Series;
-use super::sheet::{self, Lines, Sheets, Write as _};
-use super::shelf::{Shelf, Slot};
-use super::{ExporterCounters, Page, Scope};
-use crate::collector::{AppReading, Collector, Scrape};
+use super::encoder::{Encoder, Kind};
+use super::exporter::ExporterMetrics;
+use super::families::{self, CourierNames};
+use super::negotiate::Form;
+use crate::collector::{Collector, Scrape};
 
-/// What ends an OpenMetrics page.
-const OPENMETRICS_END: &[u8] = b"# EOF\n";
+/// What is written at a time, before others get their turn, and what is sent at a time. Unit: bytes.
+const CHUNK: usize = 64 << 10;
 
-/// Accounts whose series take about a millisecond to encode and compress.
-const MANY_ACCOUNTS: usize = 200;
-/// What an app's own series cost, in accounts.
-const APP: usize = 10;
-/// Apps whose counters, which change with each scrape, take about a millisecond to write and compress.
-const MANY_APPS: usize = 100;
+/// The longest line that no buffer has to grow for. Unit: bytes.
+const LINE: usize = 4 << 10;
 
-/// For small ready parts, what joins them, and what changes with each scrape. Unit: bytes.
-const ROOM: usize = 12 << 10;
+/// What a page covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The scrape's apps and the exporter's own metrics: `/metrics`.
+    Everything,
+    /// The scrape's apps alone: `/probe` and `collect`.
+    AppsOnly,
+}
 
-/// Makes pages and keeps the parts of them that can serve again.
+/// Makes pages.
 #[derive(Debug)]
 pub struct Exposition {
     collector: Arc<Collector>,
-    exporter: ExporterCounters,
-    process: Process,
-    shelf: Shelf,
-    sheets: Sheets,
-    last_asked: LastAsked,
+    exporter: ExporterMetrics,
 }
 
 impl Exposition {
@@ -54,185 +45,269 @@ impl Exposition {
     pub fn new(collector: Arc<Collector>) -> Self {
         Self {
             collector,
-            exporter: ExporterCounters::default(),
-            process: Process::default(),
-            shelf: Shelf::default(),
-            sheets: Sheets::default(),
-            last_asked: LastAsked::default(),
+            exporter: ExporterMetrics::new(),
         }
     }
 
-    /// The exporter's own counters.
-    #[must_use]
-    pub fn exporter(&self) -> &ExporterCounters {
+    /// The exporter's own metrics.
+    pub(crate) fn exporter(&self) -> &ExporterMetrics {
         &self.exporter
-    }
-
-    /// The form that a scrape with these headers asks for: [`Form::negotiate`], which remembers the last answer.
-    #[must_use]
-    pub fn form(&self, headers: &HeaderMap) -> Form {
-        self.last_asked.negotiate(headers)
-    }
-
-    /// Whether [`Self::page`] has so much to encode and compress that others would miss the thread it is called on.
-    #[must_use]
-    pub fn takes_long(&self, scrape: &Scrape, names: &[String], form: Form) -> bool {
-        let accounts = |reading: &AppReading| {
-            let snapshot = reading.snapshot.as_ref();
-            snapshot.map_or(0, |snapshot| snapshot.accounts().len())
-        };
-        let cost: usize = scrape
-            .readings
-            .iter()
-            .map(|reading| APP + accounts(reading))
-            .sum();
-        if cost < MANY_ACCOUNTS {
-            return false;
-        }
-        // A page of some families leaves nothing on the shelf, so it must not make room there.
-        if !names.is_empty() || scrape.readings.len() >= MANY_APPS {
-            return true;
-        }
-        let courier_names = self.collector.couriers().names();
-        let form = (form.format(), form.coding());
-        let slots = self.shelf.slots(scrape, &courier_names, form);
-        slots.iter().any(|slot| slot.get().is_none())
     }
 
     /// The page of one scrape. `names`: only these metrics (`?name[]=`), each by the name that its `# HELP` line in text
     /// has: a counter's with `_total`, a histogram's without `_bucket`; all where empty.
-    ///
-    /// The first page of a new snapshot is encoded and compressed here: some 100 ms of one core for 20,000 accounts (see
-    /// [`Self::takes_long`]).
-    #[must_use]
-    pub fn page(&self, scrape: &Scrape, scope: Scope, names: &[String], form: Form) -> Page {
-        let (format, coding) = (form.format(), form.coding());
-        let courier_names = self.collector.couriers().names();
-        let body = if names.is_empty() {
-            self.join_ready_parts(scrape, scope, &courier_names, format, coding)
-        } else {
-            let mut series = Series::part(format, coding, Effort::Once, names);
-            readings::accounts(scrape, &courier_names, &mut series);
-            readings::apps(scrape, &mut series);
-            if scope == Scope::Everything {
-                self.process.write(scrape.now.monotonic, &mut series);
-            }
-            let exposition = self;
-            let changing = Changing {
-                exposition,
-                scrape,
-                scope,
-            };
-            changing.write(&mut series);
-            let mut body = Joined::new(coding, ROOM);
-            body.add(&series.into_part());
-            body
+    pub fn page(&self, scrape: Scrape, scope: Scope, names: Vec<String>, form: Form) -> Page {
+        let own = match scope {
+            Scope::Everything => self.exporter.gather(),
+            Scope::AppsOnly => Vec::new(),
         };
         Page {
-            content_type: form.content_type(),
-            content_encoding: form.content_encoding(),
-            body: end(body, format),
-        }
-    }
-
-    fn join_ready_parts(
-        &self,
-        scrape: &Scrape,
-        scope: Scope,
-        courier_names: &Arc<CourierNames>,
-        format: Format,
-        coding: Coding,
-    ) -> Joined {
-        let [accounts, apps] = self.shelf.slots(scrape, courier_names, (format, coding));
-        let changing = Changing {
-            exposition: self,
+            collector: Arc::clone(&self.collector),
+            courier_names: self.collector.couriers().names(),
             scrape,
             scope,
-        };
-
-        let mut body = Joined::new(coding, ROOM);
-        let make = |write: &dyn Fn(&mut Series<'_>)| {
-            let mut series = Series::part(format, coding, Effort::Kept, &[]);
-            write(&mut series);
-            series.into_part()
-        };
-        body.add(self.made(scrape, &accounts, || {
-            make(&|series| readings::accounts(scrape, courier_names, series))
-        }));
-        body.add(self.made(scrape, &apps, || {
-            make(&|series| readings::apps(scrape, series))
-        }));
-        if scope == Scope::Everything {
-            let process = self.process.forms(scrape.now.monotonic);
-            body.add(process.part(format, coding));
+            own,
+            names,
+            family: 0,
+            app: 0,
+            account: 0,
+            is_complete: false,
+            encoder: Encoder::new(form.format, CHUNK + LINE),
+            gzip: form
+                .gzip
+                .then(|| GzEncoder::new(Vec::new(), Compression::fast())),
+            has_worked: false,
         }
-        body.add_written(|out| match scope {
-            Scope::Everything => self.sheets.write(format, &changing, out),
-            // Each app is asked for in turn, and has but few lines.
-            Scope::AppsOnly => sheet::plainly(format, &changing, out),
-        });
-        body
-    }
-
-    /// The part in a slot, made if nobody has made it.
-    fn made<'s>(&self, scrape: &Scrape, slot: &'s Slot, make: impl FnOnce() -> Part) -> &'s Part {
-        let mut is_new = false;
-        let part = slot.get_or_init(|| {
-            is_new = true;
-            make()
-        });
-        if is_new {
-            self.shelf.made(scrape, slot);
-        }
-        part
     }
 }
 
-/// What changes with each scrape.
-struct Changing<'a> {
-    exposition: &'a Exposition,
-    scrape: &'a Scrape,
+/// The page of one scrape, as a body that is written while it is sent. It is of one moment: it holds the snapshots.
+#[derive(Debug)]
+pub struct Page {
+    collector: Arc<Collector>,
+    courier_names: Arc<CourierNames>,
+    scrape: Scrape,
     scope: Scope,
+    /// What the exporter's registry had.
+    own: Vec<MetricFamily>,
+    names: Vec<String>,
+    /// What is to be written next: its index in [`families::ALL`], and those of its app and account.
+    family: usize,
+    app: usize,
+    account: usize,
+    is_complete: bool,
+    encoder: Encoder,
+    gzip: Option<GzEncoder<Vec<u8>>>,
+    /// Since others had their turn.
+    has_worked: bool,
 }
 
-impl sheet::Write for Changing<'_> {
-    fn write(&self, lines: &mut impl Lines) {
-        readings::scrapes(self.scrape, lines);
-        if self.scope == Scope::Everything {
-            let exposition = self.exposition;
-            exporter::write(&exposition.exporter, &exposition.collector, lines);
+impl Page {
+    #[cfg(test)]
+    pub(super) fn is_gzip(&self) -> bool {
+        self.gzip.is_some()
+    }
+
+    /// Writes the whole page.
+    ///
+    /// # Errors
+    /// When it can't be written there.
+    pub fn write_to(mut self, to: &mut impl io::Write) -> io::Result<()> {
+        while !self.is_complete {
+            to.write_all(&self.next_chunk()?)?;
+        }
+        to.flush()
+    }
+
+    /// The next bytes of a page that is not complete; none where the compressor holds them back.
+    fn next_chunk(&mut self) -> io::Result<Bytes> {
+        while !self.is_complete && self.encoder.out.len() < CHUNK {
+            self.write_on();
+        }
+        let Some(gzip) = &mut self.gzip else {
+            let capacity = if self.is_complete { 0 } else { CHUNK + LINE };
+            let chunk = std::mem::replace(&mut self.encoder.out, Vec::with_capacity(capacity));
+            return Ok(chunk.into());
+        };
+        gzip.write_all(&self.encoder.out)?;
+        self.encoder.out.clear();
+        if self.is_complete {
+            gzip.try_finish()?;
+        } else if gzip.get_ref().len() < CHUNK {
+            return Ok(Bytes::new());
+        }
+        Ok(std::mem::take(gzip.get_mut()).into())
+    }
+
+    /// Writes what the family says of the next app, or of as many of its accounts as fill the chunk.
+    fn write_on(&mut self) {
+        let Some(family) = families::ALL.get(self.family) else {
+            self.write_own();
+            self.encoder.end();
+            self.is_complete = true;
+            return;
+        };
+        let reading = self.scrape.readings.get(self.app);
+        let Some(reading) = reading.filter(|_| is_wanted(&self.names, family.name)) else {
+            self.family += 1;
+            self.app = 0;
+            return;
+        };
+        let out = &mut self.encoder;
+        if (self.app, self.account) == (0, 0) {
+            out.begin(family.name, family.help, family.kind);
+        }
+        family.write_app(reading, self.scrape.now, out);
+        if family.is_of_accounts() {
+            for account in &reading.accounts()[self.account..] {
+                if out.out.len() >= CHUNK {
+                    return;
+                }
+                family.write_account(reading, account, &self.courier_names, out);
+                self.account += 1;
+            }
+        }
+        self.app += 1;
+        self.account = 0;
+    }
+
+    /// Writes the exporter's own metrics.
+    fn write_own(&mut self) {
+        if self.scope == Scope::AppsOnly {
+            return;
+        }
+        let out = &mut self.encoder;
+        for family in families::ALL {
+            if is_wanted(&self.names, family.name) {
+                out.begin(family.name, family.help, family.kind);
+                family.write_exporter(&self.collector, out);
+            }
+        }
+        for family in &self.own {
+            if is_wanted(&self.names, family.name()) {
+                write_gathered(family, out);
+            }
         }
     }
 }
 
-fn end(mut body: Joined, format: Format) -> Vec<bytes::Bytes> {
-    if format == Format::OpenMetrics {
-        body.add_written(|out| out.extend_from_slice(OPENMETRICS_END));
+/// As `?name[]=` asks.
+fn is_wanted(names: &[String], name: &str) -> bool {
+    names.is_empty() || names.iter().any(|wanted| wanted == name)
+}
+
+/// Writes a family of the registry: each is of counters or gauges.
+fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
+    let is_counter = family.get_field_type() == MetricType::COUNTER;
+    let kind = if is_counter {
+        Kind::Counter
+    } else {
+        Kind::Gauge
+    };
+    out.begin(family.name(), family.help(), kind);
+    for metric in family.get_metric() {
+        let labels = metric.get_label().iter();
+        let labels: Vec<_> = labels.map(|pair| (pair.name(), pair.value())).collect();
+        let value = if is_counter {
+            metric.get_counter().get_value()
+        } else {
+            metric.get_gauge().get_value()
+        };
+        out.sample(&labels, value);
     }
-    body.finish()
+}
+
+impl Body for Page {
+    type Data = Bytes;
+    /// Breaks the connection: a page that ends early must not look whole.
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let page = self.get_mut();
+        if page.is_complete {
+            return Poll::Ready(None);
+        }
+        if !std::mem::take(&mut page.has_worked) {
+            let chunk = page.next_chunk()?;
+            if !chunk.is_empty() {
+                page.has_worked = true;
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+        }
+        // Others get their turn.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_complete
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{app, collector, scrape, snapshot};
-    use super::*;
-    use crate::wechat::Account;
+    use http_body_util::BodyExt as _;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    #[test]
-    fn page_of_some_families_takes_no_room_on_the_shelf() {
-        let account = |number: usize| Account {
-            biz_id: number.to_string().into(),
-            ..Account::default()
+    use super::super::tests::{app, form, full_account, list, scraped};
+    use super::*;
+
+    /// The page of many accounts.
+    fn large_page(accept_encoding: &'static str) -> Page {
+        let accounts = (0..5_000).map(full_account).collect();
+        let (exposition, scrape) = scraped(vec![(app("wx1", "shop"), list(accounts))]);
+        let form = form("text/plain", accept_encoding);
+        exposition.page(scrape, Scope::AppsOnly, Vec::new(), form)
+    }
+
+    #[tokio::test]
+    async fn large_page_is_never_in_memory_as_a_whole() {
+        for accept_encoding in ["identity", "gzip"] {
+            let mut page = large_page(accept_encoding);
+            let mut chunks = Vec::new();
+            while let Some(frame) = page.frame().await {
+                chunks.push(frame.unwrap().into_data().unwrap().len());
+            }
+            assert!(chunks.len() > 2, "{chunks:?}");
+            assert!(chunks.iter().all(|chunk| *chunk < 2 * CHUNK), "{chunks:?}");
+        }
+    }
+
+    /// What a client reads of a page over HTTP, and whether the server's task went on to its end.
+    async fn served(page: fn() -> Page) -> (Vec<u8>, bool) {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let service = service_fn(move |_: Request<_>| async move {
+            Ok::<_, std::convert::Infallible>(Response::new(page()))
+        });
+        let server = http1::Builder::new().serve_connection(TokioIo::new(server), service);
+        let server = tokio::spawn(server);
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        (answer, server.await.is_ok())
+    }
+
+    #[tokio::test]
+    async fn page_that_breaks_midway_never_looks_whole() {
+        let (whole, ended_well) = served(|| large_page("identity")).await;
+        assert!(ended_well && whole.ends_with(b"\r\n0\r\n\r\n"));
+        let broken = || {
+            let mut page = large_page("identity");
+            let chunk = page.next_chunk().unwrap();
+            assert!(!chunk.is_empty());
+            // As a fault in what writes it would.
+            page.account = usize::MAX;
+            page
         };
-        let many = snapshot((0..MANY_ACCOUNTS).map(account).collect());
-        let collector = collector(vec![app("wx1", "shop")]);
-        let exposition = Exposition::new(Arc::clone(&collector));
-        let names = ["wechat_logistics_up".to_owned()];
-        let scrape = scrape(&collector, &[Some(many)]);
-        assert!(exposition.takes_long(&scrape, &names, Form::TEXT));
-        let _ = exposition.page(&scrape, Scope::Everything, &names, Form::TEXT);
-        assert!(exposition.shelf.is_empty());
-        let _ = exposition.page(&scrape, Scope::Everything, &[], Form::TEXT);
-        assert!(!exposition.shelf.is_empty());
+        let (half, ended_well) = served(broken).await;
+        assert!(!ended_well && !half.ends_with(b"0\r\n\r\n"));
     }
 }

@@ -1,16 +1,16 @@
 //! The routes. Their table is in the documentation of [`super`].
 
 use std::collections::HashSet;
-use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http_body_util::StreamBody;
-use hyper::body::Frame;
+use futures_util::FutureExt;
 use hyper::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderName,
+    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use hyper::http::request;
 use hyper::{Method, StatusCode};
@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::blocking;
 use crate::clock::Moment;
-use crate::collector::{self, Apps, Scrape};
-use crate::exposition::{self, Form, Handler, Page, Scope};
+use crate::collector::{self, Apps};
+use crate::exposition::{self, Form, Handler, Scope};
 
-use super::access::Access;
+use super::gate::{Gate, Refusal};
 use super::query::{Query, shown};
-use super::replies::{self, Reply, line, reply};
+use super::reply::{Reply, line, method_not_allowed, reply};
 use super::{Site, deadline, sd};
 use crate::status::{self, Language};
 
@@ -41,25 +41,20 @@ const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// What a page depends on.
 const ACCEPT_VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 
-/// What may be asked of a page.
-const READ: &str = "GET, HEAD, OPTIONS";
-/// What may be asked of a reload.
-const RELOAD: &str = "POST, PUT, OPTIONS";
-
 /// Answers requests.
 #[derive(Debug)]
 pub(super) struct Routes {
     pub(super) site: Arc<Site>,
-    pub(super) access: Access,
+    pub(super) gate: Gate,
     /// Requests that `--web.max-requests` counts.
     under_way: Arc<AtomicUsize>,
 }
 
-/// One of the requests that `--web.max-requests` allows, until dropped.
+/// A request's place among `--web.max-requests`, until dropped.
 #[derive(Debug)]
-struct RequestSlot(Arc<AtomicUsize>);
+pub(super) struct Place(Arc<AtomicUsize>);
 
-impl RequestSlot {
+impl Place {
     /// `limit`: `None` for none.
     fn take(under_way: &Arc<AtomicUsize>, limit: Option<usize>) -> Option<Self> {
         let one_more = |count| limit.is_none_or(|limit| count < limit).then_some(count + 1);
@@ -70,7 +65,7 @@ impl RequestSlot {
     }
 }
 
-impl Drop for RequestSlot {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -86,13 +81,13 @@ struct Asked<'a> {
 }
 
 impl Routes {
-    pub(super) fn new(site: Arc<Site>, access: Access) -> Self {
-        for code in access.refuses_with() {
-            site.exposition.exporter().expect_http_code(*code);
+    pub(super) fn new(site: Arc<Site>, gate: Gate) -> Self {
+        for code in gate.refuses_with() {
+            site.exposition.exporter().expect_http_code_of_all(*code);
         }
         Self {
             site,
-            access,
+            gate,
             under_way: Arc::default(),
         }
     }
@@ -106,37 +101,24 @@ impl Routes {
             // The scraper's time runs from here, while its password waits to be checked too.
             at: Instant::now(),
         };
-        let reply = self.admitted(handler, asked).await;
-        self.count(handler, reply.status().as_u16());
-        reply
-    }
-
-    /// Answers a client that doesn't know that this is a TLS port, in Go's words.
-    pub(super) fn refuse_plain_http(&self) -> Reply {
-        self.count_unrouted(400);
-        let text = "Client sent an HTTP request to an HTTPS server.\n";
-        let mut reply = line(StatusCode::BAD_REQUEST, text);
-        let close = HeaderValue::from_static("close");
-        reply.headers_mut().insert(CONNECTION, close);
+        let made = AssertUnwindSafe(self.admitted(handler, asked)).catch_unwind();
+        let reply = made.await.unwrap_or_else(|_| after_a_panic());
+        self.site
+            .exposition
+            .exporter()
+            .count_http_request(handler, reply.status());
         reply
     }
 
     /// Counts a request that was too broken to be routed.
-    pub(super) fn count_unrouted(&self, code: u16) {
-        self.count(Handler::Other, code);
-    }
-
-    fn count(&self, handler: Handler, code: u16) {
-        let exporter = self.site.exposition.exporter();
-        exporter.count_http_request(handler, code);
+    pub(super) fn count_unrouted(&self, code: StatusCode) {
+        self.site
+            .exposition
+            .exporter()
+            .count_http_request(Handler::Other, code);
     }
 
     fn handler(&self, path: &str) -> Handler {
-        let path = match &self.site.config.external_url {
-            // A proxy may pass its path on or take it away; both work.
-            Some(url) => url.strip_path(path),
-            None => path,
-        };
         // First, because an operator may want the metrics at `/`.
         if path == self.site.config.telemetry_path {
             return Handler::Metrics;
@@ -153,10 +135,10 @@ impl Routes {
     }
 
     async fn admitted(&self, handler: Handler, asked: Asked<'_>) -> Reply {
-        let (rules, admitted) = self.access.admit(&asked.head.headers).await;
+        let (rules, admitted) = self.gate.admit(&asked.head.headers).await;
         let mut reply = match admitted {
             Ok(()) => self.routed(handler, asked).await,
-            Err(refusal) => replies::refused(refusal),
+            Err(refusal) => refused(refusal),
         };
         if let Some(rules) = rules {
             // What the operator wrote wins over what a page brings along.
@@ -169,23 +151,16 @@ impl Routes {
 
     async fn routed(&self, handler: Handler, asked: Asked<'_>) -> Reply {
         let method = &asked.head.method;
-        let allowed = match handler {
-            Handler::Reload => RELOAD,
-            _ => READ,
-        };
-        if method == Method::OPTIONS {
-            return replies::options(allowed);
-        }
         match handler {
             Handler::Other => return line(StatusCode::NOT_FOUND, "there is nothing here\n"),
-            Handler::Reload if method == Method::POST || method == Method::PUT => {
-                return self.reload().await;
+            Handler::Reload if method != Method::POST && method != Method::PUT => {
+                return method_not_allowed("POST, PUT");
             }
-            Handler::Reload => return replies::method_not_allowed(allowed),
+            Handler::Reload => return self.reload().await,
             _ if method != Method::GET && method != Method::HEAD => {
-                return replies::method_not_allowed(allowed);
+                return method_not_allowed("GET, HEAD");
             }
-            // An exporter that is busy with scrapes is healthy all the same.
+            // A machine that is busy with scrapes is healthy all the same.
             Handler::Healthy => return line(StatusCode::OK, "healthy\n"),
             Handler::Ready => return line(StatusCode::OK, "ready\n"),
             Handler::Metrics | Handler::Probe | Handler::Sd | Handler::Status => {}
@@ -193,16 +168,17 @@ impl Routes {
         // A reload can change the number of apps.
         let apps = self.site.collector.apps().list().len();
         let limit = self.site.config.max_requests.for_apps(apps);
-        let Some(slot) = RequestSlot::take(&self.under_way, limit) else {
-            return replies::busy("too many requests at one time; see --web.max-requests\n");
+        let Some(place) = Place::take(&self.under_way, limit) else {
+            return busy("too many requests at one time; see --web.max-requests\n");
         };
-        let reply = match handler {
+        let mut reply = match handler {
             Handler::Metrics => self.metrics(asked).await,
             Handler::Probe => self.probe(asked).await,
             Handler::Sd => self.sd(asked),
             _ => self.status(asked.head).await,
         };
-        replies::holding(reply, slot)
+        reply.body_mut().place = Some(place);
+        reply
     }
 
     async fn metrics(&self, asked: Asked<'_>) -> Reply {
@@ -267,42 +243,26 @@ impl Routes {
         let config = configured.scrape_config();
         let headers = &asked.head.headers;
         let deadline = asked.at + deadline::time_allowed(headers, config);
-        let form = self.site.exposition.form(headers);
+        let form = Form::negotiate(headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
-        let page = self.page(scrape, scope, names, form).await;
-        let parts = page
-            .body
-            .into_iter()
-            .map(|part| Ok::<_, Infallible>(Frame::data(part)));
-        let body = StreamBody::new(futures_util::stream::iter(parts));
-        let mut reply = replies::streamed(page.content_type, body);
+        let page = self.site.exposition.page(scrape, scope, names, form);
+        let mut reply = reply(StatusCode::OK, form.content_type(), page);
         let headers = reply.headers_mut();
         headers.insert(VARY, ACCEPT_VARIES);
-        if let Some(coding) = page.content_encoding {
+        if let Some(coding) = form.content_encoding() {
             headers.insert(CONTENT_ENCODING, coding);
         }
         reply
     }
 
-    /// The page, made on a thread of its own where it takes long: those that wait for others' requests stay free.
-    async fn page(&self, scrape: Scrape, scope: Scope, names: Vec<String>, form: Form) -> Page {
-        let exposition = &self.site.exposition;
-        let takes_long = exposition.takes_long(&scrape, &names, form);
-        let exposition = Arc::clone(exposition);
-        blocking::work(takes_long, move || {
-            exposition.page(&scrape, scope, &names, form)
-        })
-        .await
-    }
-
     fn sd(&self, asked: Asked<'_>) -> Reply {
-        let apps = self.site.collector.apps();
-        let target = match &self.site.config.external_url {
-            Some(url) => sd::Target::external(url),
-            None => sd::Target::asked(asked.head, asked.local, self.access.serves_tls()),
-        };
+        let document = sd::document(
+            &self.site.collector.apps(),
+            &sd::address(asked.head, asked.local),
+            self.gate.serves_tls(),
+        );
         let json = HeaderValue::from_static("application/json");
-        reply(StatusCode::OK, json, sd::document(&apps, &target))
+        reply(StatusCode::OK, json, bytes::Bytes::from(document))
     }
 
     async fn status(&self, head: &request::Parts) -> Reply {
@@ -332,7 +292,7 @@ impl Routes {
             return unknown_app("appid", &unknown.unwrap_or_default());
         };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
-        let mut reply = reply(StatusCode::OK, html, page);
+        let mut reply = reply(StatusCode::OK, html, bytes::Bytes::from(page));
         let headers = reply.headers_mut();
         headers.extend(PAGE_HEADERS);
         let policy = HeaderValue::from_static(status::content_security_policy());
@@ -361,4 +321,37 @@ fn unknown_app(parameter: &str, appid: &str) -> Reply {
         shown(appid)
     );
     line(StatusCode::BAD_REQUEST, text)
+}
+
+fn busy(text: &'static str) -> Reply {
+    let mut reply = line(StatusCode::SERVICE_UNAVAILABLE, text);
+    reply
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    reply
+}
+
+fn refused(refusal: Refusal) -> Reply {
+    match refusal {
+        // The reason is in the log: who asks may be anybody.
+        Refusal::BadConfig => line(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the web configuration can't be used; the log says why\n",
+        ),
+        Refusal::TooManyRequests => line(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"),
+        Refusal::Busy => busy("too many passwords to check; try again\n"),
+        Refusal::Unauthorized => {
+            let mut reply = line(StatusCode::UNAUTHORIZED, "unauthorized\n");
+            reply
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+            reply
+        }
+    }
+}
+
+/// The answer after a fault of ours: one request is lost, and the connection stays. The log has the fault from where it
+/// began ([`crate::logging`]), and nobody has its message, which can hold anything that was in memory.
+fn after_a_panic() -> Reply {
+    line(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
 }

@@ -1,6 +1,6 @@
 //! A real Prometheus (Debian's package) scrapes `demo` and answers PromQL for every metric.
 
-use wechat_logistics_exporter::exposition::family;
+use wechat_logistics_exporter::exposition::families;
 
 use crate::real_prometheus::{Prometheus, scraping};
 use crate::support::*;
@@ -20,7 +20,7 @@ async fn real_prometheus_answers_promql_for_every_metric() {
     // Absent unless the operator switches their source on.
     let opt_in = ["api_host_info", "shared_state_failures_total"];
     let mut metrics = 0;
-    for name in family::ALL.iter().map(|family| family.name) {
+    for name in families::ALL.iter().map(|family| family.name) {
         if opt_in.iter().any(|end| name.ends_with(end)) {
             continue;
         }
@@ -38,7 +38,7 @@ async fn real_prometheus_answers_promql_for_every_metric() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_prometheus_scrapes_openmetrics_and_protobuf() {
+async fn real_prometheus_scrapes_openmetrics_also_where_it_would_rather_have_protobuf() {
     let exporter = demo();
     for features in [&[][..], &["--enable-feature=native-histograms"][..]] {
         let prometheus = Prometheus::start(&scraping(&exporter.address.to_string(), ""), features);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wechat_logistics_exporter::exposition::family;
+use wechat_logistics_exporter::exposition::families;
 
 use crate::support::*;
 
@@ -95,7 +95,7 @@ fn each_flag_of_the_readme_exists() {
 fn each_metric_is_in_the_tables() {
     for file in READMES {
         let readme = read(file);
-        for family in family::ALL {
+        for family in families::ALL {
             let name = family.name;
             assert!(readme.contains(&format!("`{name}`")), "{file}: {name}");
         }
@@ -161,7 +161,7 @@ async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_c
     // Some have no series here.
     let own = own.into_iter();
     let all: BTreeSet<&str> = own
-        .chain(family::ALL.iter().map(|family| family.name))
+        .chain(families::ALL.iter().map(|family| family.name))
         .filter(is_own)
         .collect();
     assert_eq!(asked_for, all);

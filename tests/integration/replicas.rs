@@ -39,7 +39,7 @@ async fn share_and_show_the_same() -> bool {
     for exporter in &exporters {
         let page = exporter.scrape().await;
         for api in ["account_getall", "stable_token"] {
-            let series = format!("api_requests_total{{appid=\"{APPID}\",endpoint=\"{api}\"}}");
+            let series = format!("api_requests_total{{appid=\"{APPID}\",api=\"{api}\"}}");
             sent += page.value(&series).unwrap();
         }
         if page.redis_was_late() {

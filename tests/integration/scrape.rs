@@ -236,7 +236,7 @@ async fn one_apps_failure_never_touches_another() {
     assert_eq!(page.up(OTHER_APPID), Some(0.0));
     assert_eq!(page.series("account_quota").len(), 1);
     let failed = format!(
-        "api_failures_total{{appid=\"{OTHER_APPID}\",endpoint=\"stable_token\",reason=\"config\"}}"
+        "api_failures_total{{appid=\"{OTHER_APPID}\",api=\"stable_token\",reason=\"config\"}}"
     );
     assert_eq!(page.value(&failed), Some(1.0));
     assert_eq!(

@@ -500,7 +500,7 @@ impl Page {
     /// Failures of the first app's calls.
     pub fn failures(&self, api: &str, reason: &str) -> f64 {
         self.value(&format!(
-            "api_failures_total{{appid=\"{APPID}\",endpoint=\"{api}\",reason=\"{reason}\"}}"
+            "api_failures_total{{appid=\"{APPID}\",api=\"{api}\",reason=\"{reason}\"}}"
         ))
         .expect("a counter of every known reason")
     }

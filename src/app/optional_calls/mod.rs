@@ -150,7 +150,6 @@ pub(super) async fn run(
             app.share_revised(fetch, &fresh).await;
         }
     }
-    app.record.touch();
     app.save_progress().await;
     app.hold_calls(0).await;
 }

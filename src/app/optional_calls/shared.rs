@@ -59,7 +59,6 @@ impl App {
                     remain: form.remain,
                 };
                 self.record.lock().api_quota = Some((self.list_endpoint(), quota));
-                self.record.touch();
             }
             Ok(())
         };

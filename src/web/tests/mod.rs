@@ -1,17 +1,19 @@
 //! The server as a whole, on sockets: what belongs where.
 //!
 //! - `routing`: paths, methods, headers
-//! - `limits`: clients that are slow, greedy or broken, and panics
+//! - `panics`: what a fault of the exporter costs, and that it tells no secret
+//! - `limits`: clients that are slow, greedy or broken
 //! - `stop`: how it ends
 //! - `auth`: the web configuration's users, headers and rate limit
 //! - `tls`: certificates of both sides
 //! - `certificates`: an authority of the tests' own, and what it issues
-//! - `conformance`: the web configuration beside promtool's verdict on it
+//! - `conformance`: the web configuration beside promtool's opinion of it
 
 mod auth;
 mod certificates;
 mod conformance;
 mod limits;
+mod panics;
 mod routing;
 mod stop;
 mod tls;
@@ -28,7 +30,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::connections::Limits;
+use super::connection::Limits;
 use super::{Reload, Server, Site};
 use crate::collector::Collector;
 use crate::config::{
@@ -48,13 +50,16 @@ struct Reloading {
     end: Notify,
     waits: bool,
     fails: bool,
-    panics: bool,
+    /// With this message.
+    panics: Option<String>,
 }
 
 impl Reload for Reloading {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async {
-            assert!(!self.panics, "a fault in a handler");
+            if let Some(message) = &self.panics {
+                panic!("{message}");
+            }
             self.begun.notify_one();
             if self.waits {
                 self.end.notified().await;
@@ -85,7 +90,10 @@ impl Setup {
                 enable_lifecycle: true,
                 ..WebConfig::default()
             },
-            limits: Limits::default(),
+            limits: Limits {
+                tick: Duration::from_millis(10),
+                ..Limits::default()
+            },
             reloading: Arc::default(),
             scrape: ScrapeConfig::default(),
             apps: Vec::new(),

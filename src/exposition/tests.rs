@@ -1,0 +1,399 @@
+//! Whole pages: the golden ones, and what holds for every page.
+
+use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
+use proptest::prelude::*;
+
+use super::*;
+use crate::app::Source;
+use crate::clock::Moment;
+use crate::collector::{AppReading, Collector, Scrape};
+use crate::config::{AppConfig, Config, Credential, SecretSource};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::wechat::{Account, AccountList, Api, ListLimits, Reason, ServiceType};
+
+const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
+
+/// An app that mints its tokens.
+pub(super) fn app(appid: &str, name: &str) -> AppConfig {
+    let credential = Credential::StableToken {
+        secret: SecretSource::Simulated,
+    };
+    AppConfig {
+        name: name.to_owned(),
+        ..AppConfig::new(appid, credential)
+    }
+}
+
+/// 2026-11-24 04:00 UTC.
+fn noon() -> Moment {
+    Moment {
+        wall: UNIX_EPOCH + Duration::from_secs(1_795_492_800),
+        monotonic: Instant::now(),
+    }
+}
+
+/// A scrape that found these lists of these apps.
+pub(super) fn scraped(found: Vec<(AppConfig, AccountList)>) -> (Exposition, Scrape) {
+    let (apps, lists): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    let store = Store::open(None, ListLimits::default()).unwrap();
+    let collector = Arc::new(Collector::new(&Config::new(apps), store).unwrap());
+    let apps = collector.apps();
+    let readings = apps.list().iter().zip(lists).map(|(app, list)| AppReading {
+        app: Arc::clone(app),
+        snapshot: Some(Arc::new(Snapshot::fetched_now(list, noon()))),
+        up: true,
+        source: Source::Snapshot,
+    });
+    let scrape = Scrape {
+        readings: readings.collect(),
+        now: noon(),
+    };
+    (Exposition::new(collector), scrape)
+}
+
+pub(super) fn list(accounts: Vec<Account>) -> AccountList {
+    AccountList {
+        accounts,
+        ..AccountList::default()
+    }
+}
+
+fn account(biz_id: &str, delivery_id: &str, quota: f64) -> Account {
+    Account {
+        biz_id: biz_id.into(),
+        delivery_id: delivery_id.into(),
+        status_code: Some(0),
+        quota_num: Some(quota),
+        ..Account::default()
+    }
+}
+
+/// An account with every value.
+pub(super) fn full_account(number: usize) -> Account {
+    Account {
+        create_time: Some(1_700_000_000),
+        update_time: Some(1_795_400_000),
+        quota_update_time: Some(1_795_490_000),
+        alias: "仓库".into(),
+        service_types: vec![ServiceType {
+            service_type: 1,
+            service_name: "圆准达".into(),
+        }],
+        ..account(&format!("四川某某公司_{number}"), "YTO", 1234.0)
+    }
+}
+
+pub(super) fn form(accept: &'static str, accept_encoding: &'static str) -> Form {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accept_encoding));
+    Form::negotiate(&headers)
+}
+
+fn written(page: Page) -> String {
+    let gzip = page.is_gzip();
+    let mut bytes = Vec::new();
+    page.write_to(&mut bytes).unwrap();
+    let mut text = String::new();
+    if gzip {
+        let mut gzip = flate2::read::GzDecoder::new(&*bytes);
+        gzip.read_to_string(&mut text).unwrap();
+    } else {
+        text = String::from_utf8(bytes).unwrap();
+    }
+    text
+}
+
+fn everything(exposition: &Exposition, scrape: Scrape, names: &[&str]) -> String {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    written(exposition.page(scrape, Scope::Everything, names, Form::TEXT))
+}
+
+fn apps_only(exposition: &Exposition, scrape: Scrape, form: Form) -> String {
+    written(exposition.page(scrape, Scope::AppsOnly, Vec::new(), form))
+}
+
+/// The sample lines.
+fn samples(page: &str) -> Vec<&str> {
+    page.lines().filter(|line| !line.starts_with('#')).collect()
+}
+
+fn example() -> (Exposition, Scrape) {
+    let second = AppConfig {
+        daily_limit: None,
+        remark_wrong_msg: true,
+        ..AppConfig::new("wx0000000000000002", Credential::None { from_appid: None })
+    };
+    let franchise = Account {
+        alias: "仓库 \"A\"\\一\n二".into(),
+        service_types: vec![
+            ServiceType {
+                service_type: 1,
+                service_name: "圆准达".into(),
+            },
+            // The same service: the name is the documented one.
+            ServiceType {
+                service_type: 1,
+                service_name: "".into(),
+            },
+        ],
+        ..full_account(1)
+    };
+    let direct = Account {
+        quota_num: None,
+        ..account("0280000001", "SF", 0.0)
+    };
+    let unknown = Account {
+        status_code: Some(9),
+        quota_num: Some(0.5),
+        ..account("1", "NEW", 0.0)
+    };
+    let twice = account("1", "NEW", 3.0);
+    let first_list = AccountList {
+        accounts: vec![franchise, direct, unknown, twice],
+        count: Some(6),
+        invalid: 1,
+        beyond_limit: 1,
+        ..AccountList::default()
+    };
+    let failed = Account {
+        status_code: Some(2),
+        remark_wrong_msg: "密码错误".into(),
+        ..account("2", "STO", 0.0)
+    };
+    let (exposition, scrape) = scraped(vec![
+        (app("wx0000000000000001", "main shop"), first_list),
+        (
+            AppConfig {
+                name: "第二家店".to_owned(),
+                ..second
+            },
+            list(vec![failed]),
+        ),
+    ]);
+    scrape.readings[0].app.fetch_duration().observe(0.25);
+    let counters = scrape.readings[1].app.counters();
+    counters.count_request(Api::QuotaGet);
+    counters.count_failure(Api::QuotaGet, Reason::Config);
+    (exposition, scrape)
+}
+
+/// `UPDATE_GOLDEN` writes the pages anew.
+#[test]
+fn pages_are_the_golden_ones() {
+    for (name, accept) in [
+        ("accounts.prom", "text/plain"),
+        ("accounts.openmetrics", OPENMETRICS),
+    ] {
+        let (exposition, scrape) = example();
+        let page = apps_only(&exposition, scrape, form(accept, "identity"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data")
+            .join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        for (number, (ours, theirs)) in page.lines().zip(golden.lines()).enumerate() {
+            assert_eq!(ours, theirs, "line {} of {name}", number + 1);
+        }
+        assert_eq!(page, golden);
+    }
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_of_a_whole_page() {
+    let (exposition, scrape) = example();
+    let page = everything(&exposition, scrape, &[]);
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed (Debian package prometheus)");
+    let mut input = promtool.stdin.take().unwrap();
+    input.write_all(page.as_bytes()).unwrap();
+    drop(input);
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
+#[test]
+fn every_family_of_the_table_can_be_on_a_page() {
+    // These stand for what WeChat alone can say, its own figures and the end of a token, and for a Redis that replicas
+    // share.
+    const UNKNOWN: [&str; 5] = [
+        "wechat_logistics_api_daily_limit",
+        "wechat_logistics_api_daily_used",
+        "wechat_logistics_api_daily_remaining",
+        "wechat_logistics_access_token_expiry_timestamp_seconds",
+        "wechat_logistics_exporter_shared_state_failures_total",
+    ];
+    let (exposition, scrape) = example();
+    let page = everything(&exposition, scrape, &[]);
+    for family in families::ALL {
+        let header = format!("# HELP {} {}\n", family.name, family.help);
+        let is_known = !UNKNOWN.contains(&family.name);
+        assert_eq!(page.matches(&header).count(), usize::from(is_known));
+        assert!(!family.help.contains(['\\', '\n', '"']), "{}", family.name);
+    }
+}
+
+#[test]
+fn page_of_some_families_has_no_others() {
+    let (exposition, scrape) = example();
+    let names = [
+        "wechat_logistics_up",
+        "process_threads",
+        "wechat_logistics_exporter_build_info",
+    ];
+    let page = everything(&exposition, scrape, &names);
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let types: Vec<_> = types.filter_map(|rest| rest.split(' ').next()).collect();
+    assert_eq!(types, names);
+}
+
+#[test]
+fn app_has_at_most_55_series_and_an_account_with_one_service_7() {
+    let (exposition, scrape) = scraped(vec![(app("wx1", "shop"), list(Vec::new()))]);
+    let page = apps_only(&exposition, scrape, Form::TEXT);
+    // The end of its token is not known here.
+    let alone = samples(&page).len();
+    assert!(alone < 55, "{alone} series: {page}");
+    let accounts = (0..10).map(full_account).collect();
+    let (exposition, scrape) = scraped(vec![(app("wx1", "shop"), list(accounts))]);
+    let page = apps_only(&exposition, scrape, Form::TEXT);
+    assert_eq!(samples(&page).len() - alone, 70, "{page}");
+}
+
+#[test]
+fn api_counts_from_0_where_the_settings_bring_its_calls_and_others_from_their_first() {
+    let (exposition, scrape) = example();
+    let page = apps_only(&exposition, scrape, Form::TEXT);
+    let apis = |appid: &str| {
+        let start = format!("wechat_logistics_api_requests_total{{appid=\"{appid}\",api=\"");
+        let of_app = page.lines().filter_map(|line| line.strip_prefix(&*start));
+        let apis = of_app.map(|rest| rest.replace("\"}", ""));
+        apis.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(
+        apis("wx0000000000000001"),
+        "account_getall 0, stable_token 0"
+    );
+    assert_eq!(apis("wx0000000000000002"), "account_getall 0, quota_get 1");
+    let failures =
+        "wechat_logistics_api_failures_total{appid=\"wx0000000000000002\",api=\"quota_get\"";
+    let failures: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with(failures))
+        .collect();
+    assert_eq!(failures.len(), 1, "{failures:?}");
+}
+
+#[test]
+fn descriptive_labels_have_no_line_break_and_ids_keep_theirs() {
+    let breaks = "\n\u{b}\u{c}\r\u{1c}\u{1d}\u{1e}\u{1f}\u{85}\u{2028}\u{2029}";
+    let text = format!("a{breaks}b");
+    let account = Account {
+        alias: text.clone().into(),
+        remark_wrong_msg: text.clone().into(),
+        remark_content: text.clone().into(),
+        service_types: vec![ServiceType {
+            service_type: 1,
+            service_name: text.clone().into(),
+        }],
+        ..account(&text, &text, 1.0)
+    };
+    let config = AppConfig {
+        remark_wrong_msg: true,
+        remark_content: true,
+        ..app("wx1", &text)
+    };
+    let (exposition, scrape) = scraped(vec![(config, list(vec![account]))]);
+    let page = apps_only(&exposition, scrape, Form::TEXT);
+    let one_line = format!("\"a{}b\"", " ".repeat(breaks.chars().count()));
+    for label in [
+        "alias",
+        "remark_wrong_msg",
+        "remark_content",
+        "service_name",
+        "delivery_name",
+        "name",
+    ] {
+        assert!(page.contains(&format!("{label}={one_line}")), "{label}");
+    }
+    let id = text.replace('\n', "\\n");
+    assert!(page.contains(&format!("biz_id=\"{id}\",delivery_id=\"{id}\"")));
+}
+
+fn words() -> impl Strategy<Value = Box<str>> {
+    prop_oneof![
+        any::<String>(),
+        "[\"\\\\\n\r\t,={} a圆通]{0,8}",
+        Just("很长\"\\\n".repeat(500)),
+    ]
+    .prop_map(String::into_boxed_str)
+}
+
+fn accounts() -> impl Strategy<Value = Vec<Account>> {
+    let service = (0_i64..3, words()).prop_map(|(service_type, service_name)| ServiceType {
+        service_type,
+        service_name,
+    });
+    let account = (
+        (words(), words(), words()),
+        prop::option::of(any::<i64>()),
+        prop::option::of(any::<f64>().prop_filter("JSON has no other", |quota| quota.is_finite())),
+        prop::collection::vec(service, 0..5),
+    )
+        .prop_map(|(texts, number, quota_num, service_types)| Account {
+            biz_id: texts.0,
+            delivery_id: texts.1,
+            alias: texts.2,
+            status_code: number,
+            quota_num,
+            service_types,
+            ..Account::default()
+        });
+    prop::collection::vec(account, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn each_form_says_the_same_and_no_series_is_there_twice(accounts in accounts()) {
+        let page = |accept, accept_encoding| {
+            let found = vec![(app("wx1", "shop"), list(accounts.clone()))];
+            let (exposition, scrape) = scraped(found);
+            apps_only(&exposition, scrape, form(accept, accept_encoding))
+        };
+        let text = page("text/plain", "identity");
+        prop_assert_eq!(&page("text/plain", "gzip"), &text);
+        let openmetrics = page(OPENMETRICS, "gzip");
+        prop_assert!(openmetrics.ends_with("\n# EOF\n"));
+        // Of a histogram's bounds the whole ones are written another way.
+        let usual_bounds = openmetrics.replace(".0\"} ", "\"} ");
+        prop_assert_eq!(samples(&usual_bounds), samples(&text));
+        let series: HashSet<_> = samples(&text)
+            .into_iter()
+            .map(|line| line.rsplit_once(' ').unwrap().0)
+            .collect();
+        prop_assert_eq!(series.len(), samples(&text).len());
+    }
+}
