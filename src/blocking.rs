@@ -36,11 +36,14 @@ impl BlockingReads {
         Ok(Turn { _guard: turn }.run(read).await)
     }
 
-    /// The next turn, once the readings before it have come back.
-    pub(crate) async fn turn(&self) -> Turn {
-        Turn {
-            _guard: Arc::clone(&self.0).lock_owned().await,
-        }
+    /// Runs `read` on a thread of its own, once the readings before it have come back. Whoever stops waiting leaves it
+    /// running.
+    pub(crate) async fn wait_and_run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let turn = Arc::clone(&self.0).lock_owned().await;
+        Turn { _guard: turn }.run(read).await
     }
 }
 

@@ -10,6 +10,8 @@ use wechat_logistics_exporter::logging;
 const WORKERS_MAX: usize = 4;
 
 fn main() -> ExitCode {
+    // After a panic too.
+    let _flush = logging::FlushAtExit;
     let cli = Cli::from_command_line();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -33,6 +35,5 @@ fn ended(sentence: Option<String>, code: u8) -> ExitCode {
     if let Some(sentence) = sentence {
         logging::say(&sentence);
     }
-    logging::flush();
     ExitCode::from(code)
 }

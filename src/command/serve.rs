@@ -50,7 +50,7 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     let exposition = Arc::new(Exposition::new(Arc::clone(&collector)));
     let server = Server::bind(&config.web).await?;
     for address in server.addresses() {
-        tracing::info!(%address, "Listening on");
+        tracing::info!(%address, tls = server.serves_tls(), "Listening on");
     }
 
     let reloader = Reloader(Arc::new(Reloading {

@@ -17,8 +17,8 @@ use clap::ValueEnum;
 use super::app::{AppSettings, check_api_urls};
 use super::units::{Appid, Text, at_least_one, duration, duration_above_zero, telemetry_path};
 use super::{
-    AppConfig, Config, ConfigError, Credential, ListenAddress, MaxRequests, ScrapeConfig,
-    SecretSource, TokenPointers, WebConfig, WechatConfig, file,
+    AppConfig, Config, ConfigError, Credential, ExternalUrl, ListenAddress, MaxRequests,
+    ScrapeConfig, SecretSource, TokenPointers, WebConfig, WechatConfig, file,
 };
 use crate::proxy;
 use crate::wechat::ListLimits;
@@ -171,6 +171,10 @@ struct WebArgs {
         default_value_t = WebConfig::default().telemetry_path
     )]
     telemetry_path: String,
+    /// URL under which clients reach the exporter where a proxy stands in front; /sd and the links of the status page
+    /// lead there [default: the address that the client asked]
+    #[arg(long = "web.external-url", value_name = "URL")]
+    external_url: Option<ExternalUrl>,
     /// Web configuration file (TLS, users, headers), the same as every official exporter's
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
@@ -298,6 +302,7 @@ impl Args {
                 listen_addresses: self.web.listen_addresses.clone(),
                 systemd_socket: self.web.systemd_socket.unwrap_or(false),
                 telemetry_path: self.web.telemetry_path.clone(),
+                external_url: self.web.external_url.clone(),
                 config_file: self.web.web_config_file.clone(),
                 enable_lifecycle: self.web.enable_lifecycle.unwrap_or(false),
                 max_requests: match self.web.max_requests {

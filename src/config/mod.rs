@@ -3,6 +3,7 @@
 mod app;
 mod args;
 mod credential;
+mod external_url;
 mod file;
 mod listen;
 mod secret;
@@ -11,6 +12,7 @@ mod tests;
 mod units;
 
 pub use args::{Args, LogFormat, LogLevel};
+pub use external_url::ExternalUrl;
 pub(crate) use secret::{read_headers_file, read_regular};
 pub(crate) use units::{display_duration, go_duration};
 
@@ -386,6 +388,8 @@ pub struct WebConfig {
     pub systemd_socket: bool,
     /// Where the metrics are, `/metrics` by default.
     pub telemetry_path: String,
+    /// Where a proxy in front of the exporter serves it; `None`: clients reach the exporter itself.
+    pub external_url: Option<ExternalUrl>,
     /// exporter-toolkit's web configuration file.
     pub config_file: Option<PathBuf>,
     /// Whether `/-/reload` works.
@@ -400,6 +404,7 @@ impl Default for WebConfig {
             listen_addresses: vec![ListenAddress::AnyAddress(10086)],
             systemd_socket: false,
             telemetry_path: "/metrics".to_owned(),
+            external_url: None,
             config_file: None,
             enable_lifecycle: false,
             max_requests: MaxRequests::ByApps,

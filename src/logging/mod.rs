@@ -5,14 +5,14 @@
 //! access token travels in the query string.
 
 mod logfmt;
-mod queue;
 
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::OnceLock;
 
+use parking_lot::Mutex;
 use tracing::Level;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -20,71 +20,50 @@ use tracing_subscriber::registry::Registry;
 
 use crate::config::{LogFormat, LogLevel};
 use logfmt::Logfmt;
-use queue::Queue;
 
-/// How long the end of the process waits for whoever reads standard error.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Lines that may wait for a reader that stalls; about a MiB. Later ones are lost.
+const MAX_WAITING_LINES: usize = 4096;
 
 /// Begins the target of every event of ours.
 const OWN_TARGETS: &str = "wechat_logistics_exporter";
 
-static QUEUE: Queue = Queue::new();
-/// Whether a thread writes the queue.
-static HAS_WRITER: AtomicBool = AtomicBool::new(false);
+static WRITER: OnceLock<NonBlocking> = OnceLock::new();
+static GUARD: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// Sends the log to standard error and panics to the log. Later calls change nothing.
 pub fn init(level: LogLevel, format: LogFormat) {
-    let subscriber = subscriber(level, format, || Stderr);
+    let writer = WRITER.get_or_init(|| {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(MAX_WAITING_LINES)
+            .thread_name("log")
+            .finish(io::stderr());
+        *GUARD.lock() = Some(guard);
+        writer
+    });
+    let subscriber = subscriber(level, format, writer.clone());
     // A second call is a test's; the first one's log is as good.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
-        let tell = move |lost| {
-            // At any level of the log, and in its form.
-            let log = self::subscriber(LogLevel::Error, format, io::stderr);
-            tracing::subscriber::with_default(log, || tell_of_lost(lost));
-        };
-        let thread = std::thread::Builder::new().name("log".to_owned());
-        let thread = thread.spawn(move || QUEUE.write_to(io::stderr(), tell));
-        HAS_WRITER.store(thread.is_ok(), Ordering::Release);
     }
 }
 
-fn tell_of_lost(lines: u64) {
-    tracing::error!(
-        lines,
-        "log lines were lost: whoever reads standard error was too slow"
-    );
-}
-
-/// Writes a sentence that is no event to standard error.
+/// Writes a sentence that is not an event to standard error.
 pub fn say(sentence: &str) {
+    let line = format!("wechat-logistics-exporter: {sentence}\n");
     // Where standard error is closed, the exit code has to do.
-    let _ = Stderr.write_all(format!("wechat-logistics-exporter: {sentence}\n").as_bytes());
+    let _ = match WRITER.get() {
+        Some(writer) => writer.clone().write_all(line.as_bytes()),
+        None => io::stderr().write_all(line.as_bytes()),
+    };
 }
 
-/// Waits until all is written, but not long for a reader that stalls. The process ends after it.
-pub fn flush() {
-    if HAS_WRITER.load(Ordering::Acquire) {
-        QUEUE.drain(LAST_PATIENCE);
-    }
-}
+/// Writes what waits when it is dropped, for a second at most. Later lines are lost, as the process ends.
+#[must_use = "main holds it"]
+pub struct FlushAtExit;
 
-/// Standard error by way of the queue; each write is a whole line.
-struct Stderr;
-
-impl Write for Stderr {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if HAS_WRITER.load(Ordering::Acquire) {
-            QUEUE.push(line);
-            Ok(line.len())
-        } else {
-            // No thread is left to be had, or it is too early for one.
-            io::stderr().write(line)
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Drop for FlushAtExit {
+    fn drop(&mut self) {
+        drop(GUARD.lock().take());
     }
 }
 
@@ -137,15 +116,13 @@ where
 /// Logs where a panic began. Its message only where it is a literal of the source: a formatted one can hold anything
 /// that was in memory.
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload().downcast_ref::<&'static str>();
+    let literal = panic.payload().downcast_ref::<&'static str>();
     let location = panic.location().map(ToString::to_string);
     tracing::error!(
-        message = "a fault of the exporter itself; please report it",
+        message = "a bug in the exporter; please report it",
         at = location,
-        said = message
+        panic = literal
     );
-    // What panics may well end the process.
-    flush();
 }
 
 #[cfg(test)]
@@ -187,6 +164,19 @@ mod tests {
         });
         assert!(log.ends_with("level=trace msg=ours\n"), "{log}");
         assert_eq!(log.lines().count(), 1);
+    }
+
+    #[test]
+    fn panic_is_logged_without_what_it_quotes() {
+        let log = logged(LogLevel::Error, LogFormat::Logfmt, || {
+            std::panic::set_hook(Box::new(log_panic));
+            let secret = String::from("canary");
+            let caught = std::panic::catch_unwind(|| panic!("{secret} was in memory"));
+            drop(std::panic::take_hook());
+            assert!(caught.is_err());
+        });
+        assert!(log.contains("at=src/logging/mod.rs:"), "{log}");
+        assert!(!log.contains("canary"), "{log}");
     }
 
     #[test]

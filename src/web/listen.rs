@@ -8,11 +8,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::{ListenAddress, WebConfig};
 
 use super::ServerError;
+
+/// What the kernel holds for a client that doesn't read; it doubles the number for its own use. Left to itself it takes
+/// megabytes, and a slow client then seems to take nothing for minutes. Unit: bytes.
+const SEND_BUFFER: usize = 128 << 10;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -25,6 +31,11 @@ pub(super) enum Listener {
     },
 }
 
+/// What bytes are read from and written to.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// A connection that somebody opened.
 #[derive(Debug)]
 pub(super) enum Accepted {
@@ -34,30 +45,55 @@ pub(super) enum Accepted {
 
 impl Listener {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        // A socket that refuses a setting is still good.
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // An answer is written in one go; there is nothing to wait for. A socket that refuses is still good.
+                // An answer is written in one go; there is nothing to wait for.
                 let _ = stream.set_nodelay(true);
+                let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
                 Ok(Accepted::Tcp(stream))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
+                let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
                 Ok(Accepted::Unix(stream))
             }
         }
     }
+}
 
-    /// `None`: a Unix socket.
+impl Accepted {
+    /// Our own address; `None`: a Unix socket.
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix { .. } => None,
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether the client begins with a letter, as each HTTP method does and no TLS handshake.
+    pub(super) async fn begins_with_a_letter(&self) -> bool {
+        let mut first = [0];
+        match self {
+            Self::Tcp(stream) => {
+                let peeked = stream.peek(&mut first).await;
+                peeked.is_ok_and(|bytes| bytes > 0) && first[0].is_ascii_alphabetic()
+            }
+            // Nobody speaks TLS over a Unix socket by mistake.
+            Self::Unix(_) => false,
+        }
+    }
+
+    pub(super) fn into_stream(self) -> Box<dyn Stream> {
+        match self {
+            Self::Tcp(stream) => Box::new(stream),
+            Self::Unix(stream) => Box::new(stream),
         }
     }
 }
 
-/// As on the command line, but with the address that was found.
+/// As on the command line, but with the port that was found.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,46 +125,41 @@ pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerErro
     for address in &config.listen_addresses {
         let opened = match address {
             ListenAddress::AnyAddress(port) => any_address(*port).await,
-            ListenAddress::Socket(address) => bind(*address).await.map(|listener| vec![listener]),
-            ListenAddress::Name(name, port) => by_name(name, *port).await,
+            ListenAddress::Socket(address) => TcpListener::bind(*address).await.map(tcp),
+            // The first of its addresses that this machine has.
+            ListenAddress::Name(name, port) => {
+                TcpListener::bind((name.as_str(), *port)).await.map(tcp)
+            }
             ListenAddress::Unix(path) => unix(path).await.map(|listener| vec![listener]),
         };
         listeners.extend(opened.map_err(|source| ServerError::Listen {
-            address: written(address),
+            address: address.to_string(),
             source,
         })?);
     }
     Ok(listeners)
 }
 
-/// The address as it is written on the command line.
-fn written(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::AnyAddress(port) => format!(":{port}"),
-        ListenAddress::Socket(address) => address.to_string(),
-        ListenAddress::Name(name, port) => format!("{name}:{port}"),
-        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-    }
-}
-
-async fn bind(address: SocketAddr) -> io::Result<Listener> {
-    TcpListener::bind(address).await.map(Listener::Tcp)
+fn tcp(listener: TcpListener) -> Vec<Listener> {
+    vec![Listener::Tcp(listener)]
 }
 
 /// IPv6 and IPv4, or IPv4 alone where the machine has no IPv6.
 async fn any_address(port: u16) -> io::Result<Vec<Listener>> {
-    let v6 = match bind((Ipv6Addr::UNSPECIFIED, port).into()).await {
+    let v6 = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Ok(listener) => listener,
         Err(error) if is_no_such_family(&error) => {
-            return Ok(vec![bind((Ipv4Addr::UNSPECIFIED, port).into()).await?]);
+            return TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+                .await
+                .map(tcp);
         }
         Err(error) => return Err(error),
     };
-    let port = v6.local_address().map_or(port, |address| address.port());
-    let mut listeners = vec![v6];
-    match bind((Ipv4Addr::UNSPECIFIED, port).into()).await {
+    let port = v6.local_addr()?.port();
+    let mut listeners = tcp(v6);
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
         // With net.ipv6.bindv6only=1 the first socket leaves IPv4 to this one.
-        Ok(v4) => listeners.push(v4),
+        Ok(v4) => listeners.push(Listener::Tcp(v4)),
         // Else the first one takes both. It could not have been opened if another program had IPv4's.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
         Err(error) if is_no_such_family(&error) => {}
@@ -143,33 +174,6 @@ fn is_no_such_family(error: &io::Error) -> bool {
     // `disable_ipv6=1` leaves the family, but no address in it.
     error.kind() == io::ErrorKind::AddrNotAvailable
         || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
-}
-
-/// Every address of that name which this machine has.
-async fn by_name(name: &str, port: u16) -> io::Result<Vec<Listener>> {
-    let mut listeners = Vec::new();
-    let mut failure = None;
-    let mut tried = Vec::new();
-    for address in tokio::net::lookup_host((name, port)).await? {
-        if tried.contains(&address) {
-            continue;
-        }
-        tried.push(address);
-        match bind(address).await {
-            Ok(listener) => listeners.push(listener),
-            // A name often has an IPv6 address that the machine has not.
-            Err(error) if is_no_such_family(&error) => failure = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match failure {
-        Some(error) if listeners.is_empty() => Err(error),
-        None if listeners.is_empty() => Err(io::Error::new(
-            io::ErrorKind::AddrNotAvailable,
-            "the name has no address",
-        )),
-        _ => Ok(listeners),
-    }
 }
 
 /// A Unix socket. The file of one that nobody answers any more is replaced; any other file is left alone.
@@ -269,36 +273,23 @@ mod tests {
         .await
     }
 
+    fn port(listeners: &[Listener]) -> u16 {
+        let address: SocketAddr = listeners[0].to_string().parse().unwrap();
+        address.port()
+    }
+
     #[tokio::test]
-    async fn any_address_takes_ipv4_and_where_there_is_ipv6_that_too() {
-        let listeners = open_one(ListenAddress::AnyAddress(0)).await.unwrap();
-        let address = listeners[0].local_address().unwrap();
-        let port = address.port();
+    async fn any_address_takes_ipv4_and_a_port_in_use_is_named() {
+        let taken = open_one(ListenAddress::AnyAddress(0)).await.unwrap();
+        let port = port(&taken);
         TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .await
             .unwrap();
-        if address.is_ipv6() && TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
-            TcpStream::connect((Ipv6Addr::LOCALHOST, port))
-                .await
-                .unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn port_in_use_is_an_error_that_names_the_address() {
-        let taken = open_one(ListenAddress::AnyAddress(0)).await.unwrap();
-        let port = taken[0].local_address().unwrap().port();
         let error = open_one(ListenAddress::AnyAddress(port)).await.unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on :{port}"));
-    }
 
-    #[tokio::test]
-    async fn name_is_resolved() {
-        let listeners = open_one(ListenAddress::Name("localhost".to_owned(), 0))
-            .await
-            .unwrap();
-        let address = listeners[0].local_address().unwrap();
-        assert!(address.ip().is_loopback());
+        let named = ListenAddress::Name("localhost".to_owned(), 0);
+        assert!(self::port(&open_one(named).await.unwrap()) > 0);
     }
 
     #[tokio::test]

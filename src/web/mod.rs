@@ -8,21 +8,21 @@
 //! | `/` | `GET`, `HEAD` | the status page, in the language of `Accept-Language`; `?appid=` narrows it to one app |
 //! | `/-/healthy`, `/-/ready` | `GET`, `HEAD` | 200; neither calls WeChat |
 //! | `/-/reload` | `POST`, `PUT` | reads the configuration again; 500 and the reason when it is bad; 403 without `--web.enable-lifecycle` |
+//! | any path | `OPTIONS` | 204 with `Allow` |
 //! | anything else | | 404 |
 //!
-//! Another method than these gets 405 with `Allow`. Before every route stands the web configuration
-//! (`--web.config.file`): 500 while that file is bad, 429 beyond its `rate_limit`, 401 without a user's password.
-//! More than `--web.max-requests` at one time get 503, but for `/-/` paths; where it is not given, each app has a place.
+//! Other methods get 405 with `Allow`. Where `--web.external-url` has a path, each route is there too. Before every
+//! route stands the web configuration (`--web.config.file`): 500 while that file is bad, 429 beyond its `rate_limit`,
+//! 401 without a user's password. More than `--web.max-requests` at one time get 503, except for `/-/` paths; where it
+//! is not given, one for each app is allowed. A request whose handler panics loses its connection.
 
-mod basic_auth;
-mod connection;
-mod crowd;
+mod access;
+mod connections;
 pub mod deadline;
-mod gate;
 mod listen;
-mod pace;
+mod passwords;
 mod query;
-mod reply;
+mod replies;
 mod routes;
 mod sd;
 
@@ -33,12 +33,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use connection::{Door, Limits, Stage};
-use crowd::Crowd;
-use gate::Gate;
+use access::Access;
+use connections::{Connections, Limits};
 use listen::Listener;
 use routes::Routes;
 
@@ -49,8 +47,8 @@ use crate::exposition::Exposition;
 /// What requests under way get beyond the longest that a scrape may take, before they are cut at the end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The longest pause after a connection could not be accepted.
-const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after a connection could not be accepted.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What the routes work on.
 #[derive(Debug)]
@@ -75,7 +73,7 @@ pub trait Reload: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
-    gate: Gate,
+    access: Access,
     limits: Limits,
 }
 
@@ -101,10 +99,10 @@ impl Server {
     /// # Errors
     /// See [`ServerError`].
     pub async fn bind(config: &WebConfig) -> Result<Self, ServerError> {
-        let gate = Gate::open(config.config_file.as_deref())?;
+        let access = Access::open(config.config_file.as_deref())?;
         Ok(Self {
             listeners: listen::open(config).await?,
-            gate,
+            access,
             limits: Limits::default(),
         })
     }
@@ -128,70 +126,56 @@ impl Server {
     /// Whether connections speak TLS, as the web configuration says.
     #[must_use]
     pub fn serves_tls(&self) -> bool {
-        self.gate.serves_tls()
+        self.access.serves_tls()
     }
 
     /// Answers until `shutdown` is ready, then lets requests under way finish, but not longer than a scrape may take.
     pub async fn run(self, site: Arc<Site>, shutdown: impl Future<Output = ()> + Send) {
-        let (stage, stages) = watch::channel(Stage::Serving);
-        let crowd = Crowd::new(self.limits.connections);
-        let door = Arc::new(Door {
-            routes: Arc::new(Routes::new(Arc::clone(&site), self.gate)),
-            limits: self.limits,
-            crowd: Arc::clone(&crowd),
-            stage: stages,
-        });
+        let routes = Routes::new(Arc::clone(&site), self.access);
+        let connections = Connections::new(routes, self.limits);
         let mut accepting = JoinSet::new();
         for listener in self.listeners {
-            accepting.spawn(accept(listener, Arc::clone(&door)));
+            accepting.spawn(accept(listener, Arc::clone(&connections)));
         }
         shutdown.await;
 
         // The sockets close first, so that a successor can have them.
         accepting.shutdown().await;
-        stage.send_replace(Stage::Finishing);
         let longest = site.collector.apps().scrape_config().timeout + GRACE;
-        if tokio::time::timeout(longest, crowd.all_left())
-            .await
-            .is_err()
-        {
-            tracing::warn!("some requests did not finish in time and are cut");
-            stage.send_replace(Stage::Ended);
+        let finished = tokio::time::timeout(longest, connections.finish());
+        if finished.await.is_err() {
+            tracing::warn!("some requests did not finish in time and are cut off");
+            connections.close_all();
         }
     }
 }
 
-/// Takes connections for as long as it is let; no error ends it.
-async fn accept(listener: Listener, door: Arc<Door>) {
-    let mut pause = Duration::ZERO;
+/// Accepts connections until cancelled; no error ends it.
+async fn accept(listener: Listener, connections: Arc<Connections>) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    let mut is_failing = false;
     loop {
         match listener.accept().await {
             Ok(accepted) => {
-                pause = Duration::ZERO;
-                let member = door.crowd.enter().await;
-                tokio::spawn(Arc::clone(&door).serve(accepted, member));
+                is_failing = false;
+                connections.add(accepted).await;
             }
-            // The client left before it was taken; the next one is there or will be.
-            Err(error) if is_of_the_client(&error) => {}
-            // Out of file descriptors or memory: at once it would fail again, and later it may not.
+            // The client left before its connection was accepted.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ConnectionAborted | ConnectionReset | Interrupted
+                ) => {}
+            // Out of file descriptors or memory.
             Err(error) => {
-                pause = (pause * 2).clamp(Duration::from_millis(10), MAX_ACCEPT_PAUSE);
-                if pause == MAX_ACCEPT_PAUSE {
-                    tracing::error!(%error, "no connection can be accepted");
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(%error, "connections can't be accepted");
                 }
-                door.crowd.make_room();
-                tokio::time::sleep(pause).await;
+                connections.close_longest_waiting();
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
-}
-
-fn is_of_the_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
 }
 
 #[cfg(test)]

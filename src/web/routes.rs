@@ -2,15 +2,12 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::FutureExt;
 use hyper::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderName,
-    HeaderValue, REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::http::request;
 use hyper::{Method, StatusCode};
@@ -22,9 +19,9 @@ use crate::clock::Moment;
 use crate::collector::{self, Apps};
 use crate::exposition::{self, Form, Handler, Scope};
 
-use super::gate::{Gate, Refusal};
+use super::access::Access;
 use super::query::{Query, shown};
-use super::reply::{Reply, line, method_not_allowed, reply};
+use super::replies::{self, Reply, line, reply};
 use super::{Site, deadline, sd};
 use crate::status::{self, Language};
 
@@ -41,20 +38,25 @@ const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// What a page depends on.
 const ACCEPT_VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 
+/// What may be asked of a page.
+const READ: &str = "GET, HEAD, OPTIONS";
+/// What may be asked of a reload.
+const RELOAD: &str = "POST, PUT, OPTIONS";
+
 /// Answers requests.
 #[derive(Debug)]
 pub(super) struct Routes {
     pub(super) site: Arc<Site>,
-    pub(super) gate: Gate,
+    pub(super) access: Access,
     /// Requests that `--web.max-requests` counts.
     under_way: Arc<AtomicUsize>,
 }
 
-/// A request's place among `--web.max-requests`, until dropped.
+/// One of the requests that `--web.max-requests` allows, until dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+struct RequestSlot(Arc<AtomicUsize>);
 
-impl Place {
+impl RequestSlot {
     /// `limit`: `None` for none.
     fn take(under_way: &Arc<AtomicUsize>, limit: Option<usize>) -> Option<Self> {
         let one_more = |count| limit.is_none_or(|limit| count < limit).then_some(count + 1);
@@ -65,7 +67,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for RequestSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -81,13 +83,13 @@ struct Asked<'a> {
 }
 
 impl Routes {
-    pub(super) fn new(site: Arc<Site>, gate: Gate) -> Self {
-        for code in gate.refuses_with() {
+    pub(super) fn new(site: Arc<Site>, access: Access) -> Self {
+        for code in access.refuses_with() {
             site.exposition.exporter().expect_http_code_of_all(*code);
         }
         Self {
             site,
-            gate,
+            access,
             under_way: Arc::default(),
         }
     }
@@ -101,24 +103,37 @@ impl Routes {
             // The scraper's time runs from here, while its password waits to be checked too.
             at: Instant::now(),
         };
-        let made = AssertUnwindSafe(self.admitted(handler, asked)).catch_unwind();
-        let reply = made.await.unwrap_or_else(|_| after_a_panic());
-        self.site
-            .exposition
-            .exporter()
-            .count_http_request(handler, reply.status());
+        let reply = self.admitted(handler, asked).await;
+        self.count(handler, reply.status());
+        reply
+    }
+
+    /// Answers a client that doesn't know that this is a TLS port, in Go's words.
+    pub(super) fn refuse_plain_http(&self) -> Reply {
+        self.count_unrouted(StatusCode::BAD_REQUEST);
+        let text = "Client sent an HTTP request to an HTTPS server.\n";
+        let mut reply = line(StatusCode::BAD_REQUEST, text);
+        let close = HeaderValue::from_static("close");
+        reply.headers_mut().insert(CONNECTION, close);
         reply
     }
 
     /// Counts a request that was too broken to be routed.
     pub(super) fn count_unrouted(&self, code: StatusCode) {
-        self.site
-            .exposition
-            .exporter()
-            .count_http_request(Handler::Other, code);
+        self.count(Handler::Other, code);
+    }
+
+    fn count(&self, handler: Handler, code: StatusCode) {
+        let exporter = self.site.exposition.exporter();
+        exporter.count_http_request(handler, code);
     }
 
     fn handler(&self, path: &str) -> Handler {
+        let path = match &self.site.config.external_url {
+            // A proxy may pass its path on or take it away; both work.
+            Some(url) => url.strip_path(path),
+            None => path,
+        };
         // First, because an operator may want the metrics at `/`.
         if path == self.site.config.telemetry_path {
             return Handler::Metrics;
@@ -135,10 +150,10 @@ impl Routes {
     }
 
     async fn admitted(&self, handler: Handler, asked: Asked<'_>) -> Reply {
-        let (rules, admitted) = self.gate.admit(&asked.head.headers).await;
+        let (rules, admitted) = self.access.admit(&asked.head.headers).await;
         let mut reply = match admitted {
             Ok(()) => self.routed(handler, asked).await,
-            Err(refusal) => refused(refusal),
+            Err(refusal) => replies::refused(refusal),
         };
         if let Some(rules) = rules {
             // What the operator wrote wins over what a page brings along.
@@ -151,16 +166,23 @@ impl Routes {
 
     async fn routed(&self, handler: Handler, asked: Asked<'_>) -> Reply {
         let method = &asked.head.method;
+        let allowed = match handler {
+            Handler::Reload => RELOAD,
+            _ => READ,
+        };
+        if method == Method::OPTIONS {
+            return replies::options(allowed);
+        }
         match handler {
             Handler::Other => return line(StatusCode::NOT_FOUND, "there is nothing here\n"),
-            Handler::Reload if method != Method::POST && method != Method::PUT => {
-                return method_not_allowed("POST, PUT");
+            Handler::Reload if method == Method::POST || method == Method::PUT => {
+                return self.reload().await;
             }
-            Handler::Reload => return self.reload().await,
+            Handler::Reload => return replies::method_not_allowed(allowed),
             _ if method != Method::GET && method != Method::HEAD => {
-                return method_not_allowed("GET, HEAD");
+                return replies::method_not_allowed(allowed);
             }
-            // A machine that is busy with scrapes is healthy all the same.
+            // An exporter that is busy with scrapes is healthy all the same.
             Handler::Healthy => return line(StatusCode::OK, "healthy\n"),
             Handler::Ready => return line(StatusCode::OK, "ready\n"),
             Handler::Metrics | Handler::Probe | Handler::Sd | Handler::Status => {}
@@ -168,17 +190,16 @@ impl Routes {
         // A reload can change the number of apps.
         let apps = self.site.collector.apps().list().len();
         let limit = self.site.config.max_requests.for_apps(apps);
-        let Some(place) = Place::take(&self.under_way, limit) else {
-            return busy("too many requests at one time; see --web.max-requests\n");
+        let Some(slot) = RequestSlot::take(&self.under_way, limit) else {
+            return replies::busy("too many requests at one time; see --web.max-requests\n");
         };
-        let mut reply = match handler {
+        let reply = match handler {
             Handler::Metrics => self.metrics(asked).await,
             Handler::Probe => self.probe(asked).await,
             Handler::Sd => self.sd(asked),
             _ => self.status(asked.head).await,
         };
-        reply.body_mut().place = Some(place);
-        reply
+        replies::holding(reply, slot)
     }
 
     async fn metrics(&self, asked: Asked<'_>) -> Reply {
@@ -246,7 +267,7 @@ impl Routes {
         let form = Form::negotiate(headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
         let page = self.site.exposition.page(scrape, scope, names, form);
-        let mut reply = reply(StatusCode::OK, form.content_type(), page);
+        let mut reply = replies::streamed(form.content_type(), page);
         let headers = reply.headers_mut();
         headers.insert(VARY, ACCEPT_VARIES);
         if let Some(coding) = form.content_encoding() {
@@ -256,16 +277,22 @@ impl Routes {
     }
 
     fn sd(&self, asked: Asked<'_>) -> Reply {
-        let document = sd::document(
-            &self.site.collector.apps(),
-            &sd::address(asked.head, asked.local),
-            self.gate.serves_tls(),
-        );
+        let apps = self.site.collector.apps();
+        let target = match &self.site.config.external_url {
+            Some(url) => sd::Target::external(url),
+            None => sd::Target::asked(asked.head, asked.local, self.access.serves_tls()),
+        };
         let json = HeaderValue::from_static("application/json");
-        reply(StatusCode::OK, json, bytes::Bytes::from(document))
+        reply(StatusCode::OK, json, sd::document(&apps, &target))
     }
 
     async fn status(&self, head: &request::Parts) -> Reply {
+        if let Some(url) = &self.site.config.external_url
+            && head.uri.path() == url.path
+        {
+            // The page's links are relative to the slash.
+            return replies::redirect(&format!("{url}/"));
+        }
         let query = Query::read(head.uri.query());
         let appid = query.appids.first().map(|appid| appid.to_string());
         let unknown = appid.clone();
@@ -292,7 +319,7 @@ impl Routes {
             return unknown_app("appid", &unknown.unwrap_or_default());
         };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
-        let mut reply = reply(StatusCode::OK, html, bytes::Bytes::from(page));
+        let mut reply = reply(StatusCode::OK, html, page);
         let headers = reply.headers_mut();
         headers.extend(PAGE_HEADERS);
         let policy = HeaderValue::from_static(status::content_security_policy());
@@ -321,37 +348,4 @@ fn unknown_app(parameter: &str, appid: &str) -> Reply {
         shown(appid)
     );
     line(StatusCode::BAD_REQUEST, text)
-}
-
-fn busy(text: &'static str) -> Reply {
-    let mut reply = line(StatusCode::SERVICE_UNAVAILABLE, text);
-    reply
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    reply
-}
-
-fn refused(refusal: Refusal) -> Reply {
-    match refusal {
-        // The reason is in the log: who asks may be anybody.
-        Refusal::BadConfig => line(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the web configuration can't be used; the log says why\n",
-        ),
-        Refusal::TooManyRequests => line(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"),
-        Refusal::Busy => busy("too many passwords to check; try again\n"),
-        Refusal::Unauthorized => {
-            let mut reply = line(StatusCode::UNAUTHORIZED, "unauthorized\n");
-            reply
-                .headers_mut()
-                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
-            reply
-        }
-    }
-}
-
-/// The answer after a fault of ours: one request is lost, and the connection stays. The log has the fault from where it
-/// began ([`crate::logging`]), and nobody has its message, which can hold anything that was in memory.
-fn after_a_panic() -> Reply {
-    line(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
 }

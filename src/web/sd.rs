@@ -10,9 +10,52 @@ use hyper::http::request;
 use serde::Serialize;
 
 use crate::collector::Apps;
+use crate::config::ExternalUrl;
 
 /// Host names are at most 253 characters long; brackets and a port come on top.
 const MAX_HOST: usize = 270;
+
+/// Where each app is to be scraped.
+pub(super) struct Target {
+    /// Host, and a port where it isn't the scheme's own.
+    address: String,
+    /// `None`: as the scrape configuration says.
+    scheme: Option<&'static str>,
+    path: String,
+}
+
+impl Target {
+    /// Where the proxy in front of us is.
+    pub(super) fn external(url: &ExternalUrl) -> Self {
+        Self {
+            address: url.authority.clone(),
+            scheme: Some(url.scheme),
+            path: format!("{}/probe", url.path),
+        }
+    }
+
+    /// Where the client reached us: that works for it again. Our own address of the connection where it didn't say.
+    pub(super) fn asked(
+        head: &request::Parts,
+        local: Option<SocketAddr>,
+        serves_tls: bool,
+    ) -> Self {
+        let asked = match head.uri.authority() {
+            Some(authority) => Some(authority.as_str()),
+            None => host(&head.headers),
+        };
+        let address = match (asked.filter(|host| is_sane(host)), local) {
+            (Some(host), _) => host.to_owned(),
+            (None, Some(local)) => local.to_string(),
+            (None, None) => "localhost".to_owned(),
+        };
+        Self {
+            address,
+            scheme: serves_tls.then_some("https"),
+            path: "/probe".to_owned(),
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct Group<'a> {
@@ -24,9 +67,7 @@ struct Group<'a> {
 struct Labels<'a> {
     /// Wins over `metrics_path` of the scrape configuration, so that this needn't be set.
     #[serde(rename = "__metrics_path__")]
-    path: &'static str,
-    /// Where TLS is served. Absent where it isn't, so that a proxy that adds it can be named by the scrape
-    /// configuration.
+    path: &'a str,
     #[serde(rename = "__scheme__", skip_serializing_if = "Option::is_none")]
     scheme: Option<&'static str>,
     #[serde(rename = "__param_target")]
@@ -37,16 +78,16 @@ struct Labels<'a> {
     name: &'a str,
 }
 
-/// The document; each app is to be scraped at `address`, over TLS where that is served.
-pub(super) fn document(apps: &Apps, address: &str, serves_tls: bool) -> Vec<u8> {
+/// The document: each app, to be scraped there.
+pub(super) fn document(apps: &Apps, target: &Target) -> Vec<u8> {
     let groups: Vec<Group<'_>> = apps
         .list()
         .iter()
         .map(|app| Group {
-            targets: [address],
+            targets: [&target.address],
             labels: Labels {
-                path: "/probe",
-                scheme: serves_tls.then_some("https"),
+                path: &target.path,
+                scheme: target.scheme,
                 target: &app.config.appid,
                 appid: &app.config.appid,
                 name: &app.config.name,
@@ -54,19 +95,6 @@ pub(super) fn document(apps: &Apps, address: &str, serves_tls: bool) -> Vec<u8> 
         })
         .collect();
     serde_json::to_vec(&groups).expect("strings alone always make a JSON document")
-}
-
-/// Where the asker reached us: that works for it again. Our own address of the connection where it didn't say.
-pub(super) fn address(head: &request::Parts, local: Option<SocketAddr>) -> String {
-    let asked = match head.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => host(&head.headers),
-    };
-    match (asked.filter(|host| is_sane(host)), local) {
-        (Some(host), _) => host.to_owned(),
-        (None, Some(local)) => local.to_string(),
-        (None, None) => "localhost".to_owned(),
-    }
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

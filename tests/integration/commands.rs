@@ -464,6 +464,7 @@ fn help_and_version_say_what_they_should() {
         "state.dir",
         "web.listen-address",
         "web.telemetry-path",
+        "web.external-url",
         "web.config.file",
         "web.enable-lifecycle",
         "web.max-requests",

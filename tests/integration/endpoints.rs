@@ -15,29 +15,8 @@ async fn health_and_readiness_never_call_wechat() {
     for path in ["/-/healthy", "/-/ready", "/", "/sd"] {
         let answer = exporter.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
-        let head = Answer::of(exporter.request(Method::HEAD, path)).await;
-        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
-        let length = answer.body.len().to_string();
-        assert_eq!(head.header("content-length"), length, "{path}");
     }
     assert_eq!(wechat.token_and_list_calls().await, (0, 0));
-}
-
-#[tokio::test]
-async fn head_of_the_metrics_page_has_its_headers_and_no_body() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let head = Answer::of(exporter.request(Method::HEAD, "/metrics")).await;
-    assert_eq!(head.status, 200);
-    assert_eq!(head.body, "");
-    assert!(
-        head.header("content-type")
-            .starts_with("text/plain; version=0.0.4"),
-        "{:?}",
-        head.headers
-    );
-    // It is written while it is sent: nobody knows its length.
-    assert_eq!(head.header("content-length"), "");
 }
 
 #[tokio::test]
@@ -159,29 +138,6 @@ async fn service_discovery_lists_one_target_per_app() {
         );
         assert_eq!(group["labels"]["__param_target"], appid);
     }
-}
-
-#[tokio::test]
-async fn unknown_paths_and_methods_are_told_so() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    for path in ["/nothing", "/metrics/", "/-/", "//", "/-/reloaded"] {
-        assert_eq!(exporter.get(path).await.status, 404, "{path}");
-    }
-    for path in ["/metrics", "/probe", "/sd", "/", "/-/healthy", "/-/ready"] {
-        for method in [
-            Method::POST,
-            Method::PUT,
-            Method::DELETE,
-            Method::PATCH,
-            Method::OPTIONS,
-        ] {
-            let answer = Answer::of(exporter.request(method.clone(), path).body("x")).await;
-            assert_eq!(answer.status, 405, "{method} {path}");
-            assert_eq!(answer.header("allow"), "GET, HEAD", "{method} {path}");
-        }
-    }
-    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 //! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
+//! | `nginx` | a real nginx in front of it |
 //! | `environment` | what the environment's variables do |
 //! | `log` | standard error that nobody reads |
 //! | `secrets` | no secret in anything the program writes |
@@ -36,6 +37,7 @@ mod endpoints;
 mod environment;
 mod limits;
 mod log;
+mod nginx;
 mod page;
 mod prometheus;
 mod properties;

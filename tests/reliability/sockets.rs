@@ -126,7 +126,7 @@ fn sockets_of_systemd_are_served_and_named_in_the_log() {
         } else {
             ""
         };
-        let line = format!("msg=\"Listening on\" address={unix}{listens}\n");
+        let line = format!("msg=\"Listening on\" address={unix}{listens} tls=false\n");
         assert!(log.contains(&line), "{log}");
     }
 }

@@ -1,19 +1,17 @@
 //! The server as a whole, on sockets: what belongs where.
 //!
 //! - `routing`: paths, methods, headers
-//! - `panics`: what a fault of the exporter costs, and that it tells no secret
-//! - `limits`: clients that are slow, greedy or broken
+//! - `limits`: clients that are slow, greedy or broken, and panics
 //! - `stop`: how it ends
 //! - `auth`: the web configuration's users, headers and rate limit
 //! - `tls`: certificates of both sides
 //! - `certificates`: an authority of the tests' own, and what it issues
-//! - `conformance`: the web configuration beside promtool's opinion of it
+//! - `conformance`: the web configuration beside promtool's verdict on it
 
 mod auth;
 mod certificates;
 mod conformance;
 mod limits;
-mod panics;
 mod routing;
 mod stop;
 mod tls;
@@ -30,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
-use super::connection::Limits;
+use super::connections::Limits;
 use super::{Reload, Server, Site};
 use crate::collector::Collector;
 use crate::config::{
@@ -50,16 +48,13 @@ struct Reloading {
     end: Notify,
     waits: bool,
     fails: bool,
-    /// With this message.
-    panics: Option<String>,
+    panics: bool,
 }
 
 impl Reload for Reloading {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async {
-            if let Some(message) = &self.panics {
-                panic!("{message}");
-            }
+            assert!(!self.panics, "a fault in a handler");
             self.begun.notify_one();
             if self.waits {
                 self.end.notified().await;
@@ -90,10 +85,7 @@ impl Setup {
                 enable_lifecycle: true,
                 ..WebConfig::default()
             },
-            limits: Limits {
-                tick: Duration::from_millis(10),
-                ..Limits::default()
-            },
+            limits: Limits::default(),
             reloading: Arc::default(),
             scrape: ScrapeConfig::default(),
             apps: Vec::new(),

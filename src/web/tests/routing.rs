@@ -3,16 +3,6 @@ use tokio::net::TcpListener;
 use super::*;
 
 #[tokio::test]
-async fn health_checks_answer_without_wechat() {
-    let server = Setup::new().start().await;
-    for path in ["/-/healthy", "/-/ready"] {
-        let answer = server.ask(&format!("GET {path}")).await;
-        assert_eq!(status(&answer), 200, "{path}");
-        assert!(header(&answer, "date").is_some());
-    }
-}
-
-#[tokio::test]
 async fn unknown_path_is_not_found() {
     let server = Setup::new().start().await;
     for path in [
@@ -34,20 +24,17 @@ async fn unknown_path_is_not_found() {
 }
 
 #[tokio::test]
-async fn every_page_has_its_head_alone() {
+async fn head_has_the_headers_and_no_body() {
     let server = Setup::new().start().await;
-    for path in [
-        "/metrics",
-        "/",
-        "/sd",
-        "/-/healthy",
-        "/-/ready",
-        "/probe",
-        "/x",
-    ] {
+    for path in ["/metrics", "/", "/sd", "/-/ready", "/probe", "/x"] {
         let get = server.ask(&format!("GET {path}")).await;
         let head = server.ask(&format!("HEAD {path}")).await;
         assert_eq!(status(&head), status(&get), "{path}");
+        assert_eq!(
+            header(&head, "content-type"),
+            header(&get, "content-type"),
+            "{path}"
+        );
         assert_eq!(body(&head), "", "{path}");
         // A page is written while it is sent: nobody knows its length.
         let has_length = path != "/metrics";
@@ -62,18 +49,33 @@ async fn every_page_has_its_head_alone() {
 }
 
 #[tokio::test]
+async fn options_are_told_on_any_path() {
+    let server = Setup::new().start().await;
+    for (path, allowed) in [
+        ("/metrics", "GET, HEAD, OPTIONS"),
+        ("/", "GET, HEAD, OPTIONS"),
+        ("*", "GET, HEAD, OPTIONS"),
+        ("/nothing", "GET, HEAD, OPTIONS"),
+        ("/-/reload", "POST, PUT, OPTIONS"),
+    ] {
+        let answer = server.ask(&format!("OPTIONS {path}")).await;
+        assert_eq!(status(&answer), 204, "{path}");
+        assert_eq!(header(&answer, "allow"), Some(allowed), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_method_is_told_the_right_ones() {
     let server = Setup::new().start().await;
     for (method, path, allowed) in [
-        ("POST", "/metrics", "GET, HEAD"),
-        ("DELETE", "/", "GET, HEAD"),
-        ("PUT", "/sd", "GET, HEAD"),
-        ("OPTIONS", "/probe?target=x", "GET, HEAD"),
-        ("POST", "/-/ready", "GET, HEAD"),
-        ("BREW", "/-/healthy", "GET, HEAD"),
-        ("GET", "/-/reload", "POST, PUT"),
-        ("HEAD", "/-/reload", "POST, PUT"),
-        ("DELETE", "/-/reload", "POST, PUT"),
+        ("POST", "/metrics", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/sd", "GET, HEAD, OPTIONS"),
+        ("POST", "/-/ready", "GET, HEAD, OPTIONS"),
+        ("BREW", "/-/healthy", "GET, HEAD, OPTIONS"),
+        ("GET", "/-/reload", "POST, PUT, OPTIONS"),
+        ("HEAD", "/-/reload", "POST, PUT, OPTIONS"),
+        ("DELETE", "/-/reload", "POST, PUT, OPTIONS"),
     ] {
         let answer = server.ask(&format!("{method} {path}")).await;
         assert_eq!(status(&answer), 405, "{method} {path}");
@@ -110,25 +112,6 @@ async fn reload_is_off_without_lifecycle() {
 }
 
 #[tokio::test]
-async fn fault_in_a_handler_costs_one_request_alone() {
-    let mut setup = Setup::new();
-    setup.reloading = Arc::new(Reloading {
-        panics: Some("a fault in a handler".to_owned()),
-        ..Reloading::default()
-    });
-    let server = setup.start().await;
-    let mut stream = server.connect().await;
-    stream
-        .write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
-    let answer = read_until(&mut stream, "internal error\n").await;
-    assert_eq!(status(&answer), 500);
-    let next = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    assert_eq!(status(&exchange(stream, next).await), 200);
-}
-
-#[tokio::test]
 async fn metrics_are_where_the_operator_put_them() {
     let mut setup = Setup::new();
     setup.web.telemetry_path = "/".to_owned();
@@ -136,15 +119,6 @@ async fn metrics_are_where_the_operator_put_them() {
     let answer = server.ask("GET /?name[]=up").await;
     assert_eq!(header(&answer, "vary"), Some("Accept, Accept-Encoding"));
     assert_eq!(status(&server.ask("GET /metrics").await), 404);
-}
-
-#[tokio::test]
-async fn scraper_caches_know_what_the_page_depends_on() {
-    let server = Setup::new().start().await;
-    let answer = server.ask("GET /metrics").await;
-    assert_eq!(status(&answer), 200);
-    assert_eq!(header(&answer, "vary"), Some("Accept, Accept-Encoding"));
-    assert!(header(&answer, "content-type").is_some());
 }
 
 #[tokio::test]
@@ -194,14 +168,6 @@ async fn status_page_can_neither_run_nor_load_anything() {
 }
 
 #[tokio::test]
-async fn service_discovery_is_json() {
-    let server = Setup::new().start().await;
-    let answer = server.ask("GET /sd").await;
-    assert_eq!(header(&answer, "content-type"), Some("application/json"));
-    assert_eq!(body(&answer), "[]");
-}
-
-#[tokio::test]
 async fn every_address_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("exporter.sock");
@@ -238,6 +204,7 @@ async fn each_app_is_a_target_of_its_own() {
     setup.apps = vec![app("wx1", "main shop"), app("wx2", "旗舰店")];
     let server = setup.start().await;
     let answer = server.ask("GET /sd").await;
+    assert_eq!(header(&answer, "content-type"), Some("application/json"));
     let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(
         groups[1],
@@ -261,31 +228,29 @@ async fn each_app_is_a_target_of_its_own() {
 }
 
 #[tokio::test]
-async fn scrape_covers_the_apps_asked_for() {
+async fn behind_a_proxy_targets_lead_to_it_and_its_path_may_be_passed_on() {
     let mut setup = Setup::new();
-    setup.apps = vec![app("wx1", "one"), app("wx2", "two"), app("wx3", "three")];
+    setup.apps = vec![app("wx1", "main shop")];
+    setup.web.external_url = Some("https://proxy.example/wechat/".parse().unwrap());
     let server = setup.start().await;
-    for (path, covered) in [
-        ("/metrics", ["wx1", "wx2", "wx3"].as_slice()),
-        ("/metrics?appid=wx3&appid=wx1", &["wx1", "wx3"]),
-        ("/metrics?appid=wx2&appid=wx2", &["wx2"]),
-        ("/probe?target=wx2", &["wx2"]),
-    ] {
+    for path in ["/sd", "/wechat/sd"] {
         let answer = server.ask(&format!("GET {path}")).await;
-        assert_eq!(status(&answer), 200, "{path}");
-        for appid in ["wx1", "wx2", "wx3"] {
-            let label = format!("wechat_logistics_up{{appid=\"{appid}\"}} 0");
-            assert_eq!(
-                body(&answer).contains(&label),
-                covered.contains(&appid),
-                "{path} {appid}"
-            );
-        }
+        let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+        assert_eq!(groups[0]["targets"][0], "proxy.example");
+        let labels = &groups[0]["labels"];
+        assert_eq!(labels["__scheme__"], "https");
+        assert_eq!(labels["__metrics_path__"], "/wechat/probe");
     }
+    let answer = server.ask("GET /wechat").await;
+    assert_eq!(status(&answer), 308);
     assert_eq!(
-        status(&server.ask("GET /metrics?appid=wx1&appid=wx9").await),
-        400
+        header(&answer, "location"),
+        Some("https://proxy.example/wechat/")
     );
+    for path in ["/wechat/", "/wechat/metrics"] {
+        assert_eq!(status(&server.ask(&format!("GET {path}")).await), 200);
+    }
+    assert_eq!(status(&server.ask("GET /wechats").await), 404);
 }
 
 #[tokio::test]

@@ -43,7 +43,6 @@ impl Authority {
         server: &Running,
         identity: Option<&Issued>,
         versions: &[&'static SupportedProtocolVersion],
-        alpn: &[&[u8]],
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
@@ -52,13 +51,12 @@ impl Authority {
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
-        let mut config = match identity {
+        let config = match identity {
             Some(Issued { certificate, key }) => builder
                 .with_client_auth_cert(vec![certificate.clone()], key.clone_key())
                 .unwrap(),
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config))
             .connect(name, server.connect().await)
@@ -69,7 +67,7 @@ impl Authority {
     async fn gets_in(&self, server: &Running, identity: Option<&Issued>) -> bool {
         let mut outcomes = Vec::new();
         for version in [&version::TLS13, &version::TLS12] {
-            let answer = match self.connect(server, identity, &[version], &[]).await {
+            let answer = match self.connect(server, identity, &[version]).await {
                 Ok(stream) => try_exchange(stream).await,
                 Err(_) => String::new(),
             };
@@ -94,15 +92,15 @@ async fn try_exchange(mut stream: TlsStream<TcpStream>) -> String {
 const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
 
 #[tokio::test]
-async fn https_is_served_and_plain_http_is_not() {
+async fn https_is_served_and_plain_http_is_told_so() {
     let authority = Authority::new();
     let server = authority.setup("").start().await;
     assert!(authority.gets_in(&server, None).await);
-    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
-    assert!(
-        !exchange(server.connect().await, request)
-            .await
-            .contains("200 OK")
+    let answer = server.ask("GET /-/ready").await;
+    assert_eq!(status(&answer), 400);
+    assert_eq!(
+        body(&answer),
+        "Client sent an HTTP request to an HTTPS server.\n"
     );
 }
 
@@ -185,25 +183,12 @@ async fn only_clients_with_a_listed_name_get_in() {
 }
 
 #[tokio::test]
-async fn list_of_names_cannot_be_escaped_by_showing_no_certificate() {
-    let authority = Authority::new();
-    let setup = authority.setup(
-        "  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: ca.pem\n  \
-         client_allowed_sans: [prometheus.example]\n",
-    );
-    let server = setup.start().await;
-    assert!(!authority.gets_in(&server, None).await);
-}
-
-#[tokio::test]
 async fn old_versions_are_refused_where_the_file_says_so() {
     let authority = Authority::new();
     let server = authority.setup("  min_version: TLS13\n").start().await;
-    let tls12 = authority
-        .connect(&server, None, &[&version::TLS12], &[])
-        .await;
+    let tls12 = authority.connect(&server, None, &[&version::TLS12]).await;
     assert!(tls12.is_err());
-    let tls13 = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let tls13 = authority.connect(&server, None, &BOTH).await.unwrap();
     let version = tls13.get_ref().1.protocol_version();
     assert_eq!(version, Some(rustls::ProtocolVersion::TLSv1_3));
 }
@@ -217,7 +202,7 @@ async fn listed_cipher_and_curve_are_the_ones_used() {
     );
     let server = setup.start().await;
     let stream = authority
-        .connect(&server, None, &[&version::TLS12], &[])
+        .connect(&server, None, &[&version::TLS12])
         .await
         .unwrap();
     let connection = stream.get_ref().1;
@@ -237,7 +222,7 @@ async fn certificate_that_is_replaced_on_disk_is_served_next() {
     let server = authority.setup("").start().await;
     for _ in 0..2 {
         let fresh = authority.issue_server();
-        let stream = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+        let stream = authority.connect(&server, None, &BOTH).await.unwrap();
         let served = &stream.get_ref().1.peer_certificates().unwrap()[0];
         assert_eq!(*served, fresh);
     }
@@ -247,7 +232,7 @@ async fn certificate_that_is_replaced_on_disk_is_served_next() {
 async fn handshake_fails_while_the_configuration_is_bad() {
     let authority = Authority::new();
     let server = authority.setup("").start().await;
-    let mut open = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let mut open = authority.connect(&server, None, &BOTH).await.unwrap();
     authority.web_config("  min_version: TLS99\n");
     assert!(!authority.gets_in(&server, None).await);
     // A connection that is open already learns of it too.
@@ -277,25 +262,12 @@ async fn handshake_that_does_not_go_on_is_cut_off() {
 }
 
 #[tokio::test]
-async fn client_that_would_rather_speak_http2_gets_http1() {
-    let authority = Authority::new();
-    for config in ["", "http_server_config:\n  http2: true\n"] {
-        let server = authority.setup(config).start().await;
-        let stream = authority
-            .connect(&server, None, &BOTH, &[b"h2", b"http/1.1"])
-            .await
-            .unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
-    }
-}
-
-#[tokio::test]
 async fn service_discovery_over_tls_names_the_scheme() {
     let authority = Authority::new();
     let mut setup = authority.setup("");
     setup.apps.push(app("wx1", "shop"));
     let server = setup.start().await;
-    let mut stream = authority.connect(&server, None, &BOTH, &[]).await.unwrap();
+    let mut stream = authority.connect(&server, None, &BOTH).await.unwrap();
     let request = b"GET /sd HTTP/1.1\r\nHost: localhost\r\n\r\n";
     within(stream.write_all(request)).await.unwrap();
     let answer = read_until(&mut stream, "]").await;

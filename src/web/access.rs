@@ -1,21 +1,20 @@
-//! What stands before every route: the web configuration's rules.
+//! What stands before every route: the rules of the web configuration.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-use rustls::ServerConfig;
+use parking_lot::Mutex;
 
 use crate::config::ConfigError;
 
-use super::basic_auth::{Denied, Passwords};
+use super::passwords::{Denied, Passwords};
 use crate::web_config::{ConfigFile, RateLimit, Rules};
 
-/// Lets requests in, or not. Without a web configuration it stands open.
+/// Lets requests in, or not. Without a web configuration everybody gets in.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Access {
     file: Option<ConfigFile>,
     bucket: Option<Bucket>,
     passwords: Passwords,
@@ -41,7 +40,7 @@ struct Bucket {
     state: Mutex<(f64, Instant)>,
 }
 
-impl Gate {
+impl Access {
     pub(super) fn open(file: Option<&Path>) -> Result<Self, ConfigError> {
         let file = file.map(ConfigFile::open).transpose()?;
         Ok(Self {
@@ -67,18 +66,13 @@ impl Gate {
         self.file.as_ref().is_some_and(ConfigFile::serves_tls)
     }
 
-    /// What the next TLS handshake is made with; `None`: plain HTTP is served.
-    pub(super) fn tls(
-        &self,
-    ) -> Option<impl Future<Output = Result<Arc<ServerConfig>, ConfigError>>> {
-        self.file.as_ref()?.tls()
+    /// The file that the next TLS handshake is made with; `None`: plain HTTP is served.
+    pub(super) fn tls(&self) -> Option<&ConfigFile> {
+        self.file.as_ref().filter(|file| file.serves_tls())
     }
 
     /// Lets a request in, or not, in exporter-toolkit's order. The rules hold the headers that the answer gets.
-    pub(super) async fn admit(
-        &self,
-        headers: &HeaderMap,
-    ) -> (Option<Arc<Rules>>, Result<(), Refusal>) {
+    pub(super) async fn admit(&self, headers: &HeaderMap) -> (Option<Rules>, Result<(), Refusal>) {
         let Some(file) = &self.file else {
             return (None, Ok(()));
         };
@@ -114,7 +108,7 @@ impl Bucket {
     }
 
     fn take(&self, now: Instant) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let (tokens, at) = *state;
         let gained =
             now.saturating_duration_since(at).as_secs_f64() / self.limit.interval.as_secs_f64();
@@ -122,29 +116,5 @@ impl Bucket {
         let is_granted = tokens >= 1.0;
         *state = (if is_granted { tokens - 1.0 } else { tokens }, now.max(at));
         is_granted
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn bucket_saves_up_to_its_burst() {
-        let begin = Instant::now();
-        let limit = RateLimit {
-            interval: Duration::from_secs(1),
-            burst: 2,
-        };
-        let bucket = Bucket::new(limit, begin);
-        let take = |millis| bucket.take(begin + Duration::from_millis(millis));
-        assert!(take(0) && take(0));
-        assert!(!take(999));
-        assert!(take(1001));
-        assert!(!take(1002));
-        assert!(take(60_000) && take(60_000));
-        assert!(!take(60_000));
     }
 }

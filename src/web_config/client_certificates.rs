@@ -12,13 +12,14 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
+use serde_saphyr::Location;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::config::ConfigError;
 
+use super::errors::FileErrors;
 use super::file::ClientAuth;
-use super::place::Place;
 
 /// Decides over a client's certificate as Go's `tls.ClientAuthType` and exporter-toolkit's `client_allowed_sans` do.
 #[derive(Debug)]
@@ -33,37 +34,36 @@ pub(super) struct ClientCertificates {
 
 impl ClientCertificates {
     /// `None`: no certificate is asked for. `roots` is only called where a chain must be verified.
-    /// `place` is the web configuration, for errors.
     pub(super) fn new(
         auth: ClientAuth,
         roots: impl FnOnce() -> Result<RootCertStore, ConfigError>,
         allowed_sans: Option<Vec<String>>,
         provider: &Arc<CryptoProvider>,
-        place: Place<'_>,
+        errors: FileErrors<'_>,
     ) -> Result<Option<Self>, ConfigError> {
         let (is_needed, is_verified) = match auth {
-            ClientAuth::None => return Ok(None),
-            ClientAuth::Request => (false, false),
-            ClientAuth::RequireAny => (true, false),
-            ClientAuth::VerifyIfGiven => (false, true),
-            ClientAuth::RequireAndVerify => (true, true),
+            ClientAuth::Unset | ClientAuth::NoClientCert | ClientAuth::RequestClientCert => {
+                return Ok(None);
+            }
+            ClientAuth::RequireAnyClientCert => (true, false),
+            ClientAuth::VerifyClientCertIfGiven => (false, true),
+            ClientAuth::RequireAndVerifyClientCert => (true, true),
         };
         let chain = if is_verified {
             let roots = Arc::new(roots()?);
             let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
             let chain = builder.build().map_err(|error| {
-                ConfigError(format!(
-                    "{}: clients' certificates can't be verified, {error}; give client_ca_file",
-                    place.0.display()
-                ))
+                let text = format!(
+                    "clients' certificates can't be verified, {error}; give client_ca_file"
+                );
+                errors.at(Location::UNKNOWN, &text)
             })?;
             Some(chain)
         } else {
             None
         };
         Ok(Some(Self {
-            // A list of names that a client escapes by showing none would be no list.
-            is_needed: is_needed || allowed_sans.is_some(),
+            is_needed,
             chain,
             allowed_sans,
             provider: Arc::clone(provider),

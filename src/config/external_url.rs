@@ -1,0 +1,120 @@
+//! `--web.external-url`: where a proxy in front of the exporter serves it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hyper::Uri;
+
+use super::ConfigError;
+
+/// The URL under which clients reach the exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalUrl {
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+    /// Host, and a port where one was given.
+    pub(crate) authority: String,
+    /// Without a slash at its end; empty where the proxy serves nothing else.
+    pub(crate) path: String,
+}
+
+impl ExternalUrl {
+    /// The path of a request as the exporter's own routes have it.
+    pub(crate) fn strip_path<'a>(&self, path: &'a str) -> &'a str {
+        match path.strip_prefix(&self.path) {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
+        }
+    }
+}
+
+impl FromStr for ExternalUrl {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let wrong = |what: &str| {
+            let example = "write for example https://monitoring.example/wechat";
+            ConfigError(format!("{what}; {example}"))
+        };
+        let uri: Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
+        let scheme = match uri.scheme_str() {
+            Some("http") => "http",
+            Some("https") => "https",
+            _ => return Err(wrong("does not begin with http:// or https://")),
+        };
+        let authority = match uri.authority() {
+            Some(authority) if authority.as_str().contains('@') => {
+                return Err(wrong("contains a user, which no link may show"));
+            }
+            Some(authority) if !authority.host().is_empty() => authority.to_string(),
+            _ => return Err(wrong("has no host")),
+        };
+        if text.contains(['?', '#']) {
+            return Err(wrong("has a query or a fragment"));
+        }
+        Ok(Self {
+            scheme,
+            authority,
+            path: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ExternalUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scheme,
+            authority,
+            path,
+        } = self;
+        write!(f, "{scheme}://{authority}{path}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn external_url_is_scheme_host_and_path() {
+        for (text, shown) in [
+            ("https://a.example/wechat/", "https://a.example/wechat"),
+            ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+            ("http://[::1]/a/b", "http://[::1]/a/b"),
+        ] {
+            let url: ExternalUrl = text.parse().unwrap();
+            assert_eq!(url.to_string(), shown);
+        }
+        for bad in [
+            "",
+            "a.example",
+            "/wechat",
+            "ftp://a.example",
+            "http://",
+            "http://:80",
+            "http://user:password@a.example",
+            "http://a.example/?a=b",
+            "http://a.example/#a",
+        ] {
+            let error = bad.parse::<ExternalUrl>().unwrap_err().to_string();
+            assert!(error.contains("write for example"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn its_path_is_taken_from_requests_that_have_it() {
+        let url: ExternalUrl = "https://a.example/wechat".parse().unwrap();
+        for (path, own) in [
+            ("/wechat", "/"),
+            ("/wechat/", "/"),
+            ("/wechat/probe", "/probe"),
+            ("/probe", "/probe"),
+            ("/wechats", "/wechats"),
+        ] {
+            assert_eq!(url.strip_path(path), own);
+        }
+        let root: ExternalUrl = "https://a.example".parse().unwrap();
+        assert_eq!(root.strip_path("/sd"), "/sd");
+    }
+}

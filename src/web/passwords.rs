@@ -1,0 +1,195 @@
+//! Basic authentication: a user's password against a bcrypt hash.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::HeaderValue;
+use parking_lot::Mutex;
+use ring::hmac;
+use ring::rand::SystemRandom;
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use tokio::sync::Semaphore;
+
+/// Right passwords that are remembered, so that not each scrape pays for bcrypt. As many as exporter-toolkit keeps.
+const REMEMBERED: usize = 100;
+
+/// Checks that may be under way or waiting. Each takes some 50 ms of one core, so the last one waits a few seconds.
+const MAX_CHECKS: usize = 64;
+
+/// Checks passwords: one at a time, so that a flood of wrong ones leaves the other cores to the scrapes.
+pub(super) struct Passwords {
+    /// Made at the start of the process, and never stored.
+    key: hmac::Key,
+    /// Tags of users with their right passwords, oldest first. The passwords themselves aren't kept.
+    right: Mutex<VecDeque<[u8; 32]>>,
+    checks: Semaphore,
+    one_at_a_time: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Why a request isn't let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// No user, an unknown one, or a wrong password; the client isn't told which.
+    Unauthorized,
+    /// Too many passwords wait to be checked.
+    Busy,
+}
+
+impl Passwords {
+    pub(super) fn new() -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .expect("the system has random numbers");
+        Self {
+            key,
+            right: Mutex::default(),
+            checks: Semaphore::new(MAX_CHECKS),
+            one_at_a_time: Arc::default(),
+        }
+    }
+
+    /// Lets a request in whose `Authorization` names one of the users with the right password.
+    pub(super) async fn check(
+        &self,
+        users: &BTreeMap<String, SecretString>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<(), Denied> {
+        let (user, password) = authorization
+            .and_then(|header| credentials(header.as_bytes()))
+            .ok_or(Denied::Unauthorized)?;
+        let known = std::str::from_utf8(&user)
+            .ok()
+            .and_then(|user| users.get(user));
+        // An unknown user takes as long as a wrong password: another user's hash is checked, and the outcome ignored.
+        let Some(hash) = known.or_else(|| users.values().next()) else {
+            return Err(Denied::Unauthorized);
+        };
+        let tag = self.tag(&user, hash, &password);
+        if known.is_some() && self.right.lock().contains(&tag) {
+            return Ok(());
+        }
+        let is_right = self.verify(password, hash.clone()).await?;
+        if !is_right || known.is_none() {
+            return Err(Denied::Unauthorized);
+        }
+        self.remember(tag);
+        Ok(())
+    }
+
+    async fn verify(&self, password: SecretSlice<u8>, hash: SecretString) -> Result<bool, Denied> {
+        let _check = self.checks.try_acquire().map_err(|_| Denied::Busy)?;
+        let turn = Arc::clone(&self.one_at_a_time).lock_owned().await;
+        let verified = tokio::task::spawn_blocking(move || {
+            // Held until the work ends, even if the client has left by then.
+            let _turn = turn;
+            bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
+        });
+        Ok(verified.await.unwrap_or(false))
+    }
+
+    fn tag(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [
+            user,
+            hash.expose_secret().as_bytes(),
+            password.expose_secret(),
+        ] {
+            // The length keeps "ab" + "c" and "a" + "bc" apart.
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        let tag = context.sign();
+        tag.as_ref()
+            .try_into()
+            .expect("HMAC-SHA256 makes tags of 32 bytes")
+    }
+
+    fn remember(&self, tag: [u8; 32]) {
+        let mut right = self.right.lock();
+        right.push_back(tag);
+        if right.len() > REMEMBERED {
+            right.pop_front();
+        }
+    }
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passwords")
+    }
+}
+
+/// User and password of `Basic dXNlcjpwYXNz` (RFC 7617).
+fn credentials(header: &[u8]) -> Option<(Vec<u8>, SecretSlice<u8>)> {
+    let (scheme, encoded) = header.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let mut decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let password = decoded.split_off(colon + 1);
+    decoded.pop();
+    Some((decoded, password.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(user: &str, password: &str) -> HeaderValue {
+        let text = STANDARD.encode(format!("{user}:{password}"));
+        HeaderValue::from_str(&format!("Basic {text}")).unwrap()
+    }
+
+    fn users() -> BTreeMap<String, SecretString> {
+        // The lowest cost there is, for the sake of the tests' time.
+        let hash = |password: &str| bcrypt::hash(password, 4).unwrap().into();
+        BTreeMap::from([
+            ("ann".to_owned(), hash("a:b")),
+            ("bob".to_owned(), hash("b")),
+        ])
+    }
+
+    #[tokio::test]
+    async fn only_the_right_password_of_a_known_user_is_let_in() {
+        let (passwords, mut users) = (Passwords::new(), users());
+        for (user, password, outcome) in [
+            ("ann", "a:b", Ok(())),
+            ("ann", "a:b", Ok(())),
+            ("bob", "b", Ok(())),
+            ("ann", "b", Err(Denied::Unauthorized)),
+            ("bob", "", Err(Denied::Unauthorized)),
+            ("", "", Err(Denied::Unauthorized)),
+            // The hash checked for unknown users is Ann's.
+            ("eve", "a:b", Err(Denied::Unauthorized)),
+        ] {
+            let header = header(user, password);
+            let checked = passwords.check(&users, Some(&header)).await;
+            assert_eq!(checked, outcome, "{user}");
+        }
+        // A new hash shuts the remembered password out.
+        users.insert("bob".to_owned(), bcrypt::hash("new", 4).unwrap().into());
+        let checked = passwords.check(&users, Some(&header("bob", "b"))).await;
+        assert_eq!(checked, Err(Denied::Unauthorized));
+    }
+
+    #[tokio::test]
+    async fn flood_of_wrong_passwords_is_turned_away_and_remembered_users_are_let_in() {
+        let (passwords, users) = (Passwords::new(), users());
+        let right = header("bob", "b");
+        assert_eq!(passwords.check(&users, Some(&right)).await, Ok(()));
+        let _busy = passwords.one_at_a_time.lock().await;
+        let wrong = header("bob", "wrong");
+        let mut checks: Vec<_> = (0..MAX_CHECKS)
+            .map(|_| Box::pin(passwords.check(&users, Some(&wrong))))
+            .collect();
+        for check in &mut checks {
+            assert!(futures_util::poll!(check).is_pending());
+        }
+        let last = passwords.check(&users, Some(&wrong)).await;
+        assert_eq!(last, Err(Denied::Busy));
+        assert_eq!(passwords.check(&users, Some(&right)).await, Ok(()));
+    }
+}
