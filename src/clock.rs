@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// The wall clock and the monotonic clock, read together.
 ///
 /// Waiting is measured on the monotonic clock, which nobody sets; only what must survive a restart or follow the
@@ -37,7 +39,10 @@ impl Moment {
 /// A day in China, where WeChat's quotas begin anew at midnight. Counted from 1970-01-01.
 ///
 /// China has one time zone, UTC+8, and no summer time since 1991.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct ChinaDay(pub i64);
 
 impl ChinaDay {
@@ -92,6 +97,22 @@ pub fn unix_millis(wall: SystemTime) -> u64 {
     wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
+}
+
+/// [`SystemTime`] in state files: whole milliseconds since 1970.
+pub(crate) mod as_unix_millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use super::{SystemTime, from_unix_millis, unix_millis};
+
+    pub(crate) fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        unix_millis(*at).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+        let millis = u64::deserialize(from)?;
+        from_unix_millis(millis).ok_or_else(|| de::Error::custom("a time is out of range"))
+    }
 }
 
 #[cfg(test)]

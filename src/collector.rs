@@ -7,8 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::app::{App, AppState, CourierNames, Ended, Fetch, FetchStart, Shared, Source, Tasks};
+use crate::app::{App, AppState, CourierNames, Ended, FetchStart, Shared, Source};
 use crate::clock::Moment;
 use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::replicas::Replicas;
@@ -16,9 +18,6 @@ use crate::snapshot::Snapshot;
 use crate::store::{Saved, Store, StoreError};
 use crate::token::{self, TokenSource};
 use crate::wechat::{Account, Client, ClientError, ClientOptions};
-
-/// Apps that were taken out of the configuration and whose records are kept. Far more than anyone takes out in a day.
-const LEFT_MAX: usize = 10_000;
 
 /// All apps. Its configuration can be replaced while scrapes are under way.
 #[derive(Debug)]
@@ -32,9 +31,6 @@ pub struct Collector {
 pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,
-    /// Records of apps that a reload has taken out, while their limits matter: one that comes back goes on within the
-    /// same budget, and so can't read its accounts at once.
-    left: HashMap<String, Arc<AppState>>,
     scrape: ScrapeConfig,
 }
 
@@ -52,7 +48,7 @@ pub struct Scrape {
 pub struct AppReading {
     /// The app.
     pub app: Arc<App>,
-    /// The accounts; `None` where there is no reading, or only one too old to serve.
+    /// The accounts; `None` where there is no snapshot, or only one too old to serve.
     pub snapshot: Option<Arc<Snapshot>>,
     /// Whether the latest try to fetch succeeded, and in time for this scrape.
     pub up: bool,
@@ -90,12 +86,16 @@ impl Collector {
         config: &Config,
         store: Store,
     ) -> Result<Self, CollectorError> {
+        let tasks = TaskTracker::new();
+        // A closed tracker takes tasks all the same; it can be waited for until it is empty.
+        tasks.close();
         let shared = Shared {
             permits: Arc::new(Semaphore::new(config.wechat.max_concurrency)),
-            couriers: Arc::new(CourierNames::default()),
+            couriers: Arc::default(),
             store: Arc::new(store),
-            tasks: Arc::new(Tasks::default()),
-            failures: Arc::default(),
+            tasks,
+            stopping: CancellationToken::new(),
+            log: Arc::default(),
             replicas,
         };
         let apps = Apps::new(config, &shared, None)?;
@@ -105,8 +105,8 @@ impl Collector {
         })
     }
 
-    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and readings, and so
-    /// do apps that come back on the same day. Fetches under way go on.
+    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and snapshots. Fetches
+    /// under way go on.
     ///
     /// # Errors
     /// See [`CollectorError`]; the old configuration stays.
@@ -118,40 +118,40 @@ impl Collector {
     }
 
     /// The apps of the configuration in force.
-    #[must_use]
     pub fn apps(&self) -> Arc<Apps> {
         self.apps.load_full()
     }
 
     /// The couriers' names.
-    #[must_use]
     pub fn couriers(&self) -> &CourierNames {
         &self.shared.couriers
     }
 
     /// Where limits and snapshots survive.
-    #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
     }
 
     /// The exporters that share budgets with this one; `None`: it is alone.
-    #[must_use]
     pub fn replicas(&self) -> Option<&Replicas> {
         self.shared.replicas.as_deref()
     }
 
     /// Waits until no fetch is at work, but not beyond the deadline.
+    ///
+    /// A fetch serves its scrapes before it keeps its state and sends optional calls, so the end of the last scrape is
+    /// not the end of the work.
     pub async fn settled_by(&self, deadline: Instant) {
-        self.shared.tasks.ended_by(deadline).await;
+        // Late or done: either way there is nothing more to wait for.
+        let _ = tokio::time::timeout_at(deadline, self.shared.tasks.wait()).await;
     }
 
     /// Before the process ends: lets the fetches at work finish, so that no fresh token is thrown away and all state is
-    /// kept, but not beyond the deadline. No more extras are asked for.
+    /// kept, but not beyond the deadline. No more optional calls are sent.
     pub async fn drain(&self, deadline: Instant) {
-        self.shared.tasks.make_haste();
+        self.shared.stopping.cancel();
         self.settled_by(deadline).await;
-        self.shared.failures.tell_rest();
+        self.shared.log.tell_rest();
     }
 }
 
@@ -159,83 +159,69 @@ impl Collector {
 /// snapshot. Never fails and never outlasts the deadline.
 pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Scrape {
     let began = Moment::now();
-    let mut now = began;
-    let mut steps: Vec<Step> = apps.iter().map(|app| Step::begin(app, began)).collect();
-    for step in &mut steps {
+    let started: Vec<_> = apps.iter().map(|app| app.begin(began)).collect();
+    let mut ended = Vec::with_capacity(apps.len());
+    for fetch in &started {
         // One after the other is as fast as all at once: the fetches run in tasks of their own.
-        if step.wait(deadline).await {
-            now = Moment::now();
-        }
+        ended.push(Served::by(fetch, deadline).await);
     }
-    let readings = steps
-        .into_iter()
-        .map(|step| step.read(max_stale, now))
-        .collect();
-    Scrape { readings, now }
+    let now = Moment::now();
+    let readings = apps.iter().zip(ended);
+    let readings = readings.map(|(app, served)| served.read(app, max_stale, now));
+    Scrape {
+        readings: readings.collect(),
+        now,
+    }
 }
 
-/// What is known of an app before a configuration is put in force.
-enum Known {
-    /// What this process has on record.
-    Here(Arc<AppState>),
-    /// What the store has of it.
-    Saved(Box<Saved>),
-}
-
-/// One app in the course of one scrape.
-struct Step<'a> {
-    app: &'a Arc<App>,
-    fetch: Option<Fetch>,
-    /// How the scrape is served where there is something to serve.
+/// How one app's part of a scrape is served, where there is something to serve.
+struct Served {
     source: Source,
     late: bool,
 }
 
-impl<'a> Step<'a> {
-    fn begin(app: &'a Arc<App>, now: Moment) -> Self {
-        let (fetch, source) = match app.begin(now) {
-            FetchStart::Started(fetch) => (Some(fetch), Source::Fetched),
-            FetchStart::Joined(fetch) => (Some(fetch), Source::Joined),
-            FetchStart::Throttled => (None, Source::Snapshot),
-        };
-        Self {
-            app,
-            fetch,
-            source,
-            late: false,
-        }
-    }
-
-    /// Whether there was anything to wait for.
-    async fn wait(&mut self, deadline: Instant) -> bool {
-        let Some(fetch) = &mut self.fetch else {
-            return false;
+impl Served {
+    async fn by(started: &FetchStart, deadline: Instant) -> Self {
+        let (fetch, source) = match started {
+            FetchStart::Started(fetch) => (fetch, Source::Fetched),
+            FetchStart::Joined(fetch) => (fetch, Source::Joined),
+            FetchStart::Throttled => return Self::by_snapshot(false),
         };
         match fetch.ended_by(deadline).await {
-            Some(Ended::Published) => {}
-            Some(Ended::Followed) => self.source = Source::Joined,
-            Some(Ended::Failed | Ended::Throttled) => self.source = Source::Snapshot,
+            Some(Ended::Published) => Self {
+                source,
+                late: false,
+            },
+            Some(Ended::Followed) => Self {
+                source: Source::Joined,
+                late: false,
+            },
+            Some(Ended::Failed | Ended::Throttled) => Self::by_snapshot(false),
             None => {
-                fetch.give_up(self.app);
-                self.source = Source::Snapshot;
-                self.late = true;
+                fetch.give_up();
+                Self::by_snapshot(true)
             }
         }
-        true
     }
 
-    fn read(self, max_stale: Duration, now: Moment) -> AppReading {
-        let (snapshot, succeeded) = self.app.last_reading(max_stale, now);
-        let up = !self.late && succeeded;
+    fn by_snapshot(late: bool) -> Self {
+        Self {
+            source: Source::Snapshot,
+            late,
+        }
+    }
+
+    fn read(self, app: &Arc<App>, max_stale: Duration, now: Moment) -> AppReading {
+        let (snapshot, succeeded) = app.last_reading(max_stale, now);
         let source = match snapshot {
             Some(_) => self.source,
             None => Source::None,
         };
-        self.app.counters().count_scrape(source);
+        app.counters().count_scrape(source);
         AppReading {
-            app: Arc::clone(self.app),
+            app: Arc::clone(app),
             snapshot,
-            up,
+            up: succeeded && !self.late,
             source,
         }
     }
@@ -254,16 +240,10 @@ impl Apps {
     fn new(config: &Config, shared: &Shared, old: Option<&Self>) -> Result<Self, CollectorError> {
         // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
         let clients = clients(config, old)?;
-        let mut known = Vec::with_capacity(config.apps.len());
-        for app in &config.apps {
-            known.push(match old.and_then(|old| old.record(&app.appid)) {
-                Some(record) => Known::Here(Arc::clone(record)),
-                None => Known::Saved(Box::new(shared.store.load(&app.appid, Moment::now())?)),
-            });
-        }
-        let mut list = Vec::with_capacity(config.apps.len());
+        let states = states(config, &shared.store, old)?;
         let secret_variables = token::secret_variables(&config.apps);
-        for (app, known) in config.apps.iter().zip(known) {
+        let mut list = Vec::with_capacity(config.apps.len());
+        for (app, state) in config.apps.iter().zip(states) {
             let client = &clients[app.api_urls.as_slice()];
             let old = old.and_then(|old| old.find(&app.appid));
             let tokens = match old {
@@ -275,71 +255,65 @@ impl Apps {
                 Some(old) if old.client().is_made_like(client) => Arc::clone(old.client()),
                 _ => Arc::new(client.for_another_app()),
             };
-            list.push(Arc::new(match known {
-                Known::Here(record) => {
-                    App::reconfigured(record, app.clone(), client, tokens, shared)
-                }
-                Known::Saved(saved) => App::new(app.clone(), client, tokens, *saved, shared),
-            }));
+            let app = App::new(app.clone(), client, tokens, state, shared.clone());
+            list.push(Arc::new(app));
         }
-        let by_appid: HashMap<_, _> = list
-            .iter()
-            .enumerate()
-            .map(|(index, app): (usize, &Arc<App>)| (app.config.appid.clone(), index))
-            .collect();
+        let appids = list.iter().map(|app| app.config.appid.clone());
         Ok(Self {
-            left: old.map_or_else(HashMap::new, |old| old.records_without(&by_appid, config)),
+            by_appid: appids.zip(0..).collect(),
             list,
-            by_appid,
             scrape: config.scrape,
         })
     }
 
-    /// The records that still matter of apps that are not among those, the latest to leave first.
-    fn records_without(
-        &self,
-        apps: &HashMap<String, usize>,
-        config: &Config,
-    ) -> HashMap<String, Arc<AppState>> {
-        let now = Moment::now();
-        let in_force = self
-            .list
-            .iter()
-            .map(|app| (&app.config.appid, app.record()));
-        in_force
-            .chain(&self.left)
-            .filter(|(appid, record)| !apps.contains_key(*appid) && !record.is_as_new(now))
-            .take(LEFT_MAX)
-            .map(|(appid, record)| {
-                record.drop_stale(config.scrape.max_stale, now);
-                (appid.clone(), Arc::clone(record))
-            })
-            .collect()
-    }
-
-    /// What is kept of an app, in force or not.
-    fn record(&self, appid: &str) -> Option<&Arc<AppState>> {
-        let in_force = self.find(appid).map(|app| app.record());
-        in_force.or_else(|| self.left.get(appid))
-    }
-
     /// The apps in the configuration's order.
-    #[must_use]
     pub fn list(&self) -> &[Arc<App>] {
         &self.list
     }
 
     /// The app of that appid.
-    #[must_use]
     pub fn find(&self, appid: &str) -> Option<&Arc<App>> {
         self.by_appid.get(appid).map(|index| &self.list[*index])
     }
 
     /// How scrapes are answered under this configuration.
-    #[must_use]
     pub fn scrape_config(&self) -> ScrapeConfig {
         self.scrape
     }
+}
+
+/// The states of a configuration's apps: those that stay keep theirs, others go on from what is kept of them.
+fn states(
+    config: &Config,
+    store: &Store,
+    old: Option<&Apps>,
+) -> Result<Vec<Arc<AppState>>, StoreError> {
+    let now = Moment::now();
+    let stays = |app: &AppConfig| old.and_then(|old| old.find(&app.appid));
+    let mut saved: Vec<Saved> = Vec::new();
+    for app in config.apps.iter().filter(|app| stays(app).is_none()) {
+        saved.push(store.load(&app.appid, now)?);
+    }
+    let mut saved = saved.into_iter();
+    let mut clock_was_ahead = 0;
+    let states = config.apps.iter().map(|app| {
+        if let Some(old) = stays(app) {
+            old.state().reload(app);
+            return Arc::clone(old.state());
+        }
+        let saved = saved.next().unwrap_or_default();
+        let (state, was_ahead) = AppState::restore(saved, app, now);
+        clock_was_ahead += usize::from(was_ahead);
+        Arc::new(state)
+    });
+    let states = states.collect();
+    if clock_was_ahead > 0 {
+        tracing::warn!(
+            apps = clock_was_ahead,
+            "the saved state was written under a clock that was ahead; waits that end too late are ignored"
+        );
+    }
+    Ok(states)
 }
 
 /// The clients of a configuration by the hosts that they reach, one for all apps with the same. One that would be made as
@@ -426,42 +400,5 @@ mod tests {
             stands_in
         );
         assert_eq!(host(&config(app, Duration::from_secs(40))), AWAY);
-    }
-
-    #[tokio::test]
-    async fn app_that_a_reload_takes_out_and_another_brings_back_shows_its_last_reading() {
-        let wechat = Simulation::start(&Options::default()).await.unwrap();
-        let [mut first, second] = [0, 1].map(|app| AppConfig::from(wechat.apps().remove(app)));
-        first.min_interval = HOUR;
-        let timeout = Duration::from_secs(30);
-        let mut both = config(first, timeout);
-        both.apps.push(second.clone());
-        both.scrape.max_stale = HOUR;
-        let store = Store::open(None, both.wechat.list_limits).unwrap();
-        let collector = Collector::new(&both, store).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        let read = async || {
-            let apps = collector.apps();
-            let mut scrape = scrape(apps.list(), HOUR, deadline).await;
-            collector.settled_by(deadline).await;
-            scrape.readings.remove(0)
-        };
-        let before = read().await.snapshot.unwrap();
-        let mut second_alone = config(second, timeout);
-        second_alone.scrape.max_stale = HOUR;
-        collector.reconfigure(&second_alone).unwrap();
-        collector.reconfigure(&both).unwrap();
-        let after = read().await;
-        assert_eq!(
-            after.source,
-            Source::Snapshot,
-            "its interval has not passed"
-        );
-        assert!(after.up && Arc::ptr_eq(&after.snapshot.unwrap(), &before));
-
-        second_alone.scrape.max_stale = Duration::ZERO;
-        collector.reconfigure(&second_alone).unwrap();
-        collector.reconfigure(&both).unwrap();
-        assert!(read().await.snapshot.is_none(), "it was too old to keep");
     }
 }

@@ -5,9 +5,10 @@
 //! 1. [`web`] takes `GET /metrics`, works out the deadline and asks [`collector`] for a scrape.
 //! 2. [`collector::scrape`] asks every [`app`], all at the same time. An app joins the fetch under way; else, if its
 //!    [`limiter`] grants a call, it starts one; else its last [`snapshot`] has to do.
-//! 3. A fetch is a task of its own: it asks the other [`replicas`] for its turn, where there are any, takes a token
-//!    from [`token`], reads the account list through [`wechat`], and leaves a new snapshot, which [`store`] keeps for
-//!    the next start. It ends also when nobody waits any more.
+//! 3. A fetch is a task of its own, which ends also when nobody waits any more. Where [`replicas`] share the budget it
+//!    first takes their lock. It takes a token from [`token`], reads the account list through [`wechat`], and leaves a
+//!    new snapshot. Before it, the calls that it can send are counted in [`store`]; after it, state and snapshot are
+//!    kept there for the next start.
 //! 4. When all have ended, or the deadline has come, [`exposition`] makes the page from the snapshots and counters,
 //!    and [`web`] sends it.
 //!
@@ -24,7 +25,7 @@
 //! - [`app`]: one Mini Program at run time
 //! - [`usage_rate`]: how fast balances fall
 //! - [`token`]: where tokens come from
-//! - [`replicas`]: one budget, token and snapshot for several exporters
+//! - [`replicas`]: one budget and snapshot for several exporters
 //! - [`store`]: what survives a restart
 //! - [`snapshot`]: one reading of an app's accounts
 //! - [`limiter`]: the exporter's own budget of calls
@@ -53,7 +54,6 @@ pub mod limiter;
 pub mod logging;
 mod proxy;
 mod redis;
-mod redis_connection;
 #[cfg(test)]
 mod redis_server;
 pub mod replicas;

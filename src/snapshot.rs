@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Moment;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Moment, unix_seconds};
 use crate::wechat::{Account, AccountList};
 
 /// The accounts of one app at the time of one fetch. Never changed; the next fetch makes the next one.
@@ -18,7 +20,7 @@ pub struct Snapshot {
 }
 
 /// Rows left out of a snapshot: the `reason` label of `accounts_dropped`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// Rows of an account that another row of the list describes too.
     pub duplicate: u64,
@@ -28,15 +30,26 @@ pub struct Dropped {
     pub invalid: u64,
 }
 
+/// What tells one account of an app from another: `biz_id` and `delivery_id`.
+pub(crate) type AccountId<'a> = (&'a str, &'a str);
+
+/// A balance and when it was true.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Balance {
+    /// Waybills left.
+    pub(crate) quota_num: f64,
+    /// Unit: seconds since 1970.
+    pub(crate) at: i64,
+}
+
 impl Snapshot {
     /// Takes in a list that was just fetched.
-    #[must_use]
     pub fn fetched_now(list: AccountList, now: Moment) -> Self {
         Self::new(list, now.wall, now)
     }
 
-    /// Takes in a list that was fetched earlier, by another run or another replica.
-    #[must_use]
+    /// Takes in a list that was fetched earlier, by another run or another replica. A time to come was noted under a clock
+    /// that was ahead.
     pub fn new(list: AccountList, fetched: SystemTime, now: Moment) -> Self {
         let (accounts, duplicate) = newest_of_each(list.accounts);
         Self {
@@ -46,89 +59,77 @@ impl Snapshot {
                 limit: list.beyond_limit,
                 invalid: list.invalid,
             },
-            fetched,
+            fetched: fetched.min(now.wall),
             age_then: now.wall.duration_since(fetched).unwrap_or_default(),
             then: now,
         }
     }
 
-    /// The same reading, this old now by a clock that is better than this machine's.
-    #[must_use]
-    pub fn aged(mut self, age: Duration) -> Self {
-        self.age_then = age;
-        self
-    }
-
-    /// The same reading with what was left out of it when it was taken in first.
-    #[must_use]
-    pub fn with_dropped(mut self, dropped: Dropped) -> Self {
-        self.dropped = dropped;
+    /// The same with more rows left out, which were not in the list any more.
+    pub(crate) fn with_more_dropped(mut self, dropped: Dropped) -> Self {
+        let all = &mut self.dropped;
+        all.duplicate = all.duplicate.saturating_add(dropped.duplicate);
+        all.limit = all.limit.saturating_add(dropped.limit);
+        all.invalid = all.invalid.saturating_add(dropped.invalid);
         self
     }
 
     /// The accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
-    #[must_use]
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
     }
 
     /// What was left out.
-    #[must_use]
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
     /// When WeChat was asked.
-    #[must_use]
     pub fn fetched(&self) -> SystemTime {
         self.fetched
     }
 
     /// The time since then, whatever was done to the wall clock meanwhile.
-    #[must_use]
     pub fn age(&self, now: Moment) -> Duration {
         self.age_then + now.monotonic.saturating_duration_since(self.then.monotonic)
     }
 
-    /// The same reading with balances that were asked live, where they are newer.
-    #[must_use]
-    pub fn with_balances(&self, live: &HashMap<(Box<str>, Box<str>), LiveBalance>) -> Self {
-        let mut snapshot = self.clone();
-        for account in &mut snapshot.accounts {
-            // The key owns its strings; a lookup by reference would need a type of its own for a rare path.
-            let key = (account.biz_id.clone(), account.delivery_id.clone());
-            if let Some(balance) = live.get(&key)
-                && account
-                    .quota_update_time
-                    .is_none_or(|listed| listed <= balance.asked)
-            {
+    /// Balances that were true after that time.
+    pub(crate) fn balances_after(&self, at: SystemTime) -> HashMap<AccountId<'_>, Balance> {
+        let earliest = unix_seconds(at);
+        let balance = |account: &Account| {
+            let (quota_num, at) = (account.quota_num?, account.quota_update_time?);
+            (at >= earliest).then_some(Balance { quota_num, at })
+        };
+        self.accounts
+            .iter()
+            .filter_map(|account| Some((account.id(), balance(account)?)))
+            .collect()
+    }
+
+    /// The same with those balances, where they are newer.
+    pub(crate) fn with_balances(mut self, balances: &HashMap<AccountId<'_>, Balance>) -> Self {
+        for account in &mut self.accounts {
+            let Some(balance) = balances.get(&account.id()).copied() else {
+                continue;
+            };
+            if account.quota_update_time.is_none_or(|at| at <= balance.at) {
                 account.quota_num = Some(balance.quota_num);
-                account.quota_update_time = Some(balance.asked);
+                account.quota_update_time = Some(balance.at);
             }
         }
-        snapshot
+        self
     }
-}
-
-/// A balance from `quota_get`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LiveBalance {
-    /// Waybills left.
-    pub quota_num: f64,
-    /// When it was asked. Unit: seconds since 1970.
-    pub asked: i64,
 }
 
 /// Of rows with one identity, the one updated last stays; of equally old ones a bound one, then the later row.
 fn newest_of_each(mut accounts: Vec<Account>) -> (Vec<Account>, u64) {
     let rank = |account: &Account| (account.update_time, account.status_code == Some(0));
     let mut stays = vec![true; accounts.len()];
-    let mut seen: HashMap<(&str, &str), usize> = HashMap::with_capacity(accounts.len());
+    let mut seen: HashMap<AccountId<'_>, usize> = HashMap::with_capacity(accounts.len());
     let mut duplicates = 0;
     for (index, account) in accounts.iter().enumerate() {
-        let best = seen
-            .entry((&account.biz_id, &account.delivery_id))
-            .or_insert(index);
+        let best = seen.entry(account.id()).or_insert(index);
         if *best == index {
             continue;
         }
@@ -218,14 +219,12 @@ mod tests {
         let mut new = account("b", None, 0);
         new.quota_num = Some(7.0);
         new.quota_update_time = Some(300);
-        let live = ["a", "b"].map(|id| {
-            let balance = LiveBalance {
-                quota_num: 1.0,
-                asked: 200,
-            };
-            ((id.into(), "YTO".into()), balance)
-        });
-        let snapshot = snapshot(vec![old, new]).with_balances(&live.into());
+        let asked = Balance {
+            quota_num: 1.0,
+            at: 200,
+        };
+        let live = HashMap::from([(("a", "YTO"), asked), (("b", "YTO"), asked)]);
+        let snapshot = snapshot(vec![old, new]).with_balances(&live);
         let balances: Vec<_> = snapshot.accounts().iter().map(|a| a.quota_num).collect();
         assert_eq!(balances, [Some(1.0), Some(7.0)]);
     }

@@ -1,8 +1,12 @@
 //! One fetch: a task of its own, so that a scrape that leaves wastes neither the call nor a fresh token.
 
+use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -13,36 +17,38 @@ use crate::store::LastFetch;
 use crate::token::{self, Held};
 use crate::wechat::{self, AccountList, Api, Reason};
 
-use super::App;
-use super::log::Kind;
-use super::meter::{FetchMeter, Progress};
-use super::turn::Whose;
+use super::call_budget::Stage;
+use super::optional_calls::OptionalCalls;
+use super::sharing::Turn;
+use super::token_fix::token_fix;
+use super::{App, Reading, Shared};
 
-/// Lists and tokens that one fetch can ask each host for: once, and once more after a rejected token.
-const CALLS_PER_HOST: u64 = 4;
+/// Calls of one fetch: a token and the list, and once more after a rejected token. A host that fails can cost another one,
+/// which a crash then loses the count of.
+const CALLS: u64 = 4;
 
-/// A fetch under way, for those who wait for it.
-#[derive(Clone, Debug)]
+/// A fetch under way. Its task and the scrapes that wait for it share it.
 pub struct Fetch {
+    pub(super) app: Arc<App>,
     /// How it ended, once it has.
-    ended: watch::Receiver<Option<Ended>>,
-    progress: Arc<Progress>,
+    ended: watch::Sender<Option<Ended>>,
+    pub(super) stage: Mutex<Stage>,
 }
 
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// There is a new reading.
+    /// There is a new snapshot.
     Published,
     /// There is none; the reason is on record.
     Failed,
-    /// Another replica's fetch brought a new reading.
+    /// Another replica's fetch brought a new snapshot.
     Followed,
-    /// Nobody fetched: the budget that replicas share allows none now.
+    /// Nobody fetched: the budget allows none now.
     Throttled,
 }
 
-/// Why a fetch brought no reading.
+/// Why a fetch brought no snapshot.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// There is no token to call with.
@@ -63,7 +69,6 @@ pub enum FetchError {
 
 impl FetchError {
     /// What is to be done about it.
-    #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
             Self::Token(error) => error.reason(),
@@ -72,7 +77,6 @@ impl FetchError {
     }
 
     /// WeChat's errcode, where it gave one.
-    #[must_use]
     pub fn errcode(&self) -> Option<i64> {
         match self {
             Self::Token(error) => error.errcode(),
@@ -81,7 +85,6 @@ impl FetchError {
     }
 
     /// The call that failed; `None` where none was sent.
-    #[must_use]
     pub fn api(&self) -> Option<Api> {
         match self {
             Self::Token(error) => error.api(),
@@ -90,7 +93,6 @@ impl FetchError {
     }
 
     /// Whether the exporter itself kept the call back, so that nothing was tried.
-    #[must_use]
     pub fn throttled(&self) -> bool {
         match self {
             Self::Token(error) => error.throttled(),
@@ -99,287 +101,285 @@ impl FetchError {
     }
 }
 
+impl fmt::Debug for Fetch {
+    /// Without the app, which holds the fetch.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch")
+            .field("appid", &self.app.config.appid)
+            .field("ended", &*self.ended.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Fetch {
-    /// A fetch that calls WeChat after `wait`, and its work, which is to be spawned.
-    pub(super) fn new(app: Arc<App>, wait: Duration) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, ended) = watch::channel(None);
-        let progress = Arc::new(Progress::default());
-        let fetch = Self {
-            ended,
-            progress: Arc::clone(&progress),
-        };
-        let task = app.tasks.begin();
-        let under_way = UnderWay {
+    pub(super) fn new(app: Arc<App>) -> Self {
+        Self {
             app,
-            sender,
-            how: Ended::Failed,
-        };
-        let work = async move {
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
-            }
-            run(under_way, &progress).await;
-            drop(task);
-        };
-        (fetch, work)
+            ended: watch::Sender::new(None),
+            stage: Mutex::default(),
+        }
     }
 
     /// Waits for its end; `None`: the deadline came first.
-    pub async fn ended_by(&mut self, deadline: Instant) -> Option<Ended> {
-        let ended = self.ended.wait_for(Option::is_some);
-        match tokio::time::timeout_at(deadline, ended).await {
-            Ok(Ok(ended)) => *ended,
-            // The sender says how it ended before it goes.
-            Ok(Err(_)) => Some(Ended::Failed),
-            Err(_) => None,
-        }
+    pub(crate) async fn ended_by(&self, deadline: Instant) -> Option<Ended> {
+        let mut ended = self.ended.subscribe();
+        let has_ended = ended.wait_for(Option::is_some);
+        let ended = tokio::time::timeout_at(deadline, has_ended).await.ok()?;
+        // The sender lives as long as this fetch.
+        ended.map_or(Some(Ended::Failed), |ended| *ended)
     }
 
-    /// A scrape gave up waiting: counts what it waited for as a time-out, once.
-    pub(crate) fn give_up(&self, app: &App) {
-        if let Some(api) = self.progress.give_up(app.list_endpoint()) {
-            app.record.counters.count_failure(api, Reason::Timeout);
-            if app.failures.admits(Kind::Late) {
-                tracing::warn!(
-                    appid = app.config.appid,
-                    api = api.as_str(),
-                    reason = Reason::Timeout.as_str(),
-                    "late for a scrape; the fetch goes on and serves the next one"
-                );
-            }
+    /// Does its work, after `wait`.
+    pub(super) async fn run(self: Arc<Self>, wait: Duration) {
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
         }
-    }
-}
-
-/// A fetch that is under way on record until this is dropped, also where its task panics or goes with the runtime.
-struct UnderWay {
-    app: Arc<App>,
-    sender: watch::Sender<Option<Ended>>,
-    how: Ended,
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut reading = self.app.record.lock();
-        reading.fetch = None;
-        if std::thread::panicking() {
+        let work = AssertUnwindSafe(self.work());
+        if work.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
-            let now = Moment::now();
-            let failed = LastFetch::failed(Reason::Unknown, None, text.to_owned(), now.wall);
-            reading.finish(failed, Some(now.monotonic));
+            let now = Moment::now().wall;
+            let failed = LastFetch::failed(Reason::Unknown, None, text.to_owned(), now);
+            self.end(Ended::Failed, |reading| reading.last_fetch = Some(failed));
         }
+    }
+
+    /// Lets the scrapes that wait go on.
+    fn end(&self, how: Ended, change: impl FnOnce(&mut Reading)) {
+        let mut reading = self.app.state.reading();
+        change(&mut reading);
+        reading.fetch = None;
         drop(reading);
-        self.sender.send_replace(Some(self.how));
+        self.ended.send_replace(Some(how));
     }
-}
 
-async fn run(mut under_way: UnderWay, progress: &Progress) {
-    let app = Arc::clone(&under_way.app);
-    let calls = CALLS_PER_HOST * app.config.api_urls.len() as u64;
-    let turn = match app.ask_for_turn(calls).await {
-        Whose::Ours(turn) => turn,
-        Whose::NotOurs(how) => {
-            under_way.how = how;
-            drop(under_way);
-            super::optional_calls::follow(&app).await;
-            return app.save_progress().await;
-        }
-    };
-    let permit = app.permits.acquire().await;
-    app.record.limiter.begins(app.budget(), Moment::now());
-    let reserved = app.reserve(calls);
-    app.save_progress().await;
-
-    let meter = FetchMeter {
-        app: &app,
-        progress,
-    };
-    let started = Instant::now();
-    let (result, token) = match account_list(&app, &meter).await {
-        Ok((list, token)) => (Ok(list), Some(token)),
-        Err(error) => (Err(error), None),
-    };
-    let tried = !result.as_ref().is_err_and(FetchError::throttled);
-    if tried {
-        app.record
-            .fetch_duration
-            .observe(started.elapsed().as_secs_f64());
-    }
-    let snapshot = publish(&app, result, progress);
-    under_way.how = match (&snapshot, tried) {
-        (Some(_), _) => Ended::Published,
-        (None, true) => Ended::Failed,
-        (None, false) => Ended::Throttled,
-    };
-    // The waiting scrapes go on from here; what follows is nobody's wait.
-    drop(under_way);
-    drop(permit);
-
-    let shared = turn.as_ref().map(|turn| turn.fetch.clone());
-    match turn {
-        Some(turn) => {
-            let last_fetch = if tried { app.last_fetch() } else { None };
-            app.end_turn(turn, last_fetch, snapshot.as_ref()).await;
-        }
-        None => app.end_alone().await,
-    }
-    // First the reading: a crash in between must not leave a success with nothing to show for it.
-    if let Some(snapshot) = &snapshot {
-        app.store.save_snapshot(&app.config.appid, snapshot).await;
-    }
-    drop(reserved);
-    app.save_progress().await;
-    if let (Some(snapshot), Some(token)) = (snapshot, token) {
-        super::optional_calls::run(&app, &snapshot, &token, shared.as_deref(), &meter).await;
-    }
-}
-
-/// The list, and the token that it was read with.
-async fn account_list(
-    app: &App,
-    meter: &FetchMeter<'_>,
-) -> Result<(AccountList, Held), FetchError> {
-    let token = app
-        .tokens
-        .token(&app.client, meter)
-        .await
-        .map_err(FetchError::Token)?;
-    let rejected = match list_with(app, &token, meter).await {
-        Ok(list) => return Ok((list, token)),
-        Err(error) if error.token_rejected() => list_failed(app, error),
-        Err(error) => return Err(list_failed(app, error)),
-    };
-    let again = match app.tokens.renew(&token, &app.client, meter).await {
-        Ok(Some(token)) => list_with(app, &token, meter)
-            .await
-            .map(|list| (list, token))
-            .map_err(|error| list_failed(app, error)),
-        // The same token again would be rejected again.
-        Ok(None) => return Err(rejected),
-        Err(error) => Err(FetchError::Token(error)),
-    };
-    match again {
-        // What was tried failed; that no call is left for another try is not the news.
-        Err(error) if error.throttled() => Err(rejected),
-        again => again,
-    }
-}
-
-fn list_failed(app: &App, error: wechat::Error) -> FetchError {
-    match app.tokens.place() {
-        Some(place) if error.token_rejected() => FetchError::Rejected {
-            place,
-            source: error,
-        },
-        _ => FetchError::List(error),
-    }
-}
-
-async fn list_with(
-    app: &App,
-    token: &Held,
-    meter: &FetchMeter<'_>,
-) -> Result<AccountList, wechat::Error> {
-    let authorization = token.authorization();
-    match &app.config.cloud_function {
-        None => app.client.account_getall(authorization, meter).await,
-        Some(function) => {
-            app.client
-                .invoke_cloud_function(authorization, function, meter)
-                .await
-        }
-    }
-}
-
-/// Puts the outcome on record and logs a failure, the one place where it is logged.
-pub(super) fn publish(
-    app: &App,
-    result: Result<AccountList, FetchError>,
-    progress: &Progress,
-) -> Option<Arc<Snapshot>> {
-    let record = &app.record;
-    let now = Moment::now();
-    let appid = app.config.appid.as_str();
-    match result {
-        Ok(mut list) => {
-            app.forget_remarks(&mut list);
-            if let Some(count) = list.count
-                && u64::try_from(count)
-                    != Ok(list.accounts.len() as u64 + list.invalid + list.beyond_limit)
-            {
-                tracing::warn!(
-                    appid,
-                    count,
-                    listed = list.accounts.len(),
-                    "count is not the list's length"
-                );
-            }
-            if list.lossy {
-                tracing::warn!(
-                    appid,
-                    "the account list has bytes that are no UTF-8; accounts whose ids differ in those alone count as \
-                     duplicates"
-                );
-            }
-            let listed = Snapshot::fetched_now(list, now);
-            let live_quota = app.config.live_quota;
-            let snapshot = Arc::new(app.record.extras.with_balances(listed, live_quota));
-            let dropped = snapshot.dropped();
-            tracing::debug!(
-                appid,
-                accounts = snapshot.accounts().len(),
-                dropped_duplicate = dropped.duplicate,
-                dropped_limit = dropped.limit,
-                dropped_invalid = dropped.invalid,
-                "accounts read"
-            );
-            record.limiter.succeeded();
-            record.counters.set_errcode(0);
-            record.burn().observe(&snapshot, now);
-            let mut reading = record.lock();
-            let before = reading.snapshot.replace(Arc::clone(&snapshot));
-            reading.finish(LastFetch::succeeded_at(now.wall), Some(now.monotonic));
-            drop(reading);
-            // Of many accounts this takes a while, and every scrape needs the lock.
-            drop(before);
-            Some(snapshot)
-        }
-        Err(error) if error.throttled() => {
-            tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
-            None
-        }
-        Err(error) => {
-            let (reason, errcode) = (error.reason(), error.errcode());
-            let text = chain(&error);
-            let before = record.lock().failed_for();
-            let kind = match before {
-                Some(before) if before == reason => Kind::FailedAgain(reason),
-                _ => Kind::Failed(reason),
-            };
-            if app.failures.admits(kind) {
-                tracing::warn!(
-                    appid,
-                    reason = reason.as_str(),
-                    errcode,
-                    error = text,
-                    "fetch failed"
-                );
-            }
-            record.limiter.failed(reason, errcode, app.budget(), now);
-            if app.is_replaced() {
-                // What only the operator mends may have been mended since it began.
-                record.limiter.reloaded(app.budget(), now);
-            }
-            if error.api().is_none() {
-                let counted = progress.end_stage();
-                if !counted {
-                    record.counters.count_failure(app.list_endpoint(), reason);
+    async fn work(&self) {
+        let app = &self.app;
+        // The fetch before this one may still be sending optional calls.
+        let _at_work = app.state.at_work.lock().await;
+        let permit = app.shared.permits.acquire().await;
+        let turn = match self.take_turn(CALLS).await {
+            Ok(turn) => turn,
+            Err(not_ours) => {
+                self.end(not_ours.how, |_| ());
+                if let Some(snapshot) = &not_ours.snapshot {
+                    app.save_snapshot(snapshot).await;
                 }
+                return;
             }
-            let failed = LastFetch::failed(reason, errcode, text, now.wall);
-            let failed = failed.at_endpoint(error.api());
-            record.lock().finish(failed, Some(now.monotonic));
-            None
+        };
+        app.save_state(CALLS).await;
+
+        let started = Instant::now();
+        let result = self.account_list().await;
+        let tried = !result.as_ref().is_err_and(FetchError::throttled);
+        if tried {
+            let seconds = started.elapsed().as_secs_f64();
+            app.state.fetch_duration.observe(seconds);
         }
+        let fetched = self.publish(result);
+        drop(permit);
+        // The waiting scrapes have gone on; what follows is nobody's wait.
+        self.keep(turn, fetched).await;
+    }
+
+    /// Keeps what a fetch came to, and sends the optional calls that are due.
+    async fn keep(&self, turn: Turn, fetched: Option<(Arc<Snapshot>, Held)>) {
+        let app = &self.app;
+        let Some((snapshot, token)) = fetched else {
+            turn.finish(app, None).await;
+            return app.save_state(0).await;
+        };
+        let optional = OptionalCalls::due(app, &snapshot);
+        // First the snapshot: a crash in between must not leave a success with nothing to show for it.
+        app.save_snapshot(&snapshot).await;
+        if optional.calls() == 0 {
+            turn.finish(app, Some(&snapshot)).await;
+            return app.save_state(0).await;
+        }
+        let turn = turn.go_on(app, &snapshot, optional.calls()).await;
+        app.save_state(optional.calls()).await;
+        let revised = optional.send(self, &token, &snapshot).await;
+        if let Some(revised) = &revised {
+            app.save_snapshot(revised).await;
+        }
+        turn.finish(app, revised.as_ref()).await;
+        app.save_state(0).await;
+    }
+
+    /// The list, and the token that it was read with.
+    async fn account_list(&self) -> Result<(AccountList, Held), FetchError> {
+        let app = &self.app;
+        let token = app.tokens.token(&app.client, self).await;
+        let token = token.map_err(FetchError::Token)?;
+        let rejected = match self.list_with(&token).await {
+            Ok(list) => {
+                app.state.limiter.token_accepted();
+                return Ok((list, token));
+            }
+            Err(error) if error.token_rejected() => self.list_failed(error),
+            Err(error) => return Err(self.list_failed(error)),
+        };
+        if !self.may_renew_token() {
+            return Err(rejected);
+        }
+        let again = match app.tokens.renew(&token, &app.client, self).await {
+            Ok(Some(token)) => match self.list_with(&token).await {
+                Ok(list) => return Ok((list, token)),
+                Err(error) => self.list_failed(error),
+            },
+            // The same token again would be rejected again.
+            Ok(None) => return Err(rejected),
+            Err(error) => FetchError::Token(error),
+        };
+        if again.throttled() {
+            // What was tried failed; that no call is left for another try is not the news.
+            return Err(rejected);
+        }
+        Err(again)
+    }
+
+    fn list_failed(&self, error: wechat::Error) -> FetchError {
+        match self.app.tokens.place() {
+            Some(place) if error.token_rejected() => FetchError::Rejected {
+                place,
+                source: error,
+            },
+            _ => FetchError::List(error),
+        }
+    }
+
+    /// Notes a rejected token; says whether it may be renewed now.
+    fn may_renew_token(&self) -> bool {
+        let app = &self.app;
+        let rejected = app
+            .state
+            .limiter
+            .token_rejected(app.budget(), Moment::now());
+        let fetches = rejected.in_a_row;
+        // At the second, and then ever more rarely.
+        let is_news = fetches > 1 && fetches.is_power_of_two();
+        if is_news && app.shared.log.admits(Reason::Token.as_str()) {
+            tracing::warn!(
+                appid = app.config.appid,
+                fetches,
+                fix = token_fix(&app.config.credential)[0],
+                "WeChat rejected the access token in fetch after fetch; it is renewed less often now"
+            );
+        }
+        rejected.may_renew
+    }
+
+    async fn list_with(&self, token: &Held) -> Result<AccountList, wechat::Error> {
+        let client = &self.app.client;
+        let authorization = token.authorization();
+        match &self.app.config.cloud_function {
+            None => client.account_getall(authorization, self).await,
+            Some(function) => {
+                client
+                    .invoke_cloud_function(authorization, function, self)
+                    .await
+            }
+        }
+    }
+
+    /// Puts the outcome on record, logs a failure, the one place where it is logged, and lets the scrapes that wait go on.
+    fn publish(
+        &self,
+        result: Result<(AccountList, Held), FetchError>,
+    ) -> Option<(Arc<Snapshot>, Held)> {
+        let app = &self.app;
+        match result {
+            Ok((list, token)) => {
+                let snapshot = Arc::new(self.snapshot(list));
+                app.state.limiter.succeeded();
+                app.state.counters.set_errcode(0);
+                let now = Moment::now();
+                app.state.usage_rate.lock().observe(&snapshot, now);
+                let mut before = None;
+                self.end(Ended::Published, |reading| {
+                    before = reading.snapshot.replace(Arc::clone(&snapshot));
+                    reading.snapshot_id = None;
+                    reading.last_fetch = Some(LastFetch::succeeded_at(now.wall));
+                });
+                // Of many accounts this takes a while, and every scrape needs the lock.
+                drop(before);
+                Some((snapshot, token))
+            }
+            Err(error) if error.throttled() => {
+                if app.shared.log.admits("daily_limit") {
+                    let appid = app.config.appid.as_str();
+                    tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
+                }
+                self.end(Ended::Throttled, |_| ());
+                None
+            }
+            Err(error) => {
+                let failed = self.fail(&error);
+                self.end(Ended::Failed, |reading| reading.last_fetch = Some(failed));
+                None
+            }
+        }
+    }
+
+    /// The list as a snapshot, without what can hold personal data, unless the operator asked for it.
+    fn snapshot(&self, mut list: AccountList) -> Snapshot {
+        let app = &self.app;
+        for account in &mut list.accounts {
+            if !app.config.remark_wrong_msg {
+                account.remark_wrong_msg = Box::default();
+            }
+            if !app.config.remark_content {
+                account.remark_content = Box::default();
+            }
+        }
+        self.doubt(&list);
+        let snapshot = Snapshot::fetched_now(list, Moment::now());
+        app.with_live_balances(snapshot)
+    }
+
+    /// Says what is odd about a list.
+    fn doubt(&self, list: &AccountList) {
+        let Shared { log, .. } = &self.app.shared;
+        let appid = self.app.config.appid.as_str();
+        let listed = list.accounts.len() as u64 + list.invalid + list.beyond_limit;
+        if let Some(count) = list.count
+            && u64::try_from(count) != Ok(listed)
+            && log.admits("count")
+        {
+            tracing::warn!(appid, count, listed, "count is not the list's length");
+        }
+        if list.lossy && log.admits("lossy") {
+            tracing::warn!(
+                appid,
+                "the account list has bytes that are not UTF-8; accounts whose ids differ in those alone count as \
+                 duplicates"
+            );
+        }
+    }
+
+    fn fail(&self, error: &FetchError) -> LastFetch {
+        let app = &self.app;
+        let (reason, errcode) = (error.reason(), error.errcode());
+        let text = chain(error);
+        if app.shared.log.admits(reason.as_str()) {
+            tracing::warn!(
+                appid = app.config.appid,
+                reason = reason.as_str(),
+                errcode,
+                error = text,
+                "fetch failed"
+            );
+        }
+        let now = Moment::now();
+        let limiter = &app.state.limiter;
+        limiter.failed(reason, errcode, app.budget(), now);
+        if app.is_replaced() {
+            // What only the operator can fix may have been fixed since it began.
+            limiter.reloaded(app.budget(), now);
+        }
+        if error.api().is_none() {
+            self.count_failure(app.list_endpoint(), reason);
+        }
+        LastFetch::failed(reason, errcode, text, now.wall).at_endpoint(error.api())
     }
 }

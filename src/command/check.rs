@@ -8,7 +8,7 @@ use time::macros::format_description;
 use tokio::time::Instant;
 
 use super::{CheckArgs, Error};
-use crate::app::App;
+use crate::app::{App, token_fix};
 use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential, display_duration};
@@ -228,6 +228,7 @@ impl Report {
             }
             Some(_) => {
                 self.line("token", &token(settings, app.token_expiry()));
+                self.token_rejected_at_first(app);
                 self.line("permission", "ok");
                 if let Some(snapshot) = &reading.snapshot {
                     self.accounts(snapshot, &settings.couriers, app.api_host());
@@ -248,6 +249,21 @@ impl Report {
                 self.healthy = false;
             }
         }
+    }
+
+    /// A token that was renewed right away: the fetch worked, but whatever ended the token ends the next one too.
+    fn token_rejected_at_first(&mut self, app: &App) {
+        let fetches = app.token_rejections();
+        if fetches == 0 {
+            return;
+        }
+        let finding = match fetches {
+            1 => "WeChat rejected the token at first; a new one works".to_owned(),
+            _ => format!("WeChat rejected the token at first, in {fetches} fetches in a row"),
+        };
+        self.line("", &finding);
+        self.line("how to fix", token_fix(&app.config.credential)[0]);
+        self.healthy = false;
     }
 
     fn calls(&mut self, reading: &AppReading, is_shared: bool, max_stale: Duration) {

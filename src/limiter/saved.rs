@@ -1,131 +1,162 @@
-//! A limiter over a restart, on the wall clock.
+//! A limiter over a restart and among replicas, on the wall clock.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::breaker::Breaker;
-use super::calls::Calls;
-use super::{Budget, RateLimiter, State};
-use crate::clock::{ChinaDay, Moment};
+use super::{Budget, RateLimiter, Rejections, State};
+use crate::clock::{ChinaDay, Moment, from_unix_millis, unix_millis};
 use crate::wechat::Reason;
 
-/// What of a limiter survives a restart, on the wall clock.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What of a limiter survives a restart. Times are in milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SavedLimiter {
     /// The earliest time of the next fetch.
-    pub next_fetch: Option<SystemTime>,
-    /// Calls sent, by day.
-    pub used: BTreeMap<ChinaDay, u64>,
-    /// The open breaker.
+    pub next_fetch_unix_ms: Option<u64>,
+    /// Calls sent, by China day, counted from 1970-01-01.
+    pub calls: BTreeMap<ChinaDay, u64>,
+    /// Calls that the work under way can send. Whoever goes on after a crash counts them as sent.
+    pub reserved: u64,
+    /// The breaker, open or closed.
     pub breaker: Option<SavedBreaker>,
+    /// Rejected tokens.
+    pub rejections: SavedRejections,
 }
 
-/// An open breaker on the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A breaker that survives a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedBreaker {
     /// What opened it.
     pub reason: Reason,
-    /// When it allows the next try; `None`: not before another day.
-    pub until: Option<SystemTime>,
-    /// The day it holds, where it holds a day.
-    pub day: Option<ChinaDay>,
-    /// The wait after the next failure.
-    pub next_backoff: Duration,
+    /// When it allows the next try.
+    pub until_unix_ms: u64,
+    /// Failures in a row that only the operator can fix.
+    #[serde(default)]
+    pub failures: u32,
+}
+
+/// Fetches in a row whose token was rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedRejections {
+    /// How many.
+    pub in_a_row: u32,
+    /// When the token may be renewed again.
+    pub next_renewal_unix_ms: Option<u64>,
 }
 
 impl RateLimiter {
     /// A limiter that goes on where a saved one ended.
     ///
-    /// Waits are cut to what the rules could have asked for, so that a clock that was set back between two runs
-    /// can't hold calls for days.
-    #[must_use]
-    pub fn restore(saved: SavedLimiter, budget: Budget, now: Moment) -> Self {
-        let state = State {
-            next_fetch: saved
-                .next_fetch
-                .map(|next| within(next, budget.min_interval, now)),
-            calls: Calls::from(saved.used),
-            breaker: saved
-                .breaker
-                .and_then(|breaker| Breaker::restore(breaker, budget, now)),
-            ..State::default()
-        };
-        Self {
-            state: Mutex::new(state),
-        }
+    /// A time that is later than its rule can have asked for was written under a clock that was ahead. It keeps nothing
+    /// back; the second value says whether there was one.
+    pub fn restore(saved: &SavedLimiter, budget: Budget, now: Moment) -> (Self, bool) {
+        let mut state = State::default();
+        let clock_was_ahead = state.restore(saved, budget, now);
+        let today = ChinaDay::at(now.wall);
+        state.calls.clone_from(&saved.calls);
+        let used = state.used_on(today).saturating_add(saved.reserved);
+        state.count(today, used);
+        (Self(state.into()), clock_was_ahead)
     }
 
-    /// What must survive a restart. `reserved` calls of a fetch about to begin count as sent: a crash in its midst
-    /// may then count too many, never too few.
-    #[must_use]
+    /// What must survive a restart. `reserved`: calls of a fetch about to begin, so that a crash in its midst may count too
+    /// many, never too few.
     pub fn save(&self, reserved: u64, now: Moment) -> SavedLimiter {
-        let state = self.lock();
-        let wall = |at: Instant| now.wall + at.saturating_duration_since(now.monotonic);
-        let mut calls = state.calls.clone();
-        if reserved > 0 {
-            let today = state.today(now);
-            calls.set(today, calls.on(today).saturating_add(reserved));
-        }
+        let state = self.0.lock();
+        let now = state.by_common_clock(now);
+        let unix_ms =
+            |at: Instant| unix_millis(now.wall + at.saturating_duration_since(now.monotonic));
         SavedLimiter {
-            next_fetch: state.next_fetch.map(wall),
-            used: calls.into(),
-            breaker: state.breaker.map(|breaker| breaker.save(now)),
+            next_fetch_unix_ms: state.next_fetch.map(unix_ms),
+            calls: state.calls.clone(),
+            reserved,
+            breaker: state.breaker.map(|breaker| SavedBreaker {
+                reason: breaker.reason,
+                until_unix_ms: unix_ms(breaker.until),
+                failures: breaker.failures,
+            }),
+            rejections: SavedRejections {
+                in_a_row: state.rejections.in_a_row,
+                next_renewal_unix_ms: state.rejections.next_renewal.map(unix_ms),
+            },
         }
     }
-}
 
-/// That time on the monotonic clock, at most `longest` from now.
-pub(super) fn within(until: SystemTime, longest: Duration, now: Moment) -> Instant {
-    let wait = until.duration_since(now.wall).unwrap_or_default();
-    now.monotonic + wait.min(longest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::limiter::Cause;
-    use crate::limiter::example::{BUDGET, DAY, MINUTE, UNLIMITED, noon};
-
-    #[test]
-    fn restored_limiter_goes_on_where_the_saved_one_ended() {
-        let limiter = RateLimiter::new();
-        let now = noon();
-        limiter.try_acquire(BUDGET, now).unwrap();
-        limiter.spend(BUDGET, now).unwrap();
-        let restored = RateLimiter::restore(limiter.save(0, now), BUDGET, now);
-        assert_eq!(restored.try_acquire(BUDGET, now), Err(Cause::Interval));
-        assert_eq!(restored.remaining(BUDGET, now), Some(2));
-        assert!(restored.try_acquire(BUDGET, now.after(MINUTE)).is_ok());
-
-        limiter.failed(Reason::Permission, Some(48001), BUDGET, now);
-        let restored = RateLimiter::restore(limiter.save(0, now), BUDGET, now);
-        assert_eq!(restored.open_breaker(now), Some(Reason::Permission));
+    /// Goes on from the state that replicas share, by their common clock: what the others spent counts here, and what
+    /// was spent here without them counts on top. `is_locked`: nobody else is at work, so that calls still reserved are
+    /// those of a replica that has died.
+    pub(crate) fn adopt(
+        &self,
+        shared: &SavedLimiter,
+        is_locked: bool,
+        clock: SystemTime,
+        budget: Budget,
+        now: Moment,
+    ) {
+        let mut state = self.0.lock();
+        state.read_common_clock(clock, now);
+        let today = state.today(now);
+        let reserved = if is_locked { shared.reserved } else { 0 };
+        let counted = shared.calls.get(&today).copied().unwrap_or(0);
+        let counted = counted.saturating_add(reserved);
+        let with_ours = counted.saturating_add_signed(state.unshared_on(today));
+        let used = with_ours.max(state.used_on(today));
+        state.count(today, used);
+        let now = state.by_common_clock(now);
+        state.restore(shared, budget, now);
+        if state.reload_unshared && state.close_fixable_breaker() {
+            state.next_fetch = None;
+        }
     }
 
-    #[test]
-    fn calls_reserved_for_a_fetch_count_as_sent_after_a_crash() {
-        let limiter = RateLimiter::new();
-        let now = noon();
-        let restored = RateLimiter::restore(limiter.save(2, now), BUDGET, now);
-        assert_eq!(restored.remaining(BUDGET, now), Some(1));
+    /// Takes the replicas' common clock for the calendar.
+    pub(crate) fn read_common_clock(&self, clock: SystemTime, now: Moment) {
+        self.0.lock().read_common_clock(clock, now);
     }
 
-    #[test]
-    fn clock_set_back_between_two_runs_holds_no_longer_than_the_interval() {
-        let limiter = RateLimiter::new();
-        let now = noon();
-        limiter.try_acquire(UNLIMITED, now).unwrap();
-        limiter.failed(Reason::Config, None, UNLIMITED, now);
-        let yesterday = Moment {
-            wall: now.wall - DAY,
-            ..now
+    /// The replicas' state now counts all calls, and so many more as if they were sent.
+    pub(crate) fn is_shared(&self, reserved: u64, now: Moment) {
+        let mut state = self.0.lock();
+        let reserved = i64::try_from(reserved).unwrap_or(i64::MAX);
+        state.unshared = (state.today(now), -reserved);
+        state.reload_unshared = false;
+    }
+}
+
+impl State {
+    fn read_common_clock(&mut self, clock: SystemTime, now: Moment) {
+        self.common_clock = Some(Moment { wall: clock, ..now });
+    }
+
+    /// Takes over all but the calls; says whether a time was later than its rule can have asked for.
+    fn restore(&mut self, saved: &SavedLimiter, budget: Budget, now: Moment) -> bool {
+        let mut clock_was_ahead = false;
+        let mut time = |unix_ms: u64, longest: Duration| {
+            let at = from_unix_millis(unix_ms)?;
+            let wait = at.duration_since(now.wall).unwrap_or_default();
+            clock_was_ahead |= wait > longest;
+            (wait <= longest).then(|| now.monotonic + wait)
         };
-        let restored = RateLimiter::restore(limiter.save(0, now), UNLIMITED, yesterday);
-        assert!(
-            restored
-                .try_acquire(UNLIMITED, yesterday.after(10 * MINUTE))
-                .is_ok()
-        );
+        let next_fetch = saved.next_fetch_unix_ms;
+        self.next_fetch =
+            next_fetch.and_then(|next| time(next, budget.min_interval + budget.early()));
+        self.breaker = saved.breaker.map(|breaker| {
+            let longest = Breaker::longest(breaker.reason, budget, now);
+            Breaker {
+                reason: breaker.reason,
+                until: time(breaker.until_unix_ms, longest).unwrap_or(now.monotonic),
+                failures: breaker.failures,
+            }
+        });
+        let next_renewal = saved.rejections.next_renewal_unix_ms;
+        self.rejections = Rejections {
+            in_a_row: saved.rejections.in_a_row,
+            next_renewal: next_renewal.and_then(|next| time(next, budget.longest_backoff())),
+        };
+        clock_was_ahead
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::app::App;
+use crate::app::{App, token_fix};
 use crate::clock::Moment;
 use crate::config::Couriers;
 use crate::snapshot::Snapshot;
@@ -48,6 +48,9 @@ pub(crate) struct AppFacts {
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) snapshot_age: Option<Duration>,
     pub(crate) last_fetch: Option<LastFetch>,
+    /// Fetches in a row whose access token was rejected at first, and how to fix that, in English and in Chinese.
+    pub(crate) token_rejections: u32,
+    pub(crate) token_fix: [&'static str; 2],
     /// Why no call is made, and until when.
     pub(crate) breaker: Option<(Reason, SystemTime)>,
     pub(crate) calls_used: u64,
@@ -71,6 +74,8 @@ impl AppFacts {
             host: app.api_host().to_owned(),
             snapshot_age: snapshot.as_ref().map(|snapshot| snapshot.age(now)),
             last_fetch: app.last_fetch(),
+            token_rejections: app.token_rejections(),
+            token_fix: token_fix(&app.config.credential),
             breaker: app.open_breaker(now).zip(app.breaker_until(now)),
             calls_used: app.daily_calls_used(now),
             calls_left: app.daily_calls_remaining(now),

@@ -124,6 +124,8 @@ pub(crate) enum AppHealth {
     Failing,
     /// The exporter's own daily limit is used up.
     DailyLimitReached,
+    /// Fetch after fetch finds its access token rejected and gets another one.
+    TokenRejected,
     /// The snapshot is too old to be exported: nobody scrapes.
     NotScraped,
     NeverFetched,
@@ -143,6 +145,7 @@ impl AppHealth {
         }
         match facts.snapshot_age {
             Some(age) if age > max_stale => Self::NotScraped,
+            Some(_) if facts.token_rejections > 1 => Self::TokenRejected,
             Some(_) => Self::Up,
             None => Self::NeverFetched,
         }
@@ -151,7 +154,7 @@ impl AppHealth {
     pub(crate) fn severity(self) -> Severity {
         match self {
             Self::Paused | Self::Failing => Severity::Critical,
-            Self::DailyLimitReached | Self::NotScraped => Severity::Warning,
+            Self::DailyLimitReached | Self::TokenRejected | Self::NotScraped => Severity::Warning,
             Self::NeverFetched => Severity::Info,
             Self::Up => Severity::Ok,
         }

@@ -209,13 +209,19 @@ impl<'a> Page<'a> {
                 Language::Chinese => (explained.meaning_zh, explained.cure_zh),
             },
             (AppHealth::DailyLimitReached, _) => (t.daily_limit_what, t.daily_limit_fix),
+            (AppHealth::TokenRejected, _) => match t.language {
+                Language::English => (t.token_rejected_what, facts.token_fix[0]),
+                Language::Chinese => (t.token_rejected_what, facts.token_fix[1]),
+            },
             (AppHealth::NotScraped, _) => (t.not_scraped_what, t.not_scraped_fix),
             _ => (t.never_fetched_what, t.never_fetched_fix),
         };
         let age = facts.snapshot_age.unwrap_or_default();
+        let fetches = facts.token_rejections.to_string();
+        let values = [("span", &*span(age.as_secs(), t)), ("fetches", &*fetches)];
         html! {
             div.problem.(class(app.health.severity())) {
-                h3 { (fill(what, &[("span", &span(age.as_secs(), t))])) }
+                h3 { (fill(what, &values)) }
                 p { b { (t.how_to_fix) } (fill(fix, &[("path", self.telemetry_path)])) }
                 @if facts.explanation().is_some() { (self.failure(facts)) }
             }

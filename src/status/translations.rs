@@ -109,6 +109,7 @@ texts! {
     never_fetched: "Not fetched yet", "尚未读取";
     not_scraped: "Not scraped", "未被抓取";
     daily_limit: "Daily limit reached", "已达每日上限";
+    token_rejected: "Token rejected", "令牌被拒绝";
     failing: "Failing", "读取失败";
     paused: "Failing, paused", "读取失败，已暂停";
 
@@ -121,6 +122,8 @@ texts! {
     daily_limit_what: "The exporter's own daily limit of calls is used up.", "导出器自身的每日调用上限已用完。";
     daily_limit_fix: "Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
         "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。";
+    token_rejected_what: "WeChat rejected the access token in {fetches} fetches in a row. It is renewed less often now, so that fetches may fail.",
+        "微信已连续 {fetches} 次拒绝访问令牌。导出器会降低更新令牌的频率，因此读取可能失败。";
     old_snapshot: "The accounts below were fetched {age}.", "下面的账号读取于 {age}。";
     expired_snapshot: "The accounts below were fetched {age}. They are too old to be exported.",
         "下面的账号读取于 {age}，已过期，不再导出。";
@@ -232,6 +235,7 @@ impl Texts {
             AppHealth::Paused => self.paused,
             AppHealth::Failing => self.failing,
             AppHealth::DailyLimitReached => self.daily_limit,
+            AppHealth::TokenRejected => self.token_rejected,
             AppHealth::NotScraped => self.not_scraped,
             AppHealth::NeverFetched => self.never_fetched,
             AppHealth::Up => self.up,

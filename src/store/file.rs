@@ -1,33 +1,35 @@
 //! Files that are whole at any instant: written beside, flushed, then renamed over the old one.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use tokio::task;
 
-use super::mark::{self, Mark};
 use super::{StoreError, Unusable};
 
 /// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
 const FILE_MAX: u64 = 256 << 20;
-/// Files that may be written at one time.
+/// Files that may be written at one time: on a file system that hangs each write takes a thread.
 const WRITERS: usize = 16;
+/// Locked by the process that uses the directory; the system unlocks it when the process ends, however it ends.
+const LOCK: &str = "in-use.lock";
 
 /// The state directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// One writer a file: a file's turn is found by its name. A write that hangs keeps it, so that on a file system that
-    /// hangs each turn takes one thread and no more.
-    turns: [Arc<Mutex<()>>; WRITERS],
-    /// `None`: the directory can't be marked, as it can only be read.
-    mark: Option<Mark>,
+    writers: Arc<Semaphore>,
+    /// Files that are being written.
+    writing: Mutex<HashSet<String>>,
+    /// `None`: the directory can only be read, or another process uses it.
+    _lock: Option<File>,
 }
 
 impl Directory {
@@ -38,10 +40,8 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
             Err(error) => return Err(error),
         }
-        let mark = Mark::open(path).ok();
-        if let Some(mark) = &mark
-            && matches!(mark.set(), Err(TryLockError::WouldBlock))
-        {
+        let lock = lock(path);
+        if let Err(TryLockError::WouldBlock) = &lock {
             // No error, because the other one may be about to end.
             tracing::warn!(
                 directory = %path.display(),
@@ -49,7 +49,7 @@ impl Directory {
                  give each its own or share the state through Redis"
             );
         }
-        Ok(Self::marked(path, mark))
+        Ok(Self::locked(path, lock.ok()))
     }
 
     /// Opens a directory that is there and that nobody else uses now, for writing.
@@ -62,22 +62,22 @@ impl Directory {
             let error = io::Error::from(io::ErrorKind::NotADirectory);
             return Err(Unusable::Broken(error));
         }
-        if mark::is_of_another_user(path).map_err(Unusable::Broken)? {
+        if is_of_another_user(path, &metadata) {
             return Err(Unusable::OfAnotherUser);
         }
-        let mark = Mark::open(path).map_err(Unusable::Broken)?;
-        match mark.set() {
-            Ok(()) => Ok(Self::marked(path, Some(mark))),
+        match lock(path) {
+            Ok(lock) => Ok(Self::locked(path, Some(lock))),
             Err(TryLockError::WouldBlock) => Err(Unusable::InUse),
             Err(TryLockError::Error(error)) => Err(Unusable::Broken(error)),
         }
     }
 
-    fn marked(path: &Path, mark: Option<Mark>) -> Self {
+    fn locked(path: &Path, lock: Option<File>) -> Self {
         Self {
-            mark,
             path: path.to_owned(),
-            turns: std::array::from_fn(|_| Arc::default()),
+            writers: Arc::new(Semaphore::new(WRITERS)),
+            writing: Mutex::default(),
+            _lock: lock,
         }
     }
 
@@ -114,34 +114,29 @@ impl Directory {
         Ok(None)
     }
 
-    /// Puts content in a file's place, made when the file's turn has come. A crash at any instant leaves the old file
-    /// or the new one; whoever stops waiting leaves the write running.
+    /// Puts content in a file's place. A crash at any instant leaves the old file or the new one; whoever stops waiting
+    /// leaves the write running.
     pub(super) async fn write(
         self: &Arc<Self>,
         name: String,
         content: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> io::Result<()> {
-        let turn = Arc::clone(self.turn(&name)).lock_owned().await;
+        let writer = Arc::clone(&self.writers).acquire_owned().await;
+        if !self.writing.lock().insert(name.clone()) {
+            return Err(io::Error::other("an earlier write of it still hangs"));
+        }
         let directory = Arc::clone(self);
         let writing = task::spawn_blocking(move || {
-            let _turn = turn;
-            directory.replace(&name, &content())
+            let _writer = writer;
+            let written = directory.replace(&name, &content());
+            directory.writing.lock().remove(&name);
+            written
         });
         let broken_off = |_| io::Error::other("the write was broken off");
         writing.await.map_err(broken_off)?
     }
 
-    fn turn(&self, name: &str) -> &Arc<Mutex<()>> {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        &self.turns[usize::try_from(hasher.finish() % WRITERS as u64).unwrap_or(0)]
-    }
-
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        if let Some(mark) = &self.mark {
-            // Whoever used the directory at our start has most often ended since.
-            let _ = mark.set();
-        }
         let beside = self.path.join(format!("{name}.new"));
         let written = write_flushed(&beside, content)
             .and_then(|()| fs::rename(&beside, self.path.join(name)))
@@ -155,11 +150,31 @@ impl Directory {
     }
 }
 
+fn lock(directory: &Path) -> Result<File, TryLockError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(LOCK))
+        .map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Whether files that root writes there would lock the exporter's own user out. Other users can't do harm: what they may
+/// not write, the system keeps from them.
+fn is_of_another_user(directory: &Path, metadata: &fs::Metadata) -> bool {
+    // Whoever has used the directory before, else whoever it was made for.
+    let owner = fs::metadata(directory.join(LOCK)).map_or(metadata.uid(), |lock| lock.uid());
+    rustix::process::geteuid().is_root() && owner != 0
+}
+
 /// A file's bytes, or why it can be none of ours.
 fn read_bounded(path: &Path) -> io::Result<Result<Vec<u8>, String>> {
     if !fs::metadata(path)?.is_file() {
         // Opening a FIFO would wait for its writer.
-        return Ok(Err("it is no regular file".to_owned()));
+        return Ok(Err("it is not a regular file".to_owned()));
     }
     let mut bytes = Vec::new();
     let read = File::open(path)?

@@ -1,4 +1,4 @@
-//! What survives a restart: each app's limiter and last reading, in files under `--state.dir`.
+//! What survives a restart: each app's state and last snapshot, in files under `--state.dir`.
 //!
 //! Nothing here is ever fatal while the exporter runs: a file that is corrupt or another's is set aside, one that can't
 //! be written is counted and logged, and the exporter goes on from memory. A file that can't be read at all stops the
@@ -7,31 +7,63 @@
 
 mod file;
 pub(crate) mod form;
-mod mark;
-mod trouble;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use file::Directory;
-use trouble::Trouble;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, as_unix_millis};
 use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
-use crate::wechat::{self, Api, Explanation, ListLimits, Reason};
+use crate::wechat::{self, Api, ApiQuota, Explanation, ListLimits, Reason};
 
 /// How long a fetch waits for its state to reach the disk. A disk that hangs must not hold up what is only kept from
 /// being lost; the write goes on meanwhile.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// One app's state: what the state directory keeps and what replicas share.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedState {
+    /// The limiter.
+    pub limiter: SavedLimiter,
+    /// How the latest fetch ended.
+    pub last_fetch: Option<LastFetch>,
+    /// When optional calls are due.
+    pub optional_calls: OptionalCallsState,
+    /// Among replicas: whoever holds the app's lock is fetching.
+    pub fetching: bool,
+    /// Among replicas: tells one shared snapshot from another.
+    pub snapshot_id: Option<u64>,
+}
+
+/// When one app's optional calls are due, and WeChat's own figures. Times are in milliseconds since 1970; `None`: now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OptionalCallsState {
+    /// When WeChat's own figures are asked for again.
+    pub api_quota_due_unix_ms: Option<u64>,
+    /// WeChat's own figures of that API.
+    pub api_quota: Option<(Api, ApiQuota)>,
+    /// Before that no live balance is asked for, as WeChat refused one.
+    pub balances_due_unix_ms: Option<u64>,
+}
+
 /// How the latest fetch of an app ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFetch {
     /// When it ended.
+    #[serde(rename = "at_unix_ms", with = "as_unix_millis")]
     pub at: SystemTime,
     /// Why it failed; `None`: it succeeded.
     pub failure: Option<Failure>,
@@ -40,7 +72,7 @@ pub struct LastFetch {
 }
 
 /// Why a fetch failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What is to be done about it.
     pub reason: Reason,
@@ -52,7 +84,6 @@ pub struct Failure {
 
 impl Failure {
     /// What it means and what to do about it. `errcode`: WeChat's, 0 where it gave none.
-    #[must_use]
     pub fn explanation(&self, errcode: i64) -> Explanation {
         match self.api {
             Some(api) => wechat::explain(errcode, self.reason, api)
@@ -63,8 +94,7 @@ impl Failure {
 }
 
 impl LastFetch {
-    /// A fetch that brought a reading.
-    #[must_use]
+    /// A fetch that brought a snapshot.
     pub fn succeeded_at(at: SystemTime) -> Self {
         Self {
             at,
@@ -74,7 +104,6 @@ impl LastFetch {
     }
 
     /// A fetch that brought none.
-    #[must_use]
     pub fn failed(reason: Reason, errcode: Option<i64>, text: String, at: SystemTime) -> Self {
         Self {
             at,
@@ -88,7 +117,6 @@ impl LastFetch {
     }
 
     /// Names the call that failed.
-    #[must_use]
     pub fn at_endpoint(mut self, api: Option<Api>) -> Self {
         if let Some(failure) = &mut self.failure {
             failure.api = api;
@@ -96,8 +124,7 @@ impl LastFetch {
         self
     }
 
-    /// Whether it brought a reading.
-    #[must_use]
+    /// Whether it brought a snapshot.
     pub fn succeeded(&self) -> bool {
         self.failure.is_none()
     }
@@ -106,30 +133,20 @@ impl LastFetch {
 /// What a store knows of one app.
 #[derive(Debug, Default)]
 pub struct Saved {
-    /// The limiter's state; fresh where nothing was kept.
-    pub limiter: SavedLimiter,
-    /// How the latest fetch ended.
-    pub last_fetch: Option<LastFetch>,
-    /// The last good reading.
+    /// Its state; fresh where nothing was kept.
+    pub state: SavedState,
+    /// The last good snapshot.
     pub snapshot: Option<Snapshot>,
 }
 
-/// The part of it that changes with every call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SavedProgress {
-    /// The limiter's state.
-    pub limiter: SavedLimiter,
-    /// How the latest fetch ended.
-    pub last_fetch: Option<LastFetch>,
-}
-
-/// Where limits and snapshots are kept; nowhere without `--state.dir`.
+/// Where states and snapshots are kept; nowhere without `--state.dir`.
 #[derive(Debug)]
 pub struct Store {
     directory: Option<Arc<Directory>>,
     list_limits: ListLimits,
     write_failures: AtomicU64,
-    trouble: Trouble,
+    /// Files whose latest write failed.
+    failing: Mutex<HashSet<String>>,
 }
 
 /// What was kept can't be had.
@@ -179,16 +196,11 @@ impl Store {
         let directory = match directory {
             None => None,
             Some(path) => match Directory::open(&path) {
-                Ok(directory) => Some(Arc::new(directory)),
+                Ok(directory) => Some(directory),
                 Err(source) => return Err(StoreError::Directory { path, source }),
             },
         };
-        Ok(Self {
-            directory,
-            list_limits,
-            write_failures: AtomicU64::new(0),
-            trouble: Trouble::default(),
-        })
+        Ok(Self::new(directory, list_limits))
     }
 
     /// Opens a directory that exporters keep their state in, while none of them is running.
@@ -196,12 +208,17 @@ impl Store {
     /// # Errors
     /// See [`Unusable`]; nothing has been changed then.
     pub fn open_unused(directory: &Path, list_limits: ListLimits) -> Result<Self, Unusable> {
-        Ok(Self {
-            directory: Some(Arc::new(Directory::open_unused(directory)?)),
+        let directory = Directory::open_unused(directory)?;
+        Ok(Self::new(Some(directory), list_limits))
+    }
+
+    fn new(directory: Option<Directory>, list_limits: ListLimits) -> Self {
+        Self {
+            directory: directory.map(Arc::new),
             list_limits,
             write_failures: AtomicU64::new(0),
-            trouble: Trouble::default(),
-        })
+            failing: Mutex::default(),
+        }
     }
 
     /// What was kept of an app. What is corrupt or another's is set aside with a warning.
@@ -212,46 +229,34 @@ impl Store {
         let Some(directory) = &self.directory else {
             return Ok(Saved::default());
         };
-        let progress = directory
-            .read(&progress_file(appid), |bytes| {
-                form::read_progress(bytes, appid)
-            })?
-            .unwrap_or_default();
+        let state = directory.read(&state_file(appid), |bytes| form::read_state(bytes, appid))?;
         let snapshot = directory.read(&snapshot_file(appid), |bytes| {
             form::read_snapshot(bytes, appid, self.list_limits, now)
         })?;
         Ok(Saved {
-            limiter: progress.limiter,
-            last_fetch: progress.last_fetch,
+            state: state.unwrap_or_default(),
             snapshot,
         })
     }
 
-    /// Keeps the limiter's state. `progress` is called when the file's turn has come, so that of two writers the
-    /// later one writes the later state.
-    pub async fn save_progress<F>(&self, appid: &str, progress: F)
-    where
-        F: FnOnce() -> SavedProgress + Send + 'static,
-    {
+    /// Keeps a state.
+    pub async fn save_state(&self, appid: &str, state: SavedState) {
         let owner = appid.to_owned();
-        self.write(progress_file(appid), move || {
-            form::write_progress(&progress(), &owner)
-        })
-        .await;
+        self.write(state_file(appid), move || form::write_state(&state, &owner))
+            .await;
     }
 
-    /// Keeps a reading.
+    /// Keeps a snapshot.
     pub async fn save_snapshot(&self, appid: &str, snapshot: &Arc<Snapshot>) {
         let snapshot = Arc::clone(snapshot);
         let owner = appid.to_owned();
         self.write(snapshot_file(appid), move || {
-            form::write_snapshot(&snapshot, &owner)
+            form::write_snapshot(&snapshot, snapshot.fetched(), &owner)
         })
         .await;
     }
 
     /// Writes that failed since the start.
-    #[must_use]
     pub fn write_failures(&self) -> u64 {
         self.write_failures.load(Ordering::Relaxed)
     }
@@ -260,255 +265,40 @@ impl Store {
     where
         F: FnOnce() -> Vec<u8> + Send + 'static,
     {
-        let Some(directory) = self.directory.clone() else {
+        let Some(directory) = &self.directory else {
             return;
         };
         let writing = directory.write(name.clone(), content);
         let error = match tokio::time::timeout(WRITE_PATIENCE, writing).await {
-            Ok(Ok(())) => return self.trouble.written(&name),
+            Ok(Ok(())) => return self.written(&name),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it is not written after {WRITE_PATIENCE:?}"),
         };
         self.write_failures.fetch_add(1, Ordering::Relaxed);
-        self.trouble.failed(&name, &error, Instant::now());
+        let mut failing = self.failing.lock();
+        if failing.is_empty() {
+            tracing::warn!(
+                file = name,
+                error,
+                "state can't be written; the exporter goes on from memory"
+            );
+        }
+        failing.insert(name);
+    }
+
+    fn written(&self, file: &str) {
+        let mut failing = self.failing.lock();
+        if failing.remove(file) && failing.is_empty() {
+            let failures = self.write_failures();
+            tracing::info!(failures, "state is written again");
+        }
     }
 }
 
-fn progress_file(appid: &str) -> String {
+fn state_file(appid: &str) -> String {
     format!("{appid}.limiter.json")
 }
 
 fn snapshot_file(appid: &str) -> String {
     format!("{appid}.snapshot.json")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-
-    use super::*;
-    use crate::limiter::{Budget, Cause, RateLimiter};
-    use crate::wechat::{Account, AccountList};
-
-    const APPID: &str = "wx0000000000000001";
-    const BUDGET: Budget = Budget {
-        min_interval: Duration::from_secs(60),
-        daily_limit: Some(10),
-    };
-
-    fn store(directory: &Path) -> Store {
-        Store::open(Some(directory.to_owned()), ListLimits::default()).unwrap()
-    }
-
-    fn progress(limiter: &RateLimiter, reserved: u64) -> impl FnOnce() -> SavedProgress + use<> {
-        let limiter = limiter.save(reserved, Moment::now());
-        move || SavedProgress {
-            limiter,
-            last_fetch: None,
-        }
-    }
-
-    fn names(directory: &Path) -> Vec<String> {
-        let entries = fs::read_dir(directory).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != "in-use.lock")
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn failure_without_a_call_is_not_mended_at_wechats() {
-        for reason in [Reason::Config, Reason::Network] {
-            let failed = LastFetch::failed(reason, None, String::new(), SystemTime::now());
-            let said = failed.failure.unwrap().explanation(0);
-            for phrase in [said.cure, said.cure_zh] {
-                assert!(!phrase.contains("weixin.qq.com"), "{phrase}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn next_start_goes_on_with_the_limits_and_the_reading_of_the_last() {
-        let directory = tempfile::tempdir().unwrap();
-        let state = directory.path().join("made/when/missing");
-        let limiter = RateLimiter::new();
-        limiter.try_acquire(BUDGET, Moment::now()).unwrap();
-        limiter.spend(BUDGET, Moment::now()).unwrap();
-        let account = Account {
-            biz_id: "四川成都某某公司".into(),
-            delivery_id: "STO".into(),
-            quota_num: Some(2.0),
-            ..Account::default()
-        };
-        let list = AccountList {
-            accounts: vec![account.clone()],
-            ..AccountList::default()
-        };
-        let snapshot = Arc::new(Snapshot::fetched_now(list, Moment::now()));
-        {
-            let store = store(&state);
-            store.save_progress(APPID, progress(&limiter, 3)).await;
-            store.save_snapshot(APPID, &snapshot).await;
-            assert_eq!(store.write_failures(), 0);
-        }
-        let now = Moment::now();
-        let saved = store(&state).load(APPID, now).unwrap();
-        let restored = RateLimiter::restore(saved.limiter, BUDGET, now);
-        assert_eq!(restored.try_acquire(BUDGET, now), Err(Cause::Interval));
-        assert_eq!(restored.remaining(BUDGET, now), Some(10 - 1 - 3));
-        assert_eq!(saved.snapshot.unwrap().accounts(), [account]);
-        for name in names(&state) {
-            let mode = fs::metadata(state.join(&name))
-                .unwrap()
-                .permissions()
-                .mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-    }
-
-    #[tokio::test]
-    async fn half_written_file_of_a_crash_changes_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let limiter = RateLimiter::new();
-        let store = store(directory.path());
-        store.save_progress(APPID, progress(&limiter, 2)).await;
-        let beside = directory
-            .path()
-            .join(format!("{}.new", progress_file(APPID)));
-        fs::write(&beside, "{\"version\":1,\"app").unwrap();
-        let now = Moment::now();
-        let used = || -> u64 {
-            let saved = store.load(APPID, now).unwrap();
-            saved.limiter.used.values().sum()
-        };
-        assert_eq!(used(), 2);
-        store.save_progress(APPID, progress(&limiter, 5)).await;
-        assert_eq!(used(), 5);
-        assert_eq!(names(directory.path()), [progress_file(APPID)]);
-    }
-
-    #[tokio::test]
-    async fn file_of_another_app_or_version_is_set_aside_and_not_lost() {
-        let other = "{\"version\":1,\"appid\":\"wx0000000000000002\"}";
-        let newer = "{\"version\":2,\"appid\":\"wx0000000000000001\"}";
-        for content in [other, newer, "", "null"] {
-            let directory = tempfile::tempdir().unwrap();
-            let name = progress_file(APPID);
-            fs::write(directory.path().join(&name), content).unwrap();
-            let store = store(directory.path());
-            let saved = store.load(APPID, Moment::now()).unwrap();
-            assert_eq!(saved.limiter, SavedLimiter::default(), "{content}");
-            let aside = directory.path().join(format!("{name}.unreadable"));
-            assert_eq!(fs::read_to_string(aside).unwrap(), content);
-            store
-                .save_progress(APPID, progress(&RateLimiter::new(), 1))
-                .await;
-            assert_eq!(store.write_failures(), 0);
-        }
-    }
-
-    #[test]
-    fn file_that_can_not_be_read_stays_where_it_is_and_is_named() {
-        for name in [progress_file(APPID), snapshot_file(APPID)] {
-            let directory = tempfile::tempdir().unwrap();
-            let file = directory.path().join(&name);
-            // Whatever a link to itself holds, not even root can tell.
-            std::os::unix::fs::symlink(&file, &file).unwrap();
-            let loaded = store(directory.path()).load(APPID, Moment::now());
-            let sentence = loaded.unwrap_err().to_string();
-            assert!(sentence.contains(&*file.to_string_lossy()), "{sentence}");
-            assert_eq!(names(directory.path()), [name]);
-        }
-    }
-
-    #[tokio::test]
-    async fn write_that_fails_is_counted_and_leaves_nothing_beside() {
-        let directory = tempfile::tempdir().unwrap();
-        // A file can't take a folder's place.
-        fs::create_dir(directory.path().join(progress_file(APPID))).unwrap();
-        let store = store(directory.path());
-        store
-            .save_progress(APPID, progress(&RateLimiter::new(), 1))
-            .await;
-        assert_eq!(store.write_failures(), 1);
-        assert_eq!(names(directory.path()), [progress_file(APPID)]);
-    }
-
-    #[tokio::test]
-    async fn link_in_the_place_of_a_file_to_be_written_is_not_followed() {
-        let directory = tempfile::tempdir().unwrap();
-        let elsewhere = tempfile::NamedTempFile::new().unwrap();
-        fs::write(&elsewhere, "of another").unwrap();
-        let beside = format!("{}.new", progress_file(APPID));
-        std::os::unix::fs::symlink(&elsewhere, directory.path().join(beside)).unwrap();
-        let store = store(directory.path());
-        for failures in [1, 1] {
-            store
-                .save_progress(APPID, progress(&RateLimiter::new(), 1))
-                .await;
-            assert_eq!(store.write_failures(), failures);
-        }
-        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "of another");
-        assert_eq!(names(directory.path()), [progress_file(APPID)]);
-    }
-
-    #[tokio::test]
-    async fn disk_that_hangs_is_left_alone_after_a_while() {
-        let directory = tempfile::tempdir().unwrap();
-        // Opening a FIFO for writing waits for a reader.
-        let fifo = directory
-            .path()
-            .join(format!("{}.new", progress_file(APPID)));
-        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
-        assert!(made.unwrap().success());
-        let store = store(directory.path());
-        for failures in [1, 2] {
-            store
-                .save_progress(APPID, progress(&RateLimiter::new(), 1))
-                .await;
-            assert_eq!(store.write_failures(), failures);
-        }
-        // The first write goes on; the second one never came to its turn.
-        let reader = fs::File::open(&fifo).unwrap();
-        drop(reader);
-    }
-
-    #[tokio::test]
-    async fn directory_is_marked_as_soon_as_whoever_used_it_has_ended() {
-        let directory = tempfile::tempdir().unwrap();
-        let open_unused = || Store::open_unused(directory.path(), ListLimits::default());
-        let first = open_unused().unwrap();
-        assert!(matches!(open_unused(), Err(Unusable::InUse)));
-        let second = store(directory.path());
-        drop(first);
-        let limiter = RateLimiter::new();
-        second.save_progress(APPID, progress(&limiter, 1)).await;
-        assert!(matches!(open_unused(), Err(Unusable::InUse)));
-        drop(second);
-        assert!(open_unused().is_ok());
-    }
-
-    #[test]
-    fn directory_that_is_missing_is_not_made_for_a_moments_use() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = directory.path().join("missing");
-        let opened = Store::open_unused(&missing, ListLimits::default());
-        assert!(matches!(opened, Err(Unusable::Missing)));
-        assert!(!missing.exists());
-    }
-
-    #[test]
-    fn place_that_is_no_directory_stops_the_start() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let opened = Store::open(Some(file.path().to_owned()), ListLimits::default());
-        let sentence = opened.unwrap_err().to_string();
-        assert!(
-            sentence.contains(&*file.path().to_string_lossy()),
-            "{sentence}"
-        );
-    }
 }

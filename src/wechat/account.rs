@@ -1,6 +1,6 @@
 //! What WeChat says of a courier account, in the API's own terms.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One courier account as `logistics.getAllAccount` lists it.
 ///
@@ -32,6 +32,13 @@ pub struct Account {
     /// `service_type[]`.
     #[serde(rename = "service_type")]
     pub service_types: Vec<ServiceType>,
+}
+
+impl Account {
+    /// What tells it from the app's other accounts: `biz_id` and `delivery_id`.
+    pub(crate) fn id(&self) -> (&str, &str) {
+        (&self.biz_id, &self.delivery_id)
+    }
 }
 
 /// One entry of `service_type[]`.
@@ -97,7 +104,7 @@ pub struct Delivery {
 }
 
 /// WeChat's own figures of one API path, from `openapi/quota/get`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApiQuota {
     /// `daily_limit`; `None` where 0, which says nothing.
     pub daily_limit: Option<f64>,

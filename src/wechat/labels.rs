@@ -3,8 +3,8 @@
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $label)] $variant,)+ }
 
         impl $name {
             /// Every value, in the order of their declaration; a counter exists for each from the start.
@@ -16,7 +16,7 @@ macro_rules! labels {
                 match self { $(Self::$variant => $label,)+ }
             }
 
-            /// The value that a label names, if it is one of ours (state files hold labels).
+            /// The value that a label names, if it is one of ours.
             #[must_use]
             pub fn from_label(label: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|value| value.as_str() == label)
@@ -31,4 +31,4 @@ macro_rules! labels {
     };
 }
 
-pub(super) use labels;
+pub(crate) use labels;

@@ -6,7 +6,7 @@ mod client;
 pub mod courier;
 mod errcode;
 mod error;
-mod labels;
+pub(crate) mod labels;
 mod reason;
 mod remote_text;
 mod reply;

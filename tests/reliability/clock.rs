@@ -36,16 +36,21 @@ impl Clock {
     }
 
     fn exporter(&self, scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Exporter {
+        let mut command = self.command(scratch, wechat, more);
+        command.arg("--web.listen-address=127.0.0.1:0");
+        Exporter::spawn(command)
+    }
+
+    fn command(&self, scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Command {
         let mut command: Command = program();
         command
-            .args(one_app(scratch, &wechat.url()))
-            .arg("--web.listen-address=127.0.0.1:0")
             .args(more)
+            .args(one_app(scratch, &wechat.url()))
             .env("LD_PRELOAD", &self.preloaded)
             .env("FAKETIME_TIMESTAMP_FILE", &self.offset)
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        Exporter::spawn(command)
+        command
     }
 }
 
@@ -140,5 +145,27 @@ async fn restart_under_a_clock_set_back_waits_no_day_and_under_one_set_forward_n
         }
         assert_eq!(lists, 2, "{offset}: {}", exporter.log());
         assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{offset}");
+    }
+}
+
+/// As where the hardware clock is in local time, and is taken for UTC at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn collect_makes_its_call_though_the_state_is_from_a_clock_that_was_hours_ahead() {
+    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
+    let clock = Clock::new(&scratch);
+    let state = format!("--state.dir={}", scratch.path("state").display());
+    for (offset, lists, lines) in [("+8h", 1, 0), ("+0", 2, 1), ("+0", 2, 0)] {
+        clock.set(offset);
+        let mut collect = clock.command(&scratch, &wechat, &["collect", &state]);
+        let output = tokio::task::spawn_blocking(move || collect.output());
+        let output = output.await.unwrap().unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{offset}: {log}");
+        assert_eq!(
+            log.matches("a clock that was ahead").count(),
+            lines,
+            "{log}"
+        );
+        assert_eq!(wechat.token_and_list_calls().await.1, lists, "{log}");
     }
 }

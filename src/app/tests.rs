@@ -1,0 +1,220 @@
+//! One app and a WeChat that counts what it is asked.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+use tokio::time::Instant;
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+use super::*;
+use crate::collector::{Collector, scrape};
+use crate::config::{Config, Credential, SecretSource, WechatConfig};
+use crate::limiter::Cause;
+
+const APPID: &str = "wx0000000000000001";
+const LIST: &str = "/cgi-bin/express/business/account/getall";
+const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
+const QUOTA: &str = "/cgi-bin/express/business/quota/get";
+const API_QUOTA: &str = "/cgi-bin/openapi/quota/get";
+const HOUR: Duration = Duration::from_secs(3600);
+/// Never comes: these tests run on machines under load.
+const FAR: Duration = Duration::from_secs(120);
+
+/// One exporter of one app with 25 accounts, whose balances are old.
+struct World {
+    wechat: MockServer,
+    app: AppConfig,
+}
+
+fn reply(body: serde_json::Value) -> ResponseTemplate {
+    ResponseTemplate::new(200).set_body_json(body)
+}
+
+impl World {
+    async fn new() -> Self {
+        let wechat = MockServer::start().await;
+        let credential = Credential::StableToken {
+            secret: SecretSource::Simulated,
+        };
+        let app = AppConfig {
+            api_urls: vec![wechat.uri()],
+            min_interval: Duration::ZERO,
+            live_quota: Some(HOUR),
+            ..AppConfig::new(APPID, credential)
+        };
+        let account = |id: u32| json!({"biz_id": format!("K{id}"), "delivery_id": "YTO", "status_code": 0, "quota_num": 5});
+        let accounts: Vec<_> = (0..25).map(account).collect();
+        let world = Self { wechat, app };
+        let token = json!({"access_token": "token-0123456789", "expires_in": 7200});
+        world.answers(STABLE_TOKEN, reply(token)).await;
+        world.answers(LIST, reply(json!({"list": accounts}))).await;
+        world
+    }
+
+    async fn answers(&self, api: &str, reply: ResponseTemplate) {
+        let mock = Mock::given(path(api)).respond_with(reply);
+        mock.mount(&self.wechat).await;
+    }
+
+    async fn calls(&self, api: &str) -> usize {
+        let requests = self.wechat.received_requests().await.unwrap();
+        let of_api = requests.iter().filter(|request| request.url.path() == api);
+        of_api.count()
+    }
+
+    fn exporter(&self, state: Option<&Path>) -> Collector {
+        let config = Config {
+            wechat: WechatConfig {
+                timeout: Duration::from_secs(30),
+                proxy_from_env: false,
+                ..WechatConfig::default()
+            },
+            ..Config::new(vec![self.app.clone()])
+        };
+        let store = Store::open(state.map(Path::to_owned), config.wechat.list_limits);
+        Collector::new(&config, store.unwrap()).unwrap()
+    }
+}
+
+/// Scrapes; the optional calls go on behind it.
+async fn fetch(exporter: &Collector) {
+    let apps = exporter.apps();
+    let scrape = scrape(apps.list(), HOUR, Instant::now() + FAR).await;
+    assert!(scrape.readings[0].up);
+}
+
+async fn settle(exporter: &Collector) {
+    fetch(exporter).await;
+    exporter.settled_by(Instant::now() + FAR).await;
+}
+
+fn app(exporter: &Collector) -> Arc<App> {
+    Arc::clone(&exporter.apps().list()[0])
+}
+
+#[tokio::test]
+async fn ten_live_balances_a_fetch_are_asked_for_and_shown_until_all_are_known() {
+    let world = World::new().await;
+    world.answers(QUOTA, reply(json!({"quota_num": 4}))).await;
+    let exporter = world.exporter(None);
+    for (fetches, asked) in [(1, 10), (2, 20), (3, 25), (4, 25)] {
+        settle(&exporter).await;
+        assert_eq!(world.calls(LIST).await, fetches);
+        assert_eq!(world.calls(QUOTA).await, asked);
+        let snapshot = app(&exporter).snapshot(HOUR, Moment::now()).unwrap();
+        let live = |account: &&Account| account.quota_num == Some(4.0);
+        assert_eq!(snapshot.accounts().iter().filter(live).count(), asked);
+    }
+}
+
+#[tokio::test]
+async fn live_balances_leave_half_of_the_days_calls_to_the_list() {
+    let mut world = World::new().await;
+    world.app.daily_limit = Some(20);
+    world.answers(QUOTA, reply(json!({"quota_num": 4}))).await;
+    let exporter = world.exporter(None);
+    for _ in 0..3 {
+        settle(&exporter).await;
+    }
+    assert_eq!(
+        world.calls(QUOTA).await,
+        8,
+        "with a token and the list, half"
+    );
+    let refused = app(&exporter).counters().refused(Cause::DailyLimit);
+    assert_eq!(refused, 1, "once a round");
+}
+
+#[tokio::test]
+async fn refusal_of_live_balances_holds_them_and_that_of_one_account_no_other() {
+    for (errcode, asked) in [(45009, 1), (45011, 1), (48001, 1), (9_300_525, 25)] {
+        let world = World::new().await;
+        let refusal = json!({"errcode": errcode, "errmsg": "refused"});
+        world.answers(QUOTA, reply(refusal)).await;
+        let exporter = world.exporter(None);
+        for _ in 0..4 {
+            settle(&exporter).await;
+        }
+        assert_eq!(world.calls(QUOTA).await, asked, "{errcode}");
+    }
+}
+
+#[tokio::test]
+async fn wechats_own_figures_are_asked_for_once_an_hour_over_restarts_too() {
+    let mut world = World::new().await;
+    world.app.live_quota = None;
+    world.app.api_quota = true;
+    let figures = json!({"errcode": 0, "quota": {"daily_limit": 500, "used": 10, "remain": 490}});
+    world.answers(API_QUOTA, reply(figures)).await;
+    let state = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let exporter = world.exporter(Some(state.path()));
+        for _ in 0..2 {
+            settle(&exporter).await;
+            let (_, quota) = app(&exporter).api_quota().unwrap();
+            assert_eq!(quota.used, Some(10.0));
+        }
+    }
+    assert_eq!(world.calls(API_QUOTA).await, 1);
+}
+
+/// The calls that a crash would leave counted.
+fn kept(state: &Path) -> u64 {
+    let file = fs::read(state.join(format!("{APPID}.limiter.json"))).unwrap();
+    let state = crate::store::form::read_state(&file, APPID).unwrap();
+    let sent: u64 = state.limiter.calls.values().sum();
+    sent + state.limiter.reserved
+}
+
+#[tokio::test]
+async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
+    let mut world = World::new().await;
+    // What a fetch can send doesn't grow with the hosts.
+    world.app.api_urls = vec![world.wechat.uri(); 5];
+    let slow = reply(json!({"quota_num": 4})).set_delay(Duration::from_secs(1));
+    world.answers(QUOTA, slow).await;
+    let state = tempfile::tempdir().unwrap();
+    let asked = async |exporter: &Collector, api, calls| {
+        let _ = &exporter;
+        while world.calls(api).await < calls {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let exporter = world.exporter(Some(state.path()));
+    tokio::join!(fetch(&exporter), async {
+        asked(&exporter, STABLE_TOKEN, 1).await;
+        assert_eq!(kept(state.path()), 4);
+    });
+    asked(&exporter, QUOTA, 1).await;
+    assert_eq!(kept(state.path()), 2 + 10);
+    exporter.drain(Instant::now() + FAR).await;
+    assert!(world.calls(QUOTA).await < 10, "stopped in its midst");
+    let sent = app(&exporter).daily_calls_used(Moment::now());
+    assert_eq!(kept(state.path()), sent);
+}
+
+#[tokio::test]
+async fn five_fetches_with_a_rejected_token_renew_it_once() {
+    let world = World::new().await;
+    world.wechat.reset().await;
+    for number in 0..10 {
+        let token = json!({"access_token": format!("token-{number:010}"), "expires_in": 7200});
+        let mock = Mock::given(path(STABLE_TOKEN)).respond_with(reply(token));
+        mock.up_to_n_times(1).mount(&world.wechat).await;
+    }
+    let refusal = json!({"errcode": 40001, "errmsg": "invalid credential"});
+    world.answers(LIST, reply(refusal)).await;
+    let exporter = world.exporter(None);
+    for _ in 0..5 {
+        let apps = exporter.apps();
+        scrape(apps.list(), HOUR, Instant::now() + FAR).await;
+        exporter.settled_by(Instant::now() + FAR).await;
+    }
+    let app = app(&exporter);
+    assert_eq!(world.calls(STABLE_TOKEN).await, 2);
+    assert_eq!(app.token_rejections(), 5);
+    let failures = app.counters().failures(Api::AccountGetall, Reason::Token);
+    assert_eq!(failures, 6, "each is counted");
+}

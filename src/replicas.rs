@@ -1,0 +1,445 @@
+//! Several exporters that cost what one does: they share one budget and snapshot through Redis or Valkey.
+//!
+//! Each app has three keys there: a lock, its state (the same document that the state directory keeps) and its
+//! snapshot. Whoever holds the lock reads the state, spends calls, writes state and snapshot, and unlocks. The others
+//! take over what is there, and wait for a fetch under way. All times are by the server's clock: the replicas' clocks
+//! don't matter, and China's day begins for all of them at the same instant.
+//!
+//! Nothing here is needed to go on. Without the server each replica is alone with its own limiter; what it has spent
+//! meanwhile is added when the server is back. What is stored, key by key, is in `docs/replicas.md`.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use redis::{Cmd, FromRedisValue};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::task::AbortHandle;
+
+use crate::blocking;
+use crate::clock::Moment;
+use crate::config::{SecretUrl, SharedStateConfig};
+use crate::error::chain;
+use crate::redis as redis_client;
+use crate::snapshot::Snapshot;
+use crate::store::{SavedState, form};
+use crate::wechat::ListLimits;
+use crate::wechat::labels::labels;
+
+/// How long a lock lasts after its holder's last sign of life.
+const LOCK_TTL: Duration = Duration::from_secs(10);
+/// Between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Signs of life of one fetch. Bounds a lock to an hour, far beyond any fetch.
+const HEARTBEATS_MAX: u32 = 1800;
+/// How long a state is kept that nobody writes any more: longer than any of it means anything.
+const STATE_TTL: Duration = Duration::from_secs(2 * 24 * 3600);
+/// How long a snapshot is kept that no newer one replaces.
+const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// If the lock is ours: writes the state and the snapshot, where given, and extends the lock, or unlocks for 0 ms.
+const IF_LOCKED: &str = "
+    if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+    if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
+    if ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[6]) end
+    if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+    return 1";
+
+labels! {
+    /// Why an exchange with the server failed: the `reason` label of `shared_state_failures_total`.
+    Failure {
+        /// No connection, or it broke.
+        Network = "network",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// The server refuses the login or the command, or can't be asked as the settings are.
+        Refused = "refused",
+        /// The server answers, but what it keeps can't be used.
+        Content = "content",
+    }
+}
+
+/// The server can't be asked now; the replica goes on alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Away;
+
+/// How long the server is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For an answer, connecting included. What a hanging server costs a scrape.
+    answer: Duration,
+    /// For a snapshot, which can be megabytes.
+    snapshot: Duration,
+    /// After a failure, before it is tried again.
+    away: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    answer: Duration::from_millis(500),
+    snapshot: Duration::from_secs(3),
+    away: Duration::from_secs(5),
+};
+
+/// The exporters that share one server, as this one sees them.
+#[derive(Debug)]
+pub struct Replicas {
+    url: SecretUrl,
+    client: redis_client::Client,
+    /// A connection of their own, so that no question waits behind megabytes.
+    snapshots: redis_client::Client,
+    patience: Patience,
+    key_prefix: String,
+    list_limits: ListLimits,
+    state: Mutex<Connected>,
+    /// Apps whose keys can't be used, which was logged.
+    unusable: Mutex<HashSet<String>>,
+    failures: [AtomicU64; Failure::ALL.len()],
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Connected {
+    Untried,
+    Reached,
+    /// Not asked before then; by one alone then.
+    Away(Instant),
+}
+
+/// What the server said when an app's lock was asked for.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// `None`: another replica holds it.
+    pub(crate) lock: Option<Lock>,
+    /// `None`: nobody has written one.
+    pub(crate) state: Option<SavedState>,
+    /// The server's clock.
+    pub(crate) clock: SystemTime,
+}
+
+/// The right to fetch for one app. The others wait for its end as long as this lives, and not much longer.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    replicas: Arc<Replicas>,
+    appid: String,
+    /// Random: tells this lock from any other.
+    token: String,
+    signs_of_life: AbortHandle,
+}
+
+impl Replicas {
+    /// The replicas that share the configured server; nothing is sent before there is something to ask.
+    pub(crate) fn new(config: SharedStateConfig, list_limits: ListLimits) -> Self {
+        Self::with_patience(config, list_limits, PATIENCE)
+    }
+
+    fn with_patience(
+        config: SharedStateConfig,
+        list_limits: ListLimits,
+        patience: Patience,
+    ) -> Self {
+        let client =
+            || redis_client::Client::new(config.redis.clone(), config.password_file.clone());
+        Self {
+            client: client(),
+            snapshots: client(),
+            url: config.redis,
+            patience,
+            key_prefix: config.key_prefix,
+            list_limits,
+            state: Mutex::new(Connected::Untried),
+            unusable: Mutex::default(),
+            failures: Default::default(),
+        }
+    }
+
+    /// Exchanges with the server that failed since the start.
+    #[must_use]
+    pub fn failures(&self, failure: Failure) -> u64 {
+        self.failures[failure as usize].load(Ordering::Relaxed)
+    }
+
+    /// Asks for an app's lock, and for its state whoever holds the lock.
+    pub(crate) async fn lock(self: &Arc<Self>, appid: &str) -> Result<Shared, Away> {
+        let lock_key = self.key(appid, "lock");
+        let token = random_token();
+        let mut lock = redis::cmd("SET");
+        lock.arg(&lock_key)
+            .arg(&token)
+            .arg("NX")
+            .arg("PX")
+            .arg(millis(LOCK_TTL));
+        self.ask::<redis::Value>(appid, &lock).await?;
+        let (get_holder, get_state) = (get(&lock_key), get(&self.key(appid, "state")));
+        let time = redis::cmd("TIME");
+        let (holder, state, time) = tokio::join!(
+            self.ask::<Option<Vec<u8>>>(appid, &get_holder),
+            self.ask::<Option<Vec<u8>>>(appid, &get_state),
+            self.ask::<(u64, u32)>(appid, &time),
+        );
+        // Not by what SET answered: one that was sent again over a new connection finds its own lock.
+        let is_ours = holder?.is_some_and(|holder| holder == token.as_bytes());
+        let lock = is_ours.then(|| self.hold(appid, token));
+        let (seconds, micros) = time?;
+        let since = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+        let Some(clock) = UNIX_EPOCH.checked_add(since) else {
+            return Err(Away);
+        };
+        let state = state?.and_then(|bytes| {
+            let read = form::read_state(&bytes, appid);
+            read.map_err(|why| self.cannot_use(appid, Failure::Content, &why))
+                .ok()
+        });
+        Ok(Shared { lock, state, clock })
+    }
+
+    /// The snapshot that replicas share; `None`: there is none that can be used. `now`: by the server's clock.
+    pub(crate) async fn snapshot(&self, appid: &str, now: Moment) -> Option<Snapshot> {
+        let command = get(&self.key(appid, "snapshot"));
+        let answer = self.snapshots.run(&command, self.patience.snapshot).await;
+        let bytes: Option<Vec<u8>> = match answer {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.cannot_use(appid, reason(&error), &chain(&error));
+                return None;
+            }
+        };
+        let Some(bytes) = bytes else {
+            self.cannot_use(appid, Failure::Content, "the snapshot is gone");
+            return None;
+        };
+        let (owner, limits) = (appid.to_owned(), self.list_limits);
+        let read =
+            blocking::on_its_own_thread(move || form::read_snapshot(&bytes, &owner, limits, now));
+        let read = read.await;
+        read.map_err(|why| self.cannot_use(appid, Failure::Content, &why))
+            .ok()
+    }
+
+    fn hold(self: &Arc<Self>, appid: &str, token: String) -> Lock {
+        let replicas = Arc::clone(self);
+        let (owner, held) = (appid.to_owned(), token.clone());
+        let signs_of_life = async move {
+            for _ in 0..HEARTBEATS_MAX {
+                tokio::time::sleep(HEARTBEAT).await;
+                let extend = replicas.if_locked(&owner, &held, LOCK_TTL, &[], &[]);
+                let extended = replicas.ask::<u8>(&owner, &extend).await;
+                if extended == Ok(0) {
+                    return;
+                }
+            }
+        };
+        Lock {
+            replicas: Arc::clone(self),
+            appid: appid.to_owned(),
+            token,
+            signs_of_life: tokio::spawn(signs_of_life).abort_handle(),
+        }
+    }
+
+    fn if_locked(
+        &self,
+        appid: &str,
+        token: &str,
+        lasts: Duration,
+        state: &[u8],
+        snapshot: &[u8],
+    ) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command
+            .arg(IF_LOCKED)
+            .arg(3)
+            .arg(self.key(appid, "lock"))
+            .arg(self.key(appid, "state"))
+            .arg(self.key(appid, "snapshot"))
+            .arg(token)
+            .arg(millis(lasts))
+            .arg(state)
+            .arg(millis(STATE_TTL))
+            .arg(snapshot)
+            .arg(millis(SNAPSHOT_TTL));
+        command
+    }
+
+    /// The braces keep an app's keys on one node of a cluster.
+    fn key(&self, appid: &str, name: &str) -> String {
+        format!("{}{{{appid}}}:{name}", self.key_prefix)
+    }
+
+    async fn ask<T: FromRedisValue>(&self, appid: &str, command: &Cmd) -> Result<T, Away> {
+        self.ask_with(&self.client, self.patience.answer, appid, command)
+            .await
+    }
+
+    async fn ask_with<T: FromRedisValue>(
+        &self,
+        client: &redis_client::Client,
+        limit: Duration,
+        appid: &str,
+        command: &Cmd,
+    ) -> Result<T, Away> {
+        if !self.may_try() {
+            return Err(Away);
+        }
+        match client.run(command, limit).await {
+            Ok(answer) => {
+                self.reached();
+                Ok(answer)
+            }
+            Err(error) => {
+                self.failed(appid, &error);
+                Err(Away)
+            }
+        }
+    }
+
+    /// Whether the server may be asked now. After a failure one asks and all others go on alone until it answers.
+    fn may_try(&self) -> bool {
+        let mut state = self.state.lock();
+        let Connected::Away(until) = *state else {
+            return true;
+        };
+        let now = Instant::now();
+        if now < until {
+            return false;
+        }
+        *state = Connected::Away(now + self.patience.away);
+        true
+    }
+
+    fn reached(&self) {
+        let before = std::mem::replace(&mut *self.state.lock(), Connected::Reached);
+        let redis = &self.url;
+        match before {
+            Connected::Reached => {}
+            Connected::Untried => {
+                tracing::info!(%redis, "Sharing limits and snapshots with other replicas");
+            }
+            Connected::Away(_) => {
+                tracing::info!(%redis, "Shared state is back; replicas share again");
+            }
+        }
+    }
+
+    fn failed(&self, appid: &str, error: &redis_client::Error) {
+        if is_about_a_key(error) {
+            // No other app is to suffer for it.
+            self.reached();
+            self.cannot_use(appid, reason(error), &chain(error));
+            return;
+        }
+        self.count(reason(error));
+        let away = Connected::Away(Instant::now() + self.patience.away);
+        let before = std::mem::replace(&mut *self.state.lock(), away);
+        if !matches!(before, Connected::Away(_)) {
+            tracing::warn!(
+                redis = %self.url,
+                reason = reason(error).as_str(),
+                error = chain(error),
+                "shared state can't be reached; this replica goes on alone, with limits of its own"
+            );
+        }
+    }
+
+    /// What is kept of one app can't be used: logged once, until it has been written again.
+    fn cannot_use(&self, appid: &str, failure: Failure, why: &str) {
+        self.count(failure);
+        if self.unusable.lock().insert(appid.to_owned()) {
+            tracing::warn!(
+                appid,
+                reason = failure.as_str(),
+                error = why,
+                "what replicas share of this app can't be used"
+            );
+        }
+    }
+
+    fn count(&self, failure: Failure) {
+        self.failures[failure as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Lock {
+    /// Writes the state, and the snapshot where there is a new one, in the form of the state files; then may unlock. Says
+    /// whether the lock was still ours: else nothing is written.
+    pub(crate) async fn write(
+        &self,
+        state: &SavedState,
+        snapshot: Option<Vec<u8>>,
+        unlock: bool,
+    ) -> bool {
+        let Self {
+            replicas, appid, ..
+        } = self;
+        let state = form::write_state(state, appid);
+        let (client, limit) = match &snapshot {
+            Some(_) => (&replicas.snapshots, replicas.patience.snapshot),
+            None => (&replicas.client, replicas.patience.answer),
+        };
+        let lasts = if unlock { Duration::ZERO } else { LOCK_TTL };
+        let snapshot = snapshot.unwrap_or_default();
+        let write = replicas.if_locked(appid, &self.token, lasts, &state, &snapshot);
+        let written = replicas.ask_with::<u8>(client, limit, appid, &write).await;
+        if written == Ok(1) {
+            replicas.unusable.lock().remove(appid);
+        }
+        written == Ok(1)
+    }
+
+    /// Unlocks; nothing has changed.
+    pub(crate) async fn unlock(self) {
+        let Self {
+            replicas, appid, ..
+        } = &self;
+        let unlock = replicas.if_locked(appid, &self.token, Duration::ZERO, &[], &[]);
+        // Where it fails the lock ends by itself.
+        let _ = replicas.ask::<u8>(appid, &unlock).await;
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.signs_of_life.abort();
+    }
+}
+
+/// Whether an app's key is at fault. All else is the same for every app: the server is loading, can't be written to,
+/// has no memory left.
+fn is_about_a_key(error: &redis_client::Error) -> bool {
+    match error {
+        redis_client::Error::Refused(code) => code == "WRONGTYPE",
+        redis_client::Error::Type => true,
+        _ => false,
+    }
+}
+
+fn reason(error: &redis_client::Error) -> Failure {
+    match error {
+        redis_client::Error::Network(_) => Failure::Network,
+        redis_client::Error::Timeout(_) => Failure::Timeout,
+        redis_client::Error::Type => Failure::Content,
+        _ => Failure::Refused,
+    }
+}
+
+fn get(key: &str) -> Cmd {
+    let mut command = redis::cmd("GET");
+    command.arg(key);
+    command
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn random_token() -> String {
+    let mut bytes = [0; 8];
+    // Without the system's random numbers there would be no TLS either.
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("the operating system gives random numbers");
+    format!("{:016x}", u64::from_be_bytes(bytes))
+}

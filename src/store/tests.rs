@@ -1,0 +1,250 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::{ChinaDay, from_unix_millis};
+use crate::limiter::{SavedBreaker, SavedRejections};
+use crate::snapshot::Dropped;
+use crate::wechat::{Account, AccountList, ServiceType};
+
+const APPID: &str = "wx0000000000000001";
+
+fn store(directory: &Path) -> Store {
+    Store::open(Some(directory.to_owned()), ListLimits::default()).unwrap()
+}
+
+/// A state in which so many calls were sent.
+fn state(calls: u64) -> SavedState {
+    let mut state = SavedState::default();
+    state.limiter.calls.insert(ChinaDay(20_000), calls);
+    state
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "in-use.lock")
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn files_are_for_the_exporters_user_alone_and_read_by_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("made/when/missing");
+    let account = Account {
+        biz_id: "四川成都某某公司".into(),
+        delivery_id: "STO".into(),
+        quota_num: Some(2.0),
+        ..Account::default()
+    };
+    let list = AccountList {
+        accounts: vec![account.clone()],
+        ..AccountList::default()
+    };
+    let snapshot = Arc::new(Snapshot::fetched_now(list, Moment::now()));
+    {
+        let store = store(&path);
+        store.save_state(APPID, state(3)).await;
+        store.save_snapshot(APPID, &snapshot).await;
+        assert_eq!(store.write_failures(), 0);
+    }
+    let saved = store(&path).load(APPID, Moment::now()).unwrap();
+    assert_eq!(saved.state, state(3));
+    assert_eq!(saved.snapshot.unwrap().accounts(), [account]);
+    assert_eq!(names(&path).len(), 2);
+    for name in names(&path) {
+        let mode = fs::metadata(path.join(&name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn half_written_file_of_a_crash_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = store(directory.path());
+    store.save_state(APPID, state(2)).await;
+    let beside = format!("{}.new", state_file(APPID));
+    fs::write(directory.path().join(beside), "{\"version\":1,\"app").unwrap();
+    let load = || store.load(APPID, Moment::now()).unwrap().state;
+    assert_eq!(load(), state(2));
+    store.save_state(APPID, state(5)).await;
+    assert_eq!(load(), state(5));
+    assert_eq!(names(directory.path()), [state_file(APPID)]);
+}
+
+#[tokio::test]
+async fn file_of_another_app_or_version_is_set_aside_and_not_lost() {
+    let other = "{\"version\":1,\"appid\":\"wx0000000000000002\"}";
+    let newer = "{\"version\":2,\"appid\":\"wx0000000000000001\"}";
+    for content in [other, newer, "", "null"] {
+        let directory = tempfile::tempdir().unwrap();
+        let name = state_file(APPID);
+        fs::write(directory.path().join(&name), content).unwrap();
+        let store = store(directory.path());
+        let saved = store.load(APPID, Moment::now()).unwrap();
+        assert_eq!(saved.state, SavedState::default(), "{content}");
+        let aside = directory.path().join(format!("{name}.unreadable"));
+        assert_eq!(fs::read_to_string(aside).unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn link_in_the_place_of_a_file_to_be_written_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&elsewhere, "of another").unwrap();
+    let beside = format!("{}.new", state_file(APPID));
+    std::os::unix::fs::symlink(&elsewhere, directory.path().join(beside)).unwrap();
+    let store = store(directory.path());
+    for failures in [1, 1] {
+        store.save_state(APPID, state(1)).await;
+        assert_eq!(store.write_failures(), failures);
+    }
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "of another");
+    assert_eq!(names(directory.path()), [state_file(APPID)]);
+}
+
+#[tokio::test]
+async fn disk_that_hangs_is_left_alone_after_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    // Opening a FIFO for writing waits for a reader.
+    let beside = format!("{}.new", state_file(APPID));
+    let fifo = directory.path().join(beside);
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let store = store(directory.path());
+    for failures in [1, 2] {
+        store.save_state(APPID, state(1)).await;
+        assert_eq!(store.write_failures(), failures);
+    }
+    // The first write goes on; the second one was not begun.
+    drop(fs::File::open(&fifo).unwrap());
+}
+
+#[test]
+fn directory_is_for_one_process_at_a_time_and_not_made_for_a_moments_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let open_unused = |path: &Path| Store::open_unused(path, ListLimits::default());
+    let first = open_unused(directory.path()).unwrap();
+    let second = open_unused(directory.path());
+    assert!(matches!(second, Err(Unusable::InUse)));
+    drop(first);
+    assert!(open_unused(directory.path()).is_ok());
+    let missing = directory.path().join("missing");
+    assert!(matches!(open_unused(&missing), Err(Unusable::Missing)));
+    assert!(!missing.exists());
+}
+
+/// Whole milliseconds, as the form has them.
+fn time() -> impl Strategy<Value = SystemTime> {
+    (0_u64..1 << 43).prop_map(|millis| from_unix_millis(millis).unwrap())
+}
+
+fn a_reason() -> impl Strategy<Value = Reason> {
+    prop::sample::select(Reason::ALL)
+}
+
+prop_compose! {
+    fn a_state()(
+        next_fetch_unix_ms in any::<Option<u64>>(),
+        calls in prop::collection::btree_map(any::<i64>().prop_map(ChinaDay), any::<u64>(), 0..4),
+        breaker in option::of((a_reason(), any::<u64>(), any::<u32>())),
+        (in_a_row, next_renewal_unix_ms) in any::<(u32, Option<u64>)>(),
+        last_fetch in option::of((
+            time(),
+            option::of((a_reason(), option::of(prop::sample::select(Api::ALL)), any::<String>())),
+            any::<i64>(),
+        )),
+        figures in option::of(any::<i32>()),
+        (dues, reserved) in any::<([Option<u64>; 2], u64)>(),
+    ) -> SavedState {
+        SavedState {
+            limiter: SavedLimiter {
+                next_fetch_unix_ms,
+                calls,
+                reserved,
+                breaker: breaker.map(|(reason, until_unix_ms, failures)| SavedBreaker {
+                    reason, until_unix_ms, failures,
+                }),
+                rejections: SavedRejections { in_a_row, next_renewal_unix_ms },
+            },
+            last_fetch: last_fetch.map(|(at, failure, errcode)| LastFetch {
+                at,
+                failure: failure.map(|(reason, api, text)| Failure { reason, api, text }),
+                errcode,
+            }),
+            optional_calls: OptionalCallsState {
+                api_quota_due_unix_ms: dues[0],
+                api_quota: figures.map(|used| (Api::AccountGetall, ApiQuota {
+                    daily_limit: None,
+                    used: Some(used.into()),
+                    remain: None,
+                })),
+                balances_due_unix_ms: dues[1],
+            },
+            ..SavedState::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn an_account()(
+        (biz_id, delivery_id) in ("\\PC{1,20}", "[A-Z]{1,8}"),
+        times in prop::array::uniform3(option::of(1_i64..4_000_000_000)),
+        status_code in option::of(0_i64..10),
+        texts in prop::array::uniform3("\\PC{0,20}"),
+        quota_num in option::of(any::<i32>()),
+        services in prop::collection::vec((0_i64..100, "\\PC{0,10}"), 0..4),
+    ) -> Account {
+        let [alias, remark_wrong_msg, remark_content] = texts.map(Into::into);
+        let [create_time, update_time, quota_update_time] = times;
+        let service = |(service_type, name): (i64, String)| ServiceType {
+            service_type,
+            service_name: name.into(),
+        };
+        Account {
+            biz_id: biz_id.into(),
+            delivery_id: delivery_id.into(),
+            create_time,
+            update_time,
+            status_code,
+            alias,
+            remark_wrong_msg,
+            remark_content,
+            quota_num: quota_num.map(f64::from),
+            quota_update_time,
+            service_types: services.into_iter().map(service).collect(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn state_is_read_as_it_was_written(state in a_state()) {
+        let read = form::read_state(&form::write_state(&state, APPID), APPID);
+        prop_assert_eq!(read, Ok(state));
+    }
+
+    #[test]
+    fn snapshot_is_read_as_it_was_written(
+        accounts in prop::collection::vec(an_account(), 0..8),
+        fetched in (0_u64..1 << 40).prop_map(|millis| from_unix_millis(millis).unwrap()),
+        (duplicate, limit, invalid) in (0_u64..99, 0_u64..99, 0_u64..99),
+    ) {
+        let now = Moment::now();
+        let list = AccountList { accounts, ..AccountList::default() };
+        let dropped = Dropped { duplicate, limit, invalid };
+        let written = Snapshot::new(list, fetched, now).with_more_dropped(dropped);
+        let bytes = form::write_snapshot(&written, fetched, APPID);
+        let read = form::read_snapshot(&bytes, APPID, ListLimits::default(), now).unwrap();
+        prop_assert_eq!(read.accounts(), written.accounts());
+        prop_assert_eq!(read.dropped(), written.dropped());
+        prop_assert_eq!(read.fetched(), fetched);
+    }
+}
