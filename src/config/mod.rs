@@ -241,10 +241,11 @@ impl fmt::Debug for CommandLine {
 /// Where in a JSON document (RFC 6901) a token and its remaining seconds stand; `None`: the usual places are tried.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TokenPointers {
-    /// The token. Tried otherwise: `/access_token`, `/data/access_token`, `/token`, `/data/token`, `/data` if a string, and
-    /// the whole text where it is not JSON.
+    /// The token. Tried otherwise: `/access_token`, `/accessToken`, `/authorizer_access_token`, `/token`, the same within
+    /// `/data`, `/data` if it is a string, and the whole text where it is not JSON.
     pub token: Option<String>,
-    /// The seconds left. Tried otherwise: `/expires_in`, `/data/expires_in`, `/time`.
+    /// The seconds left. Tried otherwise: `/expires_in`, `/data/expires_in`, `/time`. None in Redis, where nobody
+    /// knows when they were stored.
     pub expires: Option<String>,
 }
 
