@@ -15,12 +15,11 @@ use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 use crate::token::{self, Held};
-use crate::wechat::{self, AccountList, Api, Reason};
+use crate::wechat::{self, AccountList, Api, Cause, Reason};
 
 use super::call_budget::Stage;
 use super::optional_calls::OptionalCalls;
 use super::sharing::Turn;
-use super::token_fix::token_fix;
 use super::{App, Reading, Shared};
 
 /// Calls of one fetch: a token and the list, and once more after a rejected token. A host that fails can cost another one,
@@ -92,6 +91,14 @@ impl FetchError {
         }
     }
 
+    /// What its explanation depends on.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Token(error) => error.cause(),
+            Self::List(error) | Self::Rejected { source: error, .. } => error.cause(),
+        }
+    }
+
     /// Whether the exporter itself kept the call back, so that nothing was tried.
     pub fn throttled(&self) -> bool {
         match self {
@@ -138,7 +145,7 @@ impl Fetch {
         if work.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
             let now = Moment::now().wall;
-            let failed = LastFetch::failed(Reason::Unknown, None, text.to_owned(), now);
+            let failed = LastFetch::failed(Cause::unknown(), text.to_owned(), now);
             self.end(Ended::Failed, |reading| reading.last_fetch = Some(failed));
         }
     }
@@ -262,7 +269,7 @@ impl Fetch {
             tracing::warn!(
                 appid = app.config.appid,
                 fetches,
-                fix = token_fix(&app.config.credential)[0],
+                fix = wechat::token_rejected_again(app.config.credential.kind()).fix,
                 "WeChat rejected the access token in fetch after fetch; it is renewed less often now"
             );
         }
@@ -380,6 +387,6 @@ impl Fetch {
         if error.api().is_none() {
             self.count_failure(app.list_endpoint(), reason);
         }
-        LastFetch::failed(reason, errcode, text, now.wall).at_endpoint(error.api())
+        LastFetch::failed(error.cause(), text, now.wall)
     }
 }

@@ -8,7 +8,6 @@ mod optional_calls;
 mod sharing;
 #[cfg(test)]
 mod tests;
-mod token_fix;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +23,6 @@ pub use counters::{Counters, Source};
 pub use fetch::{Ended, Fetch, FetchError};
 pub use log_throttle::LogThrottle;
 pub use optional_calls::CourierNames;
-pub(crate) use token_fix::token_fix;
 
 use crate::clock::Moment;
 use crate::config::AppConfig;

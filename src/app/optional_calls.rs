@@ -296,7 +296,7 @@ fn hold_after(reason: Reason, now: Moment) -> Duration {
             .left(now.wall)
             .unwrap_or(ChinaDay::LENGTH),
         Reason::Rate => MINUTE_RATE_HOLD,
-        reason if reason.needs_mending() => RETRY_INTERVAL,
+        reason if reason.needs_operator() => RETRY_INTERVAL,
         _ => Duration::ZERO,
     }
 }

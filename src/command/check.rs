@@ -8,7 +8,7 @@ use time::macros::format_description;
 use tokio::time::Instant;
 
 use super::{CheckArgs, Error};
-use crate::app::{App, token_fix};
+use crate::app::App;
 use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential, display_duration};
@@ -17,7 +17,7 @@ use crate::limiter::Cause;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Store};
 use crate::web::Server;
-use crate::wechat::{self, Account, Api, Reason};
+use crate::wechat::{self, Account, Api, Reason, Symptom};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
@@ -204,8 +204,11 @@ impl Report {
                 ..
             }) => {
                 let minting = matches!(failure.api, None | Some(Api::StableToken | Api::Token));
+                let in_function = failure.symptom == Some(Symptom::FunctionRefused);
                 if minting {
                     self.line("token", "FAILED");
+                } else if failure.reason == Reason::Token && !in_function {
+                    self.line("token", "REJECTED");
                 } else {
                     self.line("token", &token(settings, app.token_expiry()));
                     let subject = match failure.reason {
@@ -215,9 +218,9 @@ impl Report {
                     self.line(subject, "FAILED");
                 }
                 self.line("", &printable(&failure.text));
-                let explanation = failure.explanation(errcode);
+                let explanation = failure.explanation(errcode, settings.credential.kind());
                 self.line("meaning", explanation.meaning);
-                self.line("how to fix", explanation.cure);
+                self.line("how to fix", explanation.fix);
                 if let Some(address) = wechat::address_to_whitelist(&failure.text) {
                     self.line(
                         "",
@@ -262,7 +265,10 @@ impl Report {
             _ => format!("WeChat rejected the token at first, in {fetches} fetches in a row"),
         };
         self.line("", &finding);
-        self.line("how to fix", token_fix(&app.config.credential)[0]);
+        self.line(
+            "how to fix",
+            wechat::token_rejected_again(app.config.credential.kind()).fix,
+        );
         self.healthy = false;
     }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{Api, CloudFunction, ListLimits};
+use crate::wechat::{Api, CloudFunction, CredentialKind, ListLimits};
 
 /// Everything the exporter does is decided here.
 #[derive(Clone, Debug)]
@@ -145,6 +145,21 @@ impl Credential {
             Self::StableToken { .. } => Some(Api::StableToken),
             Self::Token { .. } => Some(Api::Token),
             _ => None,
+        }
+    }
+
+    /// The key under `access_token:` that it is configured with.
+    #[must_use]
+    pub fn kind(&self) -> CredentialKind {
+        match self {
+            Self::StableToken { .. } => CredentialKind::StableToken,
+            Self::Token { .. } => CredentialKind::Token,
+            Self::File { .. } => CredentialKind::File,
+            Self::Http(_) => CredentialKind::Http,
+            Self::Command { .. } => CredentialKind::Command,
+            Self::Redis(_) => CredentialKind::Redis,
+            Self::Cloudbase { .. } => CredentialKind::Cloudbase,
+            Self::None { .. } => CredentialKind::None,
         }
     }
 }

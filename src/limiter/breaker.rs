@@ -40,7 +40,7 @@ impl Breaker {
             Reason::DailyQuota => rest_of_the_quota_day(now),
             Reason::Rate if errcode == Some(ERRCODE_QUOTA) => QUOTA_MINUTE_HOLD,
             Reason::Rate => MINUTE_RATE_HOLD,
-            _ if reason.needs_mending() => {
+            _ if reason.needs_operator() => {
                 let before = before.map_or(0, |before| before.failures);
                 failures = before.saturating_add(1);
                 budget.backoff(before)

@@ -330,7 +330,7 @@ impl State {
     fn close_fixable_breaker(&mut self) -> bool {
         let fixable = self
             .breaker
-            .is_some_and(|breaker| breaker.reason.needs_mending());
+            .is_some_and(|breaker| breaker.reason.needs_operator());
         if fixable {
             self.breaker = None;
         }

@@ -9,7 +9,7 @@ use super::{Language, content_security_policy};
 use crate::clock::{Moment, unix_seconds};
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
-use crate::wechat::{Account, AccountList, Api, Reason};
+use crate::wechat::{Account, AccountList, Api, Cause, Reason};
 
 /// 2026-11-24 20:15 in China.
 pub(super) fn now() -> Moment {
@@ -64,8 +64,13 @@ pub(super) fn failed(reason: Reason) -> LastFetch {
         _ => (None, "the reply has no list"),
     };
     let text = format!("the account list could not be read: {text}");
-    LastFetch::failed(reason, errcode, text, now().wall - Duration::from_secs(42))
-        .at_endpoint(Some(Api::AccountGetall))
+    let cause = Cause {
+        reason,
+        api: Some(Api::AccountGetall),
+        errcode: errcode.unwrap_or(0),
+        symptom: None,
+    };
+    LastFetch::failed(cause, text, now().wall - Duration::from_secs(42))
 }
 
 /// So many accounts of every kind.

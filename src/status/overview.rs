@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::app::{App, token_fix};
+use crate::app::App;
 use crate::clock::Moment;
 use crate::config::Couriers;
 use crate::snapshot::Snapshot;
 use crate::store::{Failure, LastFetch};
 use crate::wechat::courier::Network;
-use crate::wechat::{Account, Explanation, Reason};
+use crate::wechat::{Account, CredentialKind, Explanation, Reason};
 
 use super::state::{AccountState, AppHealth, Severity};
 
@@ -42,15 +42,16 @@ impl Scope {
 pub(crate) struct AppFacts {
     pub(crate) appid: String,
     pub(crate) name: String,
+    /// Where its token comes from.
+    pub(crate) credential: CredentialKind,
     /// Where calls go now.
     pub(crate) host: String,
     /// The last good one, however old.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) snapshot_age: Option<Duration>,
     pub(crate) last_fetch: Option<LastFetch>,
-    /// Fetches in a row whose access token was rejected at first, and how to fix that, in English and in Chinese.
+    /// Fetches in a row whose access token was rejected at first.
     pub(crate) token_rejections: u32,
-    pub(crate) token_fix: [&'static str; 2],
     /// Why no call is made, and until when.
     pub(crate) breaker: Option<(Reason, SystemTime)>,
     pub(crate) calls_used: u64,
@@ -71,11 +72,11 @@ impl AppFacts {
         Self {
             appid: app.config.appid.clone(),
             name: app.config.name.clone(),
+            credential: app.config.credential.kind(),
             host: app.api_host().to_owned(),
             snapshot_age: snapshot.as_ref().map(|snapshot| snapshot.age(now)),
             last_fetch: app.last_fetch(),
             token_rejections: app.token_rejections(),
-            token_fix: token_fix(&app.config.credential),
             breaker: app.open_breaker(now).zip(app.breaker_until(now)),
             calls_used: app.daily_calls_used(now),
             calls_left: app.daily_calls_remaining(now),
@@ -97,7 +98,8 @@ impl AppFacts {
     pub(crate) fn explanation(&self) -> Option<Explanation> {
         let errcode = self.last_fetch.as_ref().map_or(0, |last| last.errcode);
         let of_breaker = || self.breaker.map(|(reason, _)| reason.explanation());
-        let of_failure = self.failure().map(|failure| failure.explanation(errcode));
+        let explain = |failure: &Failure| failure.explanation(errcode, self.credential);
+        let of_failure = self.failure().map(explain);
         of_failure.or_else(of_breaker)
     }
 }

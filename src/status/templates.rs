@@ -8,6 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::clock::unix_seconds;
 use crate::wechat::courier::Network;
+use crate::wechat::token_rejected_again;
 
 use super::STYLE;
 use super::numbers::{ago, amount, china_time, days_left, span};
@@ -205,13 +206,19 @@ impl<'a> Page<'a> {
         let facts = app.facts;
         let (what, fix) = match (app.health, facts.explanation()) {
             (AppHealth::Paused | AppHealth::Failing, Some(explained)) => match t.language {
-                Language::English => (explained.meaning, explained.cure),
-                Language::Chinese => (explained.meaning_zh, explained.cure_zh),
+                Language::English => (explained.meaning, explained.fix),
+                Language::Chinese => (explained.meaning_zh, explained.fix_zh),
             },
             (AppHealth::DailyLimitReached, _) => (t.daily_limit_what, t.daily_limit_fix),
             (AppHealth::TokenRejected, _) => match t.language {
-                Language::English => (t.token_rejected_what, facts.token_fix[0]),
-                Language::Chinese => (t.token_rejected_what, facts.token_fix[1]),
+                Language::English => (
+                    t.token_rejected_what,
+                    token_rejected_again(facts.credential).fix,
+                ),
+                Language::Chinese => (
+                    t.token_rejected_what,
+                    token_rejected_again(facts.credential).fix_zh,
+                ),
             },
             (AppHealth::NotScraped, _) => (t.not_scraped_what, t.not_scraped_fix),
             _ => (t.never_fetched_what, t.never_fetched_fix),
@@ -536,11 +543,12 @@ mod tests {
         for reason in Reason::ALL {
             let mut app = fixtures::app("wx1", "shop", fixtures::accounts(3));
             let failed = fixtures::failed(*reason);
-            let explained = failed.failure.as_ref().unwrap().explanation(failed.errcode);
+            let failure = failed.failure.as_ref().unwrap();
+            let explained = failure.explanation(failed.errcode, app.credential);
             app.last_fetch = Some(failed);
             for (language, texts) in [
-                (Language::English, [explained.meaning, explained.cure]),
-                (Language::Chinese, [explained.meaning_zh, explained.cure_zh]),
+                (Language::English, [explained.meaning, explained.fix]),
+                (Language::Chinese, [explained.meaning_zh, explained.fix_zh]),
             ] {
                 let page = page(&[app.clone()], Scope::AllApps, language);
                 for text in texts {

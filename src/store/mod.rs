@@ -25,7 +25,9 @@ use file::Directory;
 use crate::clock::{Moment, as_unix_millis};
 use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
-use crate::wechat::{self, Api, ApiQuota, Explanation, ListLimits, Reason};
+use crate::wechat::{
+    Api, ApiQuota, Cause, CredentialKind, Explanation, ListLimits, Reason, Symptom,
+};
 
 /// How long a fetch waits for its state to reach the disk. A disk that hangs must not hold up what is only kept from
 /// being lost; the write goes on meanwhile.
@@ -78,18 +80,23 @@ pub struct Failure {
     pub reason: Reason,
     /// The call that failed; `None` where none was sent, for want of a token.
     pub api: Option<Api>,
+    /// What else its explanation depends on.
+    #[serde(default)]
+    pub symptom: Option<Symptom>,
     /// The error with its causes, as one sentence without secrets.
     pub text: String,
 }
 
 impl Failure {
-    /// What it means and what to do about it. `errcode`: WeChat's, 0 where it gave none.
-    pub fn explanation(&self, errcode: i64) -> Explanation {
-        match self.api {
-            Some(api) => wechat::explain(errcode, self.reason, api)
-                .unwrap_or_else(|| self.reason.explanation()),
-            None => self.reason.explanation_without_a_call(),
-        }
+    /// What it means and how to fix it. `errcode`: WeChat's, 0 where it gave none.
+    pub fn explanation(&self, errcode: i64, credential: CredentialKind) -> Explanation {
+        let cause = Cause {
+            reason: self.reason,
+            api: self.api,
+            errcode,
+            symptom: self.symptom,
+        };
+        cause.explanation(credential)
     }
 }
 
@@ -104,24 +111,17 @@ impl LastFetch {
     }
 
     /// A fetch that brought none.
-    pub fn failed(reason: Reason, errcode: Option<i64>, text: String, at: SystemTime) -> Self {
+    pub fn failed(cause: Cause, text: String, at: SystemTime) -> Self {
         Self {
             at,
             failure: Some(Failure {
-                reason,
-                api: None,
+                reason: cause.reason,
+                api: cause.api,
+                symptom: cause.symptom,
                 text,
             }),
-            errcode: errcode.unwrap_or(0),
+            errcode: cause.errcode,
         }
-    }
-
-    /// Names the call that failed.
-    pub fn at_endpoint(mut self, api: Option<Api>) -> Self {
-        if let Some(failure) = &mut self.failure {
-            failure.api = api;
-        }
-        self
     }
 
     /// Whether it brought a snapshot.

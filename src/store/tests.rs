@@ -176,7 +176,7 @@ prop_compose! {
             },
             last_fetch: last_fetch.map(|(at, failure, errcode)| LastFetch {
                 at,
-                failure: failure.map(|(reason, api, text)| Failure { reason, api, text }),
+                failure: failure.map(|(reason, api, text)| Failure { reason, api, symptom: None, text }),
                 errcode,
             }),
             optional_calls: OptionalCallsState {

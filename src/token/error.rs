@@ -86,6 +86,16 @@ impl Error {
         self.wechat().map(wechat::Error::api)
     }
 
+    /// What its explanation depends on.
+    #[must_use]
+    pub fn cause(&self) -> wechat::Cause {
+        let without_a_call = wechat::Cause {
+            reason: self.reason,
+            ..wechat::Cause::unknown()
+        };
+        self.wechat().map_or(without_a_call, wechat::Error::cause)
+    }
+
     /// The exporter's own daily limit kept the call back.
     #[must_use]
     pub fn throttled(&self) -> bool {

@@ -2,35 +2,52 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reply::{flag, integer, number, services, text, time};
+
 /// One courier account as `logistics.getAllAccount` lists it.
 ///
 /// A field that WeChat did not send, sent as null or sent in a form that can't be read is `None`: the page has no
-/// series for it, never a 0. Serialised under the API's own names, so that a stored snapshot is read by the same
-/// code as a reply.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// series for it, never a 0. Written under the API's own names, so that a stored snapshot is read by the same code as
+/// a reply.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Account {
-    /// `biz_id`: the customer code at the courier. Any UTF-8, Chinese for franchise couriers; never empty.
+    /// The customer code at the courier. Any UTF-8, Chinese for franchise couriers; never empty.
+    #[serde(alias = "bizId", deserialize_with = "text")]
     pub biz_id: Box<str>,
-    /// `delivery_id`: the courier, for example `YTO`; never empty.
+    /// The courier, for example `YTO`; never empty.
+    #[serde(alias = "deliveryId", deserialize_with = "text")]
     pub delivery_id: Box<str>,
-    /// `create_time`. Unit: seconds since 1970.
+    /// Unit: seconds since 1970.
+    #[serde(alias = "createTime", deserialize_with = "time")]
     pub create_time: Option<i64>,
-    /// `update_time`. Unit: seconds since 1970.
+    /// Unit: seconds since 1970.
+    #[serde(alias = "updateTime", deserialize_with = "time")]
     pub update_time: Option<i64>,
-    /// `status_code`: 0 bound, 1 under review, 2 failed, 3 unbound; other values as sent.
+    /// 0 bound, 1 under review, 2 failed, 3 unbound; other values as sent.
+    #[serde(alias = "statusCode", deserialize_with = "integer")]
     pub status_code: Option<i64>,
-    /// `alias`; empty where none is set.
+    /// Empty where none is set.
+    #[serde(deserialize_with = "text")]
     pub alias: Box<str>,
-    /// `remark_wrong_msg`: why binding failed. Can hold personal data.
+    /// Why binding failed. Can hold personal data.
+    #[serde(alias = "remarkWrongMsg", deserialize_with = "text")]
     pub remark_wrong_msg: Box<str>,
-    /// `remark_content`: what the shop wrote when it bound. Can hold personal data.
+    /// What the shop wrote when it bound. Can hold personal data.
+    #[serde(alias = "remarkContent", deserialize_with = "text")]
     pub remark_content: Box<str>,
-    /// `quota_num`. Unit: electronic waybills left.
+    /// Unit: electronic waybills left.
+    #[serde(alias = "quotaNum", deserialize_with = "number")]
     pub quota_num: Option<f64>,
-    /// `quota_update_time`: when WeChat refreshed the balance. Unit: seconds since 1970.
+    /// When WeChat refreshed the balance. Unit: seconds since 1970.
+    #[serde(alias = "quotaUpdateTime", deserialize_with = "time")]
     pub quota_update_time: Option<i64>,
-    /// `service_type[]`.
-    #[serde(rename = "service_type")]
+    /// The services that the account may use.
+    #[serde(
+        rename = "service_type",
+        alias = "serviceType",
+        deserialize_with = "services"
+    )]
     pub service_types: Vec<ServiceType>,
 }
 
@@ -44,9 +61,9 @@ impl Account {
 /// One entry of `service_type[]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ServiceType {
-    /// `service_type`: the courier's number for it.
+    /// The courier's number for it.
     pub service_type: i64,
-    /// `service_name`; empty where WeChat sent none.
+    /// Empty where WeChat sent none.
     pub service_name: Box<str>,
 }
 
@@ -61,16 +78,8 @@ pub struct AccountList {
     pub invalid: u64,
     /// Rows beyond a limit: more accounts than allowed, or an identifier longer than allowed.
     pub beyond_limit: u64,
-    /// Whether bytes that are no UTF-8 were replaced. Identifiers that differ in those alone have become one.
+    /// Whether bytes that are not UTF-8 were replaced. Identifiers that differ in those alone have become one.
     pub lossy: bool,
-}
-
-impl AccountList {
-    /// The same, known to be read from that.
-    pub(super) fn read_from(mut self, body: &[u8]) -> Self {
-        self.lossy |= std::str::from_utf8(body).is_err();
-        self
-    }
 }
 
 /// How much of an account list is taken in.
@@ -93,13 +102,17 @@ impl Default for ListLimits {
 }
 
 /// One courier as `logistics.getAllDelivery` lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Delivery {
-    /// `delivery_id`.
+    /// For example `YTO`.
+    #[serde(alias = "deliveryId", deserialize_with = "text")]
     pub delivery_id: Box<str>,
-    /// `delivery_name`.
+    /// Empty where WeChat sent none.
+    #[serde(alias = "deliveryName", deserialize_with = "text")]
     pub delivery_name: Box<str>,
-    /// `can_get_quota`: whether a balance can be asked for; `None` where not sent.
+    /// Whether a balance can be asked for; `None` where not sent.
+    #[serde(alias = "canGetQuota", deserialize_with = "flag")]
     pub can_get_quota: Option<bool>,
 }
 

@@ -4,7 +4,7 @@
 //! That a franchise (加盟) means waybills bought in advance and direct (直营) a monthly account follows from
 //! `logistics.getQuota`, which serves franchise couriers alone.
 
-use super::ServiceType;
+use super::{Delivery, ServiceType};
 
 /// How a courier sells its waybills: the `network` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,18 @@ impl Network {
             Self::Franchise => "franchise",
             Self::Direct => "direct",
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Delivery {
+    /// What WeChat's list of couriers says: a balance can be asked for where waybills are sold in advance.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        match self.can_get_quota {
+            Some(true) => Network::Franchise,
+            Some(false) => Network::Direct,
+            None => Network::Unknown,
         }
     }
 }

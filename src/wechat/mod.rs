@@ -1,32 +1,31 @@
 //! The only place that knows WeChat's URLs, JSON and errcodes.
 
 mod account;
-mod api;
 mod client;
 pub mod courier;
 mod errcode;
 mod error;
+mod explanation;
+mod hosts;
 pub(crate) mod labels;
-mod reason;
 mod remote_text;
 mod reply;
 
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
-pub use api::Api;
 pub use client::{Client, ClientError};
-pub use errcode::{Explanation, address_to_whitelist, explain};
 pub use error::Error;
-pub use reason::Reason;
+pub use explanation::{Cause, Explanation, address_to_whitelist, token_rejected_again};
+pub use labels::{Api, CredentialKind, Reason, Symptom};
 pub use reply::{read_account_list, read_function_reply};
 
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-/// A token that WeChat accepts, with what is known of its end.
+/// A token that WeChat accepts.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    /// The token. Travels in the query string, so no error or log may show a URL.
+    /// Travels in the query string, so no error or log may show a URL.
     pub secret: SecretString,
     /// When it ends, where known.
     pub expires: Option<SystemTime>,
@@ -39,9 +38,9 @@ pub enum Authorization<'a> {
     AccessToken(&'a AccessToken),
     /// `?cloudbase_access_token=`: a token mounted into a WeChat Cloud Run container.
     CloudbaseAccessToken(&'a AccessToken),
-    /// Nothing: Cloud Run's open-interface service adds it. `from_appid` names the app whose resources are shared.
+    /// Nothing: Cloud Run's open-interface service adds it.
     None {
-        /// `?from_appid=`, where resources are shared between apps.
+        /// `?from_appid=`: the app whose resources are shared.
         from_appid: Option<&'a str>,
     },
 }
@@ -53,13 +52,13 @@ pub struct CloudFunction {
     pub env: String,
     /// The function's name.
     pub name: String,
-    /// Where in the function's result the account list stands (RFC 6901); `None`: the result is the list's object.
+    /// Where the account list is in the function's result (RFC 6901); `None`: the result is the list's object.
     pub pointer: Option<String>,
 }
 
 /// What every call passes before it is sent and reports to afterwards: one app's daily limit and counters.
 ///
-/// Each attempt counts, also the ones that fail over to another host.
+/// Each try counts, also those that fail over to another host.
 pub trait Meter: Send + Sync + std::fmt::Debug {
     /// Takes one call from the budget and counts it as sent.
     ///

@@ -8,7 +8,8 @@
 //! | `readme` | the README is true |
 //! | `cloud_function` | what the shipped cloud function returns is read |
 //! | `replicas` | four processes with one Redis |
-//! | `replies` | replies that are wrong: each a counted reason, and nothing else changes |
+//! | `replies` | answers that break off or never end: a counted reason, and nothing else changes |
+//! | `explanations` | the table of replies: reason, errcode and fix of each, in both languages |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
 //! | `nginx` | a real nginx in front of it |
@@ -35,6 +36,7 @@ mod cloud_function;
 mod commands;
 mod endpoints;
 mod environment;
+mod explanations;
 mod limits;
 mod log;
 mod nginx;

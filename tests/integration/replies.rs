@@ -40,71 +40,8 @@ fn cases() -> Vec<Case> {
         vec![b' '; 64 << 10].into(),
         usize::MAX,
     );
-    let mut cases = vec![
-        case("empty body", says(""), &["decode"]),
-        case("empty object", says("{}"), &["decode"]),
-        case("null", says("null"), &["decode"]),
-        case("array", says("[]"), &["decode"]),
-        case(
-            "list is null",
-            says(r#"{"count":3,"list":null}"#),
-            &["decode"],
-        ),
-        case("list is text", says(r#"{"list":"none"}"#), &["decode"]),
-        case(
-            "html",
-            answers("200 OK", "text/html", "<html><body>login</body></html>"),
-            &["decode"],
-        ),
-        case(
-            "truncated",
-            says(r#"{"count":1,"list":[{"biz_id":"a","deliv"#),
-            &["decode"],
-        ),
-        case("NaN", says(r#"{"count":NaN,"list":[]}"#), &["decode"]),
+    vec![
         case("deep nesting", says(&deep), &["decode"]),
-        case(
-            "encrypted",
-            says(r#"{"iv":"a","data":"b","authtag":"c"}"#),
-            &["config"],
-        ),
-        case(
-            "404",
-            answers("404 Not Found", "text/html", "nginx"),
-            &["unknown", "config", "decode"],
-        ),
-        case(
-            "403",
-            answers("403 Forbidden", "text/html", "proxy"),
-            &["unknown", "config", "permission"],
-        ),
-        case(
-            "412",
-            answers("412 Precondition Failed", "text/plain", ""),
-            &["unknown", "config"],
-        ),
-        case(
-            "429",
-            answers("429 Too Many Requests", "text/plain", ""),
-            &["rate"],
-        ),
-        case(
-            "500",
-            answers("500 Internal Server Error", "text/plain", ""),
-            &["transient"],
-        ),
-        case(
-            "502",
-            answers("502 Bad Gateway", "text/html", "<h1>502</h1>"),
-            &["transient"],
-        ),
-        case(
-            "redirect to another host",
-            bytes(
-                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/elsewhere\r\nContent-Length: 0\r\n\r\n",
-            ),
-            &["unknown", "config", "decode"],
-        ),
         case("not HTTP", bytes("SSH-2.0-OpenSSH_9.2\r\n"), &["network"]),
         case(
             "reset midway",
@@ -119,40 +56,7 @@ fn cases() -> Vec<Case> {
         },
         case("one byte at a time", Reply::Dripping, &["timeout"]),
         case("endless body", endless, &["decode", "timeout"]),
-    ];
-    for (code, reason) in [
-        ("-1", "transient"),
-        ("40001", "token"),
-        ("40014", "token"),
-        ("42001", "token"),
-        ("41001", "config"),
-        ("40013", "config"),
-        ("40125", "config"),
-        ("40243", "config"),
-        ("89503", "config"),
-        ("40164", "ip_whitelist"),
-        ("45009", "daily_quota"),
-        ("45011", "rate"),
-        ("48001", "permission"),
-        ("48004", "permission"),
-        ("50002", "permission"),
-        ("61007", "permission"),
-        ("48017", "config"),
-        ("40234", "config"),
-        ("40097", "config"),
-        ("61023", "config"),
-        ("85088", "config"),
-        ("123456", "unknown"),
-        (r#""45011""#, "rate"),
-    ] {
-        let body = format!(
-            r#"{{"errcode":{code},"errmsg":"some words rid: 60c976e4-051e6c8e-47215cd3"}}"#
-        );
-        let name: &'static str = Box::leak(format!("errcode {code}").into_boxed_str());
-        let reasons: &'static [&'static str] = Box::leak(Box::new([reason]));
-        cases.push(case(name, says(&body), reasons));
-    }
-    cases
+    ]
 }
 
 async fn page_after(case: &Case, before: Before) {
@@ -214,14 +118,12 @@ async fn page_after(case: &Case, before: Before) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fault_gives_the_promised_page_in_time_with_a_counted_reason() {
+async fn broken_answer_gives_the_promised_page_in_time_with_a_counted_reason() {
     use futures_util::StreamExt as _;
     let cases = cases();
-    let runs = cases
-        .iter()
-        .flat_map(|case| Before::ALL.map(|before| (case, before)));
+    let runs = cases.iter().zip(Before::ALL.into_iter().cycle());
     futures_util::stream::iter(runs)
-        .for_each_concurrent(8, |(case, before)| page_after(case, before))
+        .for_each_concurrent(4, |(case, before)| page_after(case, before))
         .await;
 }
 

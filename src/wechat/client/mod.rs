@@ -1,6 +1,5 @@
 //! The client: one function sends, to the first host that answers, within the time and the size that a call may have.
 
-mod hosts;
 mod transport;
 
 use std::fmt;
@@ -10,9 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
-use hosts::{Hosts, Lone, Try};
-
-use super::error::Failure;
+use super::error::Kind;
+use super::hosts::{Host, Hosts};
 use super::reply::{self, Fault};
 use super::{
     AccessToken, AccountList, Api, ApiQuota, Authorization, ClientOptions, CloudFunction, Delivery,
@@ -47,7 +45,7 @@ pub enum ClientError {
     /// There is no host to call.
     #[error("there is no API URL")]
     NoUrl,
-    /// A host's URL is none. It is not shown, because it may hold a password.
+    /// A host's URL is not one. It is not shown, because it may hold a password.
     #[error("API URL number {position} can't be used: {cause}")]
     Url {
         /// Counted from 1.
@@ -118,7 +116,7 @@ impl Client {
     /// A client that has called nobody yet.
     ///
     /// # Errors
-    /// When there is no host, one of their URLs is none, or https is asked for and the system has no root
+    /// When there is no host, one of their URLs can't be used, or https is asked for and the system has no root
     /// certificates.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env)?;
@@ -176,7 +174,7 @@ impl Client {
         let mut call = Call::new(Api::AccountGetall, Method::GET).authorized(authorization);
         call.body_max = self.list_body_max();
         let limits = self.options.list_limits;
-        let read = move |body: &[u8]| Ok(reply::read_list(body, limits)?.read_from(body));
+        let read = move |body: &[u8]| reply::read_list(body, limits);
         self.call(call, meter, read).await
     }
 
@@ -200,10 +198,7 @@ impl Client {
         call.body_max = self.list_body_max().saturating_mul(2);
         let limits = self.options.list_limits;
         let function = function.clone();
-        let read = move |body: &[u8]| {
-            let list = reply::read_function_result(body, &function, limits)?;
-            Ok(list.read_from(body))
-        };
+        let read = move |body: &[u8]| reply::read_function_result(body, &function, limits);
         self.call(call, meter, read).await
     }
 
@@ -325,7 +320,7 @@ impl Client {
         let body = self.send(&call, meter).await?;
         let result = blocking::work(body.len() > blocking::LONG_TO_READ, move || read(&body)).await;
         result.map_err(|fault| {
-            let error = self.refusal(&call, fault);
+            let error = self.forgiven(&call, Error::from_fault(call.api, fault, &call.secrets));
             meter.failed(call.api, error.reason(), error.errcode());
             error
         })
@@ -339,52 +334,45 @@ impl Client {
     /// that is on trial while another answers has half of the time. While none answers, a call tries one.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
+        let order = self.hosts.order(started);
         let mut first_failure = None;
-        let mut begin = Lone::Current;
-        for Try { index, on_trial } in self.hosts.order(started) {
+        let mut out_of_time = false;
+        for (position, index) in order.hosts.into_iter().enumerate() {
             let left = self.options.timeout.saturating_sub(started.elapsed());
-            if left.is_zero() && first_failure.is_some() {
-                begin = Lone::Other;
+            out_of_time = left.is_zero() && first_failure.is_some();
+            if out_of_time {
                 break;
             }
+            let on_trial = order.on_trial && position == 0;
             let time = if on_trial { left / 2 } else { left };
             if let Err(reached) = meter.sending(call.api) {
                 // What was tried says more than what was not.
-                let throttled = || Error::kept_back_by(call.api, reached);
-                return Err(first_failure.unwrap_or_else(throttled));
+                let not_sent = || Error::not_sent(call.api, reached);
+                return Err(first_failure.unwrap_or_else(not_sent));
             }
             let host = self.hosts.host(index);
-            match transport::attempt(&self.http, call, host, time).await {
+            let error = match transport::attempt(&self.http, call, host, time).await {
                 Ok(body) => {
                     self.hosts.answered(index, Instant::now());
                     return Ok(body);
                 }
-                Err(failed) => {
-                    let error = self.failure(call, failed);
-                    meter.failed(call.api, error.reason(), error.errcode());
-                    if !error.concerns_the_host() {
-                        return Err(error);
-                    }
-                    // Of several failures the preferred host's is the one to mend.
-                    first_failure.get_or_insert(error);
-                }
+                Err(error) => self.forgiven(call, error),
+            };
+            meter.failed(call.api, error.reason(), error.errcode());
+            if !error.concerns_the_host() {
+                return Err(error);
             }
+            // Of several failures the preferred host's is the one to look at.
+            first_failure.get_or_insert(error);
         }
-        self.hosts.none_answered(begin);
+        self.hosts.none_answered(out_of_time);
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
     }
 
-    fn failure(&self, call: &Call<'_>, failed: transport::Failed) -> Error {
-        match failed {
-            transport::Failed::Reply(fault) => self.refusal(call, fault),
-            transport::Failed::Failure(reason, failure) => Error::new(call.api, reason, failure),
-        }
-    }
-
-    fn refusal(&self, call: &Call<'_>, fault: Fault) -> Error {
+    /// A token that is missing while Cloud Run's open-interface service starts comes by itself.
+    fn forgiven(&self, call: &Call<'_>, error: Error) -> Error {
         /// "`access_token` missing".
         const NO_TOKEN: i64 = 41001;
-        let error = Error::from_fault(call.api, fault, &call.secrets);
         let may_be_starting = call.open_interface && self.made.elapsed() < OPEN_INTERFACE_START;
         if error.errcode() == Some(NO_TOKEN) && may_be_starting {
             return error.because(Reason::Transient);

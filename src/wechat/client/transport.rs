@@ -1,17 +1,21 @@
 //! One try at one host: connect, send, and take in a reply of bounded size.
 
-use std::error::Error as _;
+use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use reqwest::{Response, StatusCode};
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+use time::OffsetDateTime;
+use time::macros::format_description;
 
-use super::hosts::Host;
-use super::{Call, ClientError, ClientOptions, Failure, Fault, Reason, path, reply};
+use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Kind, Reason, path, reply};
 use crate::tls;
 use crate::version::USER_AGENT;
-use crate::wechat::remote_text;
+use crate::wechat::{Symptom, remote_text};
 
 /// How long a connection that nobody uses is kept. Shorter than the minute after which servers commonly close one: a
 /// request that crosses with the closing is lost, and fetches are a minute apart.
@@ -26,14 +30,6 @@ const FAILED_BODY_MAX: usize = 4096;
 /// Taken at once for a reply that announces a length; more only as it comes, because the length may be a lie.
 /// Unit: bytes.
 const BODY_RESERVE_MAX: usize = 1 << 20;
-
-/// Why a try brought no reply to read.
-pub(super) enum Failed {
-    /// It brought a refusal.
-    Reply(Fault),
-    /// It brought none.
-    Failure(Reason, Failure),
-}
 
 pub(super) fn http_client(
     options: &ClientOptions,
@@ -66,7 +62,7 @@ pub(super) async fn attempt(
     call: &Call<'_>,
     host: &Host,
     time: Duration,
-) -> Result<Vec<u8>, Failed> {
+) -> Result<Vec<u8>, Error> {
     let url = host.url(path(call.api), &call.query);
     let mut request = http.request(call.method.clone(), url).timeout(time);
     if let Some(body) = &call.body {
@@ -75,27 +71,26 @@ pub(super) async fn attempt(
             .body(body.clone());
     }
     let lost = |error: reqwest::Error| lost(&error.without_url(), host, call);
+    let malformed = |what| Error::from_fault(call.api, Fault::Malformed(what), &call.secrets);
     let mut response = request.send().await.map_err(lost)?;
-    let status = response.status();
-    if !status.is_success() {
+    if !response.status().is_success() {
         return Err(unsuccessful(response, host, call).await);
     }
-    let body = body(&mut response, call.body_max).await;
-    match body {
-        Ok(Some(body)) => match encoding(&response, call).filter(|_| !is_legible(&body)) {
-            Some(encoding) => {
-                let what = format!(
-                    "its Content-Encoding is {encoding}, which was not asked for; a proxy may have compressed it"
-                );
-                Err(Failed::Reply(Fault::Malformed(what)))
-            }
-            None => Ok(body),
-        },
-        Ok(None) => {
-            let what = format!("it has more than {} bytes", call.body_max);
-            Err(Failed::Reply(Fault::Malformed(what)))
+    let Some(body) = body(&mut response, call.body_max).await.map_err(lost)? else {
+        return Err(malformed(format!(
+            "it has more than {} bytes",
+            call.body_max
+        )));
+    };
+    match response.headers().get(CONTENT_ENCODING) {
+        Some(encoding) if !is_legible(&body) => {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            let encoding = remote_text::clean(&encoding, &call.secrets);
+            Err(malformed(format!(
+                "its Content-Encoding is {encoding}, which was not asked for; a proxy may have compressed it"
+            )))
         }
-        Err(error) => Err(lost(error)),
+        _ => Ok(body),
     }
 }
 
@@ -116,90 +111,121 @@ async fn body(response: &mut Response, max: usize) -> Result<Option<Vec<u8>>, re
     Ok(Some(body))
 }
 
-/// The reply's encoding, where it says that it has one.
-fn encoding(response: &Response, call: &Call<'_>) -> Option<String> {
-    let encoding = response.headers().get(CONTENT_ENCODING)?;
-    let encoding = String::from_utf8_lossy(encoding.as_bytes());
-    Some(remote_text::clean(&encoding, &call.secrets))
-}
-
 /// Whether a body is text after all, as where a proxy has unpacked it and left the header.
 fn is_legible(body: &[u8]) -> bool {
     std::str::from_utf8(body).is_ok() || body.trim_ascii_start().starts_with(b"{")
 }
 
 /// A connection that could not be made or broke, or an answer that did not come in time.
-fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Failed {
-    let way = host.way().into();
+fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Error {
+    let way = host.way();
+    let failed = |reason, text| Error::new(call.api, Kind::HostFailed, reason, text);
     if error.is_timeout() {
-        return Failed::Failure(Reason::Timeout, Failure::Late { host: way });
+        return failed(Reason::Timeout, format!("got no answer from {way} in time"));
     }
     // The innermost cause says what happened ("Connection refused"); those around it, where.
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(|cause| cause.source()) {
-        cause = Some(inner);
+    let mut innermost: &(dyn StdError + 'static) = error;
+    while let Some(cause) = cause_of(innermost) {
+        innermost = cause;
     }
-    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
-    let failure = Failure::Unreachable {
-        host: way,
-        cause: remote_text::clean(&cause, &call.secrets).into(),
-    };
-    Failed::Failure(Reason::Network, failure)
+    if let Some(rustls::Error::InvalidCertificate(fault)) = innermost.downcast_ref() {
+        let (symptom, cause) = certificate_fault(fault);
+        let text = format!("failed on the way to {way}: {cause}");
+        return failed(Reason::Network, text).with_symptom(Some(symptom));
+    }
+    let cause = remote_text::clean(&innermost.to_string(), &call.secrets);
+    failed(
+        Reason::Network,
+        format!("failed on the way to {way}: {cause}"),
+    )
+}
+
+/// An I/O error hands on the causes of the error in it, and not that itself.
+fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
+}
+
+/// What is wrong with the certificate that the host showed.
+fn certificate_fault(fault: &CertificateError) -> (Symptom, Cow<'static, str>) {
+    use CertificateError as Fault;
+    match fault {
+        Fault::ExpiredContext { time, not_after } => (
+            Symptom::CertificateDates,
+            format!(
+                "its certificate ended on {}, and this machine's clock says {}",
+                utc(*not_after),
+                utc(*time)
+            )
+            .into(),
+        ),
+        Fault::NotValidYetContext { time, not_before } => (
+            Symptom::CertificateDates,
+            format!(
+                "its certificate begins on {}, and this machine's clock says {}",
+                utc(*not_before),
+                utc(*time)
+            )
+            .into(),
+        ),
+        Fault::Expired => (
+            Symptom::CertificateDates,
+            "its certificate has expired".into(),
+        ),
+        Fault::NotValidYet => (
+            Symptom::CertificateDates,
+            "its certificate is not valid yet".into(),
+        ),
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => (
+            Symptom::UntrustedCertificate,
+            "its certificate is another host's".into(),
+        ),
+        _ => (
+            Symptom::UntrustedCertificate,
+            "its certificate is self-signed, or from an authority that this machine doesn't trust"
+                .into(),
+        ),
+    }
+}
+
+/// A date for people.
+fn utc(time: UnixTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(format).ok())
+        .unwrap_or_else(|| "a date beyond all calendars".to_owned())
 }
 
 /// A reply with a status that WeChat's API never has: something on the way answered, or the host failed.
-async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> Failed {
+async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> Error {
     let status = response.status();
     if status.is_client_error()
         && let Ok(Some(body)) = body(&mut response, FAILED_BODY_MAX).await
         && let Some(refused) = reply::read_errcode(&body)
     {
-        return Failed::Reply(refused);
+        return Error::from_fault(call.api, refused, &call.secrets);
     }
-    let (reason, meaning) = status_meaning(status, call.open_interface);
-    let failure = Failure::Status {
-        status: status.as_u16(),
-        host: host.name.as_str().into(),
-        meaning,
+    let (reason, symptom) = match status.as_u16() {
+        407 => (Reason::Config, Some(Symptom::ProxyLogin)),
+        408 => (Reason::Timeout, None),
+        412 => (Reason::Config, Some(Symptom::NoContentLength)),
+        429 => (Reason::Rate, None),
+        300..500 => (Reason::Config, Some(Symptom::Intercepted)),
+        502 if call.open_interface => (Reason::Permission, Some(Symptom::NotInCloudRunList)),
+        _ => (Reason::Transient, None),
     };
-    Failed::Failure(reason, failure)
-}
-
-fn status_meaning(status: StatusCode, open_interface: bool) -> (Reason, &'static str) {
-    match status.as_u16() {
-        304 => (
-            Reason::Config,
-            "nothing new, which the exporter never asks for; a cache on the way answers in WeChat's place",
-        ),
-        300..400 => (
-            Reason::Config,
-            "a redirect, which is never followed because it would carry the credentials elsewhere; see whether the \
-             API URL is WeChat's and no proxy or login portal answers in its place",
-        ),
-        401 | 403 => (
-            Reason::Config,
-            "WeChat's API doesn't answer so; a proxy or a firewall on the way keeps the call from it",
-        ),
-        404 => (Reason::Config, "the API URL is not WeChat's"),
-        407 => (
-            Reason::Config,
-            "the proxy asks for a user and a password; give them in HTTPS_PROXY",
-        ),
-        408 => (Reason::Timeout, "the request did not arrive in time"),
-        412 => (
-            Reason::Config,
-            "WeChat answers so to a request without a Content-Length; a proxy on the way takes it out",
-        ),
-        429 => (Reason::Rate, "too many calls"),
-        400..500 => (
-            Reason::Config,
-            "WeChat's API doesn't answer so; see whether the API URL is WeChat's and no proxy answers in its place",
-        ),
-        502 if open_interface => (
-            Reason::Permission,
-            "Cloud Run answers so for an API that is not in the list of 云调用权限; add the path at \
-             cloud.weixin.qq.com/cloudrun, 云调用, and publish a new version",
-        ),
-        _ => (Reason::Transient, ""),
-    }
+    let kind = if status.is_server_error() {
+        Kind::HostFailed
+    } else {
+        Kind::Answered
+    };
+    let text = format!("got HTTP status {} from {}", status.as_u16(), host.name);
+    Error::new(call.api, kind, reason, text).with_symptom(symptom)
 }

@@ -1,40 +1,46 @@
 //! What WeChat's replies mean. A reply is judged by its `errcode` and its shape alone: the content type says
 //! `text/plain` at times, and the cloud call spells every key its own way.
 
-mod json;
-mod list;
-mod small;
-mod tolerant;
+mod fields;
 
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-pub(super) use small::{
-    read_api_quota, read_deliveries, read_errcode, read_function_result, read_quota, read_token,
+pub(super) use fields::{flag, integer, number, services, text, time};
+
+use super::{
+    AccessToken, Account, AccountList, Api, ApiQuota, CloudFunction, Delivery, Error, ListLimits,
 };
 
-use list::ListShape;
-use tolerant::Tolerant;
-
-use super::{AccountList, Api, CloudFunction, Error, ListLimits};
+/// Longer than any token. WeChat says that 512 characters must be enough for now.
+const TOKEN_BYTES_MAX: usize = 4096;
+/// Longer than any token lives. Unit: seconds.
+const EXPIRES_IN_MAX: f64 = 86_400.0 * 365.0;
 
 /// Why a reply is not what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// WeChat said no.
-    Refused {
-        errcode: i64,
-        /// As sent: it can hold whatever a remote side likes to echo.
-        errmsg: Box<str>,
-    },
-    /// WeChat said no to the cloud function, which ran.
-    FunctionRefused {
-        errcode: i64,
-        /// As the function returned it.
-        errmsg: Box<str>,
-    },
-    /// An encrypted reply: the Mini Program's API encryption (API 安全) is on.
+    /// WeChat refused the call. The message is as sent: it can hold whatever a remote side likes to echo.
+    Refused { errcode: i64, errmsg: Box<str> },
+    /// WeChat refused the cloud function, which ran.
+    FunctionRefused { errcode: i64, errmsg: Box<str> },
+    /// API encryption (API安全) is on.
     Encrypted,
-    /// It can't be read; our own words, which quote nothing of it.
+    /// HTML.
+    WebPage,
+    /// The cloud function returned something else.
+    FunctionResult {
+        /// Our own words.
+        what: String,
+        /// The error that the function returned, as sent; empty where there is none.
+        error: Box<str>,
+    },
+    /// Our own words, which quote nothing of the reply.
     Malformed(String),
 }
 
@@ -44,54 +50,119 @@ impl Fault {
     }
 }
 
-/// What any reply can say beside its content.
-#[derive(Clone, Debug, Default)]
-struct Head {
+/// What any reply can hold, in either spelling.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reply<'a> {
+    #[serde(deserialize_with = "integer")]
     errcode: Option<i64>,
+    /// The cloud call's SDK adds its own beside the API's; either may tell of a failure.
+    #[serde(rename = "errCode", deserialize_with = "integer")]
+    sdk_errcode: Option<i64>,
+    #[serde(deserialize_with = "text")]
     errmsg: Box<str>,
-    iv: bool,
-    data: bool,
-    authtag: bool,
+    #[serde(rename = "errMsg", deserialize_with = "text")]
+    sdk_errmsg: Box<str>,
+    #[serde(deserialize_with = "integer")]
+    count: Option<i64>,
+    #[serde(borrow)]
+    list: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    iv: Option<&'a RawValue>,
+    #[serde(borrow)]
+    authtag: Option<&'a RawValue>,
+    #[serde(alias = "accessToken")]
+    access_token: Option<Value>,
+    #[serde(alias = "expiresIn", deserialize_with = "number")]
+    expires_in: Option<f64>,
+    #[serde(alias = "quotaNum", deserialize_with = "number")]
+    quota_num: Option<f64>,
+    quota: Option<Quota>,
+    #[serde(alias = "respData")]
+    resp_data: Option<Value>,
 }
 
-impl Head {
-    fn of(reply: &Value) -> Self {
-        let mut head = Self::default();
-        for name in ["errcode", "errCode"] {
-            head.errcode(small::number(reply, [name]).and_then(tolerant::Read::integer));
-        }
-        head.errmsg = small::text(reply, ["errmsg", "errMsg"], usize::MAX);
-        let is_text = |name| reply.get(name).is_some_and(Value::is_string);
-        head.iv = is_text("iv");
-        head.data = is_text("data");
-        head.authtag = is_text("authtag");
-        head
-    }
+#[derive(Deserialize)]
+struct Quota {
+    #[serde(default, alias = "dailyLimit", deserialize_with = "number")]
+    daily_limit: Option<f64>,
+    #[serde(default, deserialize_with = "number")]
+    used: Option<f64>,
+    #[serde(default, deserialize_with = "number")]
+    remain: Option<f64>,
+}
 
-    /// Takes note of an errcode. The cloud call adds its own `errCode` to the API's; either may tell of a failure.
-    fn errcode(&mut self, errcode: Option<i64>) {
-        if errcode.is_some_and(|errcode| errcode != 0) {
-            self.errcode = errcode;
+impl<'a> Reply<'a> {
+    /// Reads a reply that tells of no failure.
+    fn read(body: &'a str) -> Result<Self, Fault> {
+        let body = body.trim_start_matches('\u{feff}').trim_start();
+        if body.starts_with('<') {
+            return Err(Fault::WebPage);
         }
+        let malformed = |error| not_read(&error, body);
+        if !body.starts_with('{') {
+            // serde would take an array for the fields in their order.
+            serde_json::from_str::<IgnoredAny>(body).map_err(malformed)?;
+            return Err(Fault::malformed("it is JSON but not an object"));
+        }
+        let reply: Self = serde_json::from_str(body).map_err(malformed)?;
+        let errcodes = [reply.errcode, reply.sdk_errcode];
+        if let Some(errcode) = errcodes.into_iter().flatten().find(|code| *code != 0) {
+            let errmsg = if reply.errmsg.is_empty() {
+                reply.sdk_errmsg
+            } else {
+                reply.errmsg
+            };
+            return Err(Fault::Refused { errcode, errmsg });
+        }
+        if reply.iv.is_some() && reply.data.is_some() && reply.authtag.is_some() {
+            return Err(Fault::Encrypted);
+        }
+        Ok(reply)
     }
+}
 
-    fn fault(self) -> Option<Fault> {
-        if let Some(errcode) = self.errcode {
-            let errmsg = self.errmsg;
-            return Some(Fault::Refused { errcode, errmsg });
-        }
-        (self.iv && self.data && self.authtag).then_some(Fault::Encrypted)
+/// What is wrong, without a word of the body: it could hold a token.
+fn not_read(error: &serde_json::Error, body: &str) -> Fault {
+    if body.is_empty() {
+        return Fault::malformed("it is empty");
     }
+    let (line, column) = (error.line(), error.column());
+    Fault::Malformed(match error.classify() {
+        serde_json::error::Category::Eof => {
+            format!(
+                "it ends in the middle of the JSON, after {} bytes",
+                body.len()
+            )
+        }
+        serde_json::error::Category::Data => {
+            format!("a field is not what it should be, at line {line}, column {column}")
+        }
+        _ => format!("it is not valid JSON at line {line}, column {column}"),
+    })
+}
+
+/// A reply as text. Shops' remarks have been seen with control characters in them, which JSON doesn't allow, and bytes
+/// that are not UTF-8: the former become spaces, the latter replacement characters.
+fn as_text(body: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(body);
+    // Without an early end the loop is a hundred times as fast, and replies hardly ever have one.
+    if text.bytes().fold(false, |any, byte| any | (byte < b' ')) {
+        return Cow::Owned(text.replace(|c: char| c < ' ', " "));
+    }
+    text
 }
 
 /// Reads an account list in either spelling.
 ///
-/// Also reads what the exporter itself stored of one, because an [`Account`](super::Account) is stored under the API's
-/// own names; keys that mean nothing here are passed over.
+/// Also reads what the exporter itself stored of one, because an [`Account`] is stored under the API's own names; keys
+/// that mean nothing here are passed over.
 ///
 /// # Errors
-/// When the reply carries an errcode, is encrypted, or is no account list. A row or a field that can't be read fails
-/// nothing: the row is counted as invalid and the field is absent.
+/// When the reply carries an errcode, is encrypted, or is not an account list. A row or a field that can't be read
+/// fails nothing: the row is counted as invalid and the field is absent.
 pub fn read_account_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Error> {
     read_list(body, limits).map_err(|fault| Error::from_fault(Api::AccountGetall, fault, &[]))
 }
@@ -99,7 +170,7 @@ pub fn read_account_list(body: &[u8], limits: ListLimits) -> Result<AccountList,
 /// Reads the account list in the reply to a cloud function's call.
 ///
 /// # Errors
-/// When the reply or the function's result carries an errcode, or the result is no account list.
+/// When the reply or the function's result carries an errcode, or the result is not an account list.
 pub fn read_function_reply(
     body: &[u8],
     function: &CloudFunction,
@@ -110,9 +181,228 @@ pub fn read_function_reply(
 }
 
 pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {
-    json::read(body, Tolerant(ListShape(limits)))
-        .map_err(Fault::Malformed)?
-        .account_list()
+    let text = as_text(body);
+    let list = read_list_text(&text, limits)?;
+    let lossy = is_lossy(&text, body);
+    Ok(AccountList { lossy, ..list })
+}
+
+/// Whether bytes of the body were replaced.
+fn is_lossy(text: &Cow<'_, str>, body: &[u8]) -> bool {
+    matches!(text, Cow::Owned(_)) && std::str::from_utf8(body).is_err()
+}
+
+fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> {
+    let reply = Reply::read(body)?;
+    let rows = match (reply.list, reply.count) {
+        (Some(rows), _) => rows,
+        (None, Some(0)) => Vec::new(),
+        (None, _) => return Err(Fault::malformed("it has no `list`")),
+    };
+    let mut list = AccountList {
+        count: reply.count,
+        ..AccountList::default()
+    };
+    for row in rows {
+        if list.accounts.len() == limits.accounts {
+            list.beyond_limit += 1;
+            continue;
+        }
+        match serde_json::from_str::<Account>(row.get()) {
+            Ok(_) if !row.get().starts_with('{') => list.invalid += 1,
+            Ok(account) if account.biz_id.is_empty() || account.delivery_id.is_empty() => {
+                list.invalid += 1;
+            }
+            Ok(account)
+                if account.biz_id.len().max(account.delivery_id.len()) > limits.label_bytes =>
+            {
+                list.beyond_limit += 1;
+            }
+            Ok(account) => list
+                .accounts
+                .push(with_short_texts(account, limits.label_bytes)),
+            Err(_) => list.invalid += 1,
+        }
+    }
+    Ok(list)
+}
+
+/// Cuts the texts that identify nothing.
+fn with_short_texts(mut account: Account, max: usize) -> Account {
+    let services = account.service_types.iter_mut();
+    let names = services.map(|service| &mut service.service_name);
+    let texts = [
+        &mut account.alias,
+        &mut account.remark_wrong_msg,
+        &mut account.remark_content,
+    ];
+    for text in texts.into_iter().chain(names) {
+        if text.len() > max {
+            *text = text[..text.floor_char_boundary(max)].into();
+        }
+    }
+    account
+}
+
+/// The account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
+pub(super) fn read_function_result(
+    body: &[u8],
+    function: &CloudFunction,
+    limits: ListLimits,
+) -> Result<AccountList, Fault> {
+    let text = as_text(body);
+    let result = match Reply::read(&text)?.resp_data {
+        Some(Value::String(text)) => as_text(text.as_bytes()).into_owned(),
+        Some(result) => result.to_string(),
+        None => return Err(Fault::malformed("it has no `resp_data`")),
+    };
+    let list = match &function.pointer {
+        None => read_list_text(&result, limits),
+        Some(pointer) => match serde_json::from_str::<Value>(&result) {
+            Ok(value) => match value.pointer(pointer) {
+                Some(Value::String(text)) => read_list_text(&as_text(text.as_bytes()), limits),
+                Some(list) => read_list_text(&list.to_string(), limits),
+                None => Reply::read(&result).and(Err(Fault::Malformed(format!(
+                    "it has nothing at the configured pointer {pointer:?}"
+                )))),
+            },
+            Err(error) => Err(not_read(&error, &result)),
+        },
+    };
+    match list {
+        Ok(list) => Ok(AccountList {
+            lossy: is_lossy(&text, body),
+            ..list
+        }),
+        Err(fault) => Err(of_function(fault, &result)),
+    }
+}
+
+/// Says of a fault that it is the function's, and what most likely happened there.
+fn of_function(fault: Fault, result: &str) -> Fault {
+    let what = match fault {
+        Fault::Refused { errcode, errmsg } => return Fault::FunctionRefused { errcode, errmsg },
+        Fault::Malformed(what) => what,
+        Fault::WebPage => "it is a web page and not JSON".to_owned(),
+        fault => return fault,
+    };
+    let value: Value = serde_json::from_str(result).unwrap_or_default();
+    let error = ["error", "message", "msg", "errMsg", "errmsg"]
+        .iter()
+        .filter_map(|key| value.get(key))
+        .find_map(|error| match error {
+            Value::String(text) => Some(text.as_str().into()),
+            Value::Object(_) => Some(error.to_string().into()),
+            _ => None,
+        });
+    let hint = match &value {
+        Value::Null => "the function returned nothing".to_owned(),
+        Value::String(_) => {
+            "the function returned text, most likely by JSON.stringify: let it return \
+             the object itself, or set `cloud_function.pointer`"
+                .to_owned()
+        }
+        Value::Object(fields) if fields.is_empty() => {
+            "a JavaScript Error that the function returns looks like \
+             this: let it return `errCode` and `errMsg`"
+                .to_owned()
+        }
+        Value::Object(fields) => {
+            let holds_list = |value: &Value| match value {
+                Value::String(text) => text.contains("\"list\""),
+                value => value.get("list").is_some(),
+            };
+            match fields.iter().find(|(_, value)| holds_list(value)) {
+                Some((key, _)) => {
+                    format!("the list is deeper: set `cloud_function.pointer` to /{key}")
+                }
+                None if fields.get("result").is_some_and(Value::is_string) => {
+                    "WeChat answered the function with a text that is not JSON".to_owned()
+                }
+                None => {
+                    "where the function wraps the list, set `cloud_function.pointer`".to_owned()
+                }
+            }
+        }
+        _ => String::new(),
+    };
+    Fault::FunctionResult {
+        what: if hint.is_empty() {
+            what
+        } else {
+            format!("{what}; {hint}")
+        },
+        error: error.unwrap_or_default(),
+    }
+}
+
+/// The errcode and errmsg of a reply whose HTTP status tells of a failure already.
+pub(super) fn read_errcode(body: &[u8]) -> Option<Fault> {
+    match Reply::read(&as_text(body)) {
+        Err(fault @ Fault::Refused { .. }) => Some(fault),
+        _ => None,
+    }
+}
+
+/// A token that was asked for at `asked`.
+pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, Fault> {
+    let body = as_text(body);
+    let reply = Reply::read(&body)?;
+    let token = reply.access_token.as_ref().and_then(Value::as_str);
+    let token = token.ok_or_else(|| Fault::malformed("it has no `access_token`"))?;
+    let is_token = !token.is_empty() && !token.contains(char::is_whitespace);
+    if !is_token || token.contains(char::is_control) || token.len() > TOKEN_BYTES_MAX {
+        return Err(Fault::malformed(
+            "its `access_token` is empty, has spaces in it or is too long",
+        ));
+    }
+    let expires = reply.expires_in.and_then(|seconds| {
+        // A token that just came is good for a moment at least.
+        let seconds = seconds.clamp(1.0, EXPIRES_IN_MAX);
+        asked.checked_add(Duration::from_secs_f64(seconds))
+    });
+    Ok(AccessToken {
+        secret: token.into(),
+        expires,
+    })
+}
+
+/// The couriers. Those without an id are left out.
+pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Delivery>, Fault> {
+    let body = as_text(body);
+    let reply = Reply::read(&body)?;
+    let rows: Vec<&RawValue> = match (reply.data, reply.count) {
+        (Some(data), _) => serde_json::from_str(data.get())
+            .map_err(|_| Fault::malformed("its `data` is not an array"))?,
+        (None, Some(0)) => Vec::new(),
+        (None, _) => return Err(Fault::malformed("it has no `data`")),
+    };
+    let deliveries = rows
+        .into_iter()
+        .filter_map(|row| serde_json::from_str::<Delivery>(row.get()).ok());
+    let is_short = |text: &str| text.len() <= limits.label_bytes;
+    Ok(deliveries
+        .filter(|delivery| !delivery.delivery_id.is_empty())
+        .filter(|delivery| is_short(&delivery.delivery_id) && is_short(&delivery.delivery_name))
+        .collect())
+}
+
+/// A live balance; `None` where there is none.
+pub(super) fn read_quota(body: &[u8]) -> Result<Option<f64>, Fault> {
+    Ok(Reply::read(&as_text(body))?.quota_num)
+}
+
+/// WeChat's own figures of one API.
+pub(super) fn read_api_quota(body: &[u8]) -> Result<ApiQuota, Fault> {
+    let quota = Reply::read(&as_text(body))?.quota;
+    let quota = quota.ok_or_else(|| Fault::malformed("it has no `quota`"))?;
+    // A limit of 0 is what the documentation's own samples show; it says nothing of how many calls are allowed.
+    let daily_limit = quota.daily_limit.filter(|limit| *limit > 0.0);
+    Ok(ApiQuota {
+        daily_limit,
+        used: quota.used,
+        remain: quota.remain.filter(|_| daily_limit.is_some()),
+    })
 }
 
 #[cfg(test)]
