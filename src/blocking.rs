@@ -10,12 +10,6 @@ use tokio::task;
 #[derive(Debug, Default)]
 pub(crate) struct BlockingReads(Arc<Mutex<()>>);
 
-/// The turn to read, until the reading has come back.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    _guard: OwnedMutexGuard<()>,
-}
-
 /// What is longer than this takes long to read. Unit: bytes.
 pub(crate) const LONG_TO_READ: usize = 256 << 10;
 
@@ -31,9 +25,8 @@ impl BlockingReads {
         &self,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Hanging> {
-        let free = Arc::clone(&self.0).try_lock_owned();
-        let turn = free.map_err(|_| Hanging)?;
-        Ok(Turn { _guard: turn }.run(read).await)
+        let turn = Arc::clone(&self.0).try_lock_owned();
+        Ok(read_in_turn(turn.map_err(|_| Hanging)?, read).await)
     }
 
     /// Runs `read` on a thread of its own, once the readings before it have come back. Whoever stops waiting leaves it
@@ -42,23 +35,20 @@ impl BlockingReads {
         &self,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        let turn = Arc::clone(&self.0).lock_owned().await;
-        Turn { _guard: turn }.run(read).await
+        read_in_turn(Arc::clone(&self.0).lock_owned().await, read).await
     }
 }
 
-impl Turn {
-    /// Runs `read` on a thread of its own. Whoever stops waiting leaves it running.
-    pub(crate) async fn run<T: Send + 'static>(
-        self,
-        read: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        on_its_own_thread(move || {
-            let _turn = self;
-            read()
-        })
-        .await
-    }
+async fn read_in_turn<T: Send + 'static>(
+    turn: OwnedMutexGuard<()>,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    on_its_own_thread(move || {
+        // Ends with the reading, even if nobody waits for that any more.
+        let _turn = turn;
+        read()
+    })
+    .await
 }
 
 /// Does what takes long where the time keeps nobody waiting. A panic there goes on here: it is a fault of the
