@@ -160,69 +160,46 @@ impl Collector {
 pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Scrape {
     let began = Moment::now();
     let started: Vec<_> = apps.iter().map(|app| app.begin(began)).collect();
-    let mut ended = Vec::with_capacity(apps.len());
+    let mut served = Vec::with_capacity(apps.len());
     for fetch in &started {
         // One after the other is as fast as all at once: the fetches run in tasks of their own.
-        ended.push(Served::by(fetch, deadline).await);
+        served.push(served_by(fetch, deadline).await);
     }
     let now = Moment::now();
-    let readings = apps.iter().zip(ended);
-    let readings = readings.map(|(app, served)| served.read(app, max_stale, now));
-    Scrape {
-        readings: readings.collect(),
-        now,
-    }
-}
-
-/// How one app's part of a scrape is served, where there is something to serve.
-struct Served {
-    source: Source,
-    late: bool,
-}
-
-impl Served {
-    async fn by(started: &FetchStart, deadline: Instant) -> Self {
-        let (fetch, source) = match started {
-            FetchStart::Started(fetch) => (fetch, Source::Fetched),
-            FetchStart::Joined(fetch) => (fetch, Source::Joined),
-            FetchStart::Throttled => return Self::by_snapshot(false),
-        };
-        match fetch.ended_by(deadline).await {
-            Some(Ended::Published) => Self {
-                source,
-                late: false,
-            },
-            Some(Ended::Followed) => Self {
-                source: Source::Joined,
-                late: false,
-            },
-            Some(Ended::Failed | Ended::Throttled) => Self::by_snapshot(false),
-            None => {
-                fetch.give_up();
-                Self::by_snapshot(true)
-            }
-        }
-    }
-
-    fn by_snapshot(late: bool) -> Self {
-        Self {
-            source: Source::Snapshot,
-            late,
-        }
-    }
-
-    fn read(self, app: &Arc<App>, max_stale: Duration, now: Moment) -> AppReading {
+    let readings = apps.iter().zip(served).map(|(app, (source, late))| {
         let (snapshot, succeeded) = app.last_reading(max_stale, now);
         let source = match snapshot {
-            Some(_) => self.source,
+            Some(_) => source,
             None => Source::None,
         };
         app.counters().count_scrape(source);
         AppReading {
             app: Arc::clone(app),
             snapshot,
-            up: succeeded && !self.late,
+            up: succeeded && !late,
             source,
+        }
+    });
+    Scrape {
+        readings: readings.collect(),
+        now,
+    }
+}
+
+/// What serves one app's part of a scrape, where there is something to serve, and whether its fetch is late.
+async fn served_by(started: &FetchStart, deadline: Instant) -> (Source, bool) {
+    let (fetch, source) = match started {
+        FetchStart::Started(fetch) => (fetch, Source::Fetched),
+        FetchStart::Joined(fetch) => (fetch, Source::Joined),
+        FetchStart::Throttled => return (Source::Snapshot, false),
+    };
+    match fetch.ended_by(deadline).await {
+        Some(Ended::Published) => (source, false),
+        Some(Ended::Followed) => (Source::Joined, false),
+        Some(Ended::Failed | Ended::Throttled) => (Source::Snapshot, false),
+        None => {
+            fetch.give_up();
+            (Source::Snapshot, true)
         }
     }
 }

@@ -15,7 +15,6 @@ const SECONDS_PER_DAY: f64 = 24.0 * 3600.0;
 /// What was used of one app's balances.
 #[derive(Debug)]
 pub struct UsageRate {
-    started: Instant,
     /// No rate is given from less than this.
     shortest: Duration,
     /// When the latest snapshot was taken in.
@@ -39,7 +38,6 @@ impl UsageRate {
     /// Nothing seen yet. `shortest`: no rate is given from less time than this.
     pub(crate) fn new(shortest: Duration, now: Moment) -> Self {
         Self {
-            started: now.monotonic,
             shortest,
             observed: now.monotonic,
             accounts: HashMap::new(),
@@ -69,11 +67,6 @@ impl UsageRate {
             accounts.insert(key, usage);
         }
         self.accounts = accounts;
-    }
-
-    /// The time over which falls were looked for: since the app's start in this process.
-    pub(crate) fn observed_for(&self, now: Moment) -> Duration {
-        now.monotonic.saturating_duration_since(self.started)
     }
 
     /// How long the account's balance lasts if it goes on falling as it did. Unit: days, from now, never negative.

@@ -1,43 +1,22 @@
 //! What the exporter counts of its own work for one app: plain atomics, made into metrics when a page is made.
 
-use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::limiter::Cause;
+use crate::wechat::labels::labels;
 use crate::wechat::{Api, Reason};
 
-/// How a scrape was served: the `source` label of `scrapes_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// By the fetch that this scrape set off.
-    Fetched,
-    /// By a fetch that another scrape had set off.
-    Joined,
-    /// By the last snapshot.
-    Snapshot,
-    /// By nothing: there is no snapshot, or it is too old.
-    None,
-}
-
-impl Source {
-    /// Every value; a counter exists for each from the start.
-    pub const ALL: &'static [Self] = &[Self::Fetched, Self::Joined, Self::Snapshot, Self::None];
-
-    /// The label's value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Fetched => "fetched",
-            Self::Joined => "joined",
-            Self::Snapshot => "snapshot",
-            Self::None => "none",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+labels! {
+    /// How a scrape was served: the `source` label of `scrapes_total`.
+    Source {
+        /// By the fetch that this scrape set off.
+        Fetched = "fetched",
+        /// By a fetch that another scrape had set off.
+        Joined = "joined",
+        /// By the last snapshot.
+        Snapshot = "snapshot",
+        /// By nothing: there is no snapshot, or it is too old.
+        None = "none",
     }
 }
 
@@ -80,31 +59,26 @@ impl Counters {
     }
 
     /// Calls sent.
-    #[must_use]
     pub fn requests(&self, api: Api) -> u64 {
         self.requests[api as usize].load(Ordering::Relaxed)
     }
 
     /// Calls that failed.
-    #[must_use]
     pub fn failures(&self, api: Api, reason: Reason) -> u64 {
         self.failures[api as usize][reason as usize].load(Ordering::Relaxed)
     }
 
     /// Scrapes served.
-    #[must_use]
     pub fn scrapes(&self, source: Source) -> u64 {
         self.scrapes[source as usize].load(Ordering::Relaxed)
     }
 
     /// Calls kept back.
-    #[must_use]
     pub fn refused(&self, cause: Cause) -> u64 {
         self.refused[cause as usize].load(Ordering::Relaxed)
     }
 
     /// The errcode of the last failed call, 0 after a success.
-    #[must_use]
     pub fn errcode(&self) -> i64 {
         self.errcode.load(Ordering::Relaxed)
     }

@@ -9,7 +9,6 @@ mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -183,11 +182,6 @@ impl App {
         self.state.reading().last_fetch.clone()
     }
 
-    /// The fetch under way.
-    pub(crate) fn fetch_under_way(&self) -> Option<Arc<Fetch>> {
-        self.state.reading().fetch.clone()
-    }
-
     /// WeChat's own figures for the account list's API, where switched on and known.
     pub(crate) fn api_quota(&self) -> Option<(Api, ApiQuota)> {
         let known = self.state.reading().optional_calls.api_quota;
@@ -214,14 +208,9 @@ impl App {
         self.state.limiter.used(now)
     }
 
-    /// The reason for which no call is made now, where WeChat's last answer makes trying again useless.
-    pub(crate) fn open_breaker(&self, now: Moment) -> Option<Reason> {
+    /// Why no call is made now, and until when, where WeChat's last answer makes trying again useless.
+    pub(crate) fn open_breaker(&self, now: Moment) -> Option<(Reason, SystemTime)> {
         self.state.limiter.open_breaker(now)
-    }
-
-    /// When calls are allowed again, where WeChat's last answer makes trying again useless now.
-    pub(crate) fn breaker_until(&self, now: Moment) -> Option<SystemTime> {
-        self.state.limiter.open_until(now)
     }
 
     /// Fetches in a row whose access token WeChat rejected at first. More than one: something ends the app's tokens, or
@@ -234,11 +223,6 @@ impl App {
     /// known yet (see [`UsageRate::days_left`]).
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         self.state.usage_rate.lock().days_left(account, now)
-    }
-
-    /// The time over which [`Self::days_left`] has looked on.
-    pub(crate) fn burn_observed_for(&self, now: Moment) -> Duration {
-        self.state.usage_rate.lock().observed_for(now)
     }
 
     /// Where its token comes from.
@@ -297,12 +281,6 @@ impl App {
             .store
             .save_state(&self.config.appid, state)
             .await;
-    }
-}
-
-impl fmt::Display for App {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.config.appid)
     }
 }
 

@@ -317,8 +317,8 @@ fn throttled(app: &App) -> Option<String> {
         return None;
     }
     let now = Moment::now();
-    let until = app.breaker_until(now).and_then(utc);
-    let reason = app.open_breaker(now)?.explanation();
+    let (reason, until) = app.open_breaker(now)?;
+    let (reason, until) = (reason.explanation(), utc(until));
     Some(format!(
         "{}; no call is sent until {} UTC",
         reason.meaning,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -88,13 +88,11 @@ pub(super) struct SimulatedApi {
     world: World,
     apps: usize,
     accounts: usize,
-    /// Each with the time, since the start, from which it counts.
-    faults: RwLock<Vec<(Duration, Fault)>>,
+    /// Their times count from the start.
+    faults: Vec<Fault>,
     started: Instant,
     /// Calls of the day, by the app's number.
     calls: Mutex<(ChinaDay, HashMap<(usize, Api), u64>)>,
-    #[cfg(test)]
-    received: Mutex<HashMap<String, u64>>,
 }
 
 /// One call, as it was received.
@@ -151,41 +149,10 @@ impl SimulatedApi {
             },
             apps: options.apps,
             accounts: options.accounts,
-            faults: RwLock::new(
-                options
-                    .faults
-                    .iter()
-                    .map(|fault| (Duration::ZERO, fault.clone()))
-                    .collect(),
-            ),
+            faults: options.faults.clone(),
             started: Instant::now(),
             calls: Mutex::new((ChinaDay::at(SystemTime::now()), HashMap::new())),
-            #[cfg(test)]
-            received: Mutex::default(),
         }
-    }
-
-    /// Adds a fault; its times count from now.
-    #[cfg(test)]
-    pub(super) fn set_fault(&self, fault: Fault) {
-        let now = self.started.elapsed();
-        self.faults.write().unwrap().push((now, fault));
-    }
-
-    #[cfg(test)]
-    pub(super) fn clear_faults(&self) {
-        self.faults.write().unwrap().clear();
-    }
-
-    #[cfg(test)]
-    pub(super) fn calls_of(&self, path: &str) -> u64 {
-        let received = self.received.lock().unwrap();
-        received.get(path).copied().unwrap_or_default()
-    }
-
-    #[cfg(test)]
-    pub(super) fn token_now(&self, app: usize) -> String {
-        self.token(app, unix_seconds(SystemTime::now()) / TOKEN_PERIOD)
     }
 
     /// Each app's appid and name.
@@ -201,11 +168,6 @@ impl SimulatedApi {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, io::Error> {
-        #[cfg(test)]
-        {
-            let mut received = self.received.lock().unwrap();
-            *received.entry(request.uri().path().to_owned()).or_default() += 1;
-        }
         let call = Call::receive(request).await?;
         let app = self.app(&call);
         if let (Some(api), Ok(app)) = (call.api, app) {
@@ -383,11 +345,8 @@ impl SimulatedApi {
 
     fn find_fault(&self, predicate: impl Fn(&Fault, Duration) -> bool) -> Option<Fault> {
         let elapsed = self.started.elapsed();
-        let faults = self.faults.read().expect("nothing panics while it is held");
-        faults
-            .iter()
-            .find(|(set, fault)| predicate(fault, elapsed.saturating_sub(*set)))
-            .map(|(_, fault)| fault.clone())
+        let mut faults = self.faults.iter();
+        faults.find(|fault| predicate(fault, elapsed)).cloned()
     }
 
     fn count(&self, app: usize, api: Api, now: SystemTime) {

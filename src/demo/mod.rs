@@ -175,27 +175,6 @@ async fn accept(listener: TcpListener, api: Arc<SimulatedApi>) {
 }
 
 #[cfg(test)]
-impl Simulation {
-    /// How many calls have come for this path.
-    pub(crate) fn calls(&self, path: &str) -> u64 {
-        self.api.calls_of(path)
-    }
-
-    pub(crate) fn set_fault(&self, fault: Fault) {
-        self.api.set_fault(fault);
-    }
-
-    pub(crate) fn clear_faults(&self) {
-        self.api.clear_faults();
-    }
-
-    /// A token of the first app.
-    pub(crate) fn token(&self) -> String {
-        self.api.token_now(0)
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::error::Error;
 

@@ -251,18 +251,11 @@ impl RateLimiter {
         state.close_fixable_breaker();
     }
 
-    /// The reason for which the breaker keeps calls back now.
-    pub(crate) fn open_breaker(&self, now: Moment) -> Option<Reason> {
-        self.0
-            .lock()
-            .open_breaker(now)
-            .map(|breaker| breaker.reason)
-    }
-
-    /// When an open breaker allows the next try; `None` where none is open.
-    pub fn open_until(&self, now: Moment) -> Option<SystemTime> {
-        let until = self.0.lock().open_breaker(now)?.until;
-        Some(now.wall + until.saturating_duration_since(now.monotonic))
+    /// Why the breaker keeps calls back now, and until when; `None`: it is closed.
+    pub fn open_breaker(&self, now: Moment) -> Option<(Reason, SystemTime)> {
+        let breaker = self.0.lock().open_breaker(now)?;
+        let wait = breaker.until.saturating_duration_since(now.monotonic);
+        Some((breaker.reason, now.wall + wait))
     }
 
     /// Whether the interval since the last grant is over.

@@ -77,7 +77,7 @@ impl AppFacts {
             snapshot_age: snapshot.as_ref().map(|snapshot| snapshot.age(now)),
             last_fetch: app.last_fetch(),
             token_rejections: app.token_rejections(),
-            breaker: app.open_breaker(now).zip(app.breaker_until(now)),
+            breaker: app.open_breaker(now),
             calls_used: app.daily_calls_used(now),
             calls_left: app.daily_calls_remaining(now),
             days_left: accounts
