@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use tokio::net::TcpStream;
 
 use crate::raw_api::*;
@@ -31,27 +30,6 @@ async fn probe_shows_one_app_and_nothing_of_the_exporters_own() {
     assert!(!page.0.contains("wechat_logistics_exporter_"), "{}", page.0);
     assert!(!page.0.contains("process_"));
     assert_eq!(wechat.token_and_list_calls().await, (1, 1));
-}
-
-#[tokio::test]
-async fn probe_without_a_known_target_is_a_bad_request_in_plain_words() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    for path in [
-        "/probe",
-        "/probe?target=",
-        "/probe?target=wxunknown",
-        "/metrics?appid=wxunknown",
-    ] {
-        let answer = exporter.get(path).await;
-        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
-        assert!(answer.body.trim().len() > 10, "{path}: {}", answer.body);
-        assert!(
-            answer.header("content-type").starts_with("text/plain"),
-            "{path}"
-        );
-    }
-    assert_eq!(wechat.token_and_list_calls().await, (0, 0));
 }
 
 #[tokio::test]
@@ -97,66 +75,6 @@ async fn names_filter_the_page() {
 }
 
 #[tokio::test]
-async fn metrics_of_the_exporter_alone_cost_no_call() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let own = "/metrics?name[]=process_threads&name[]=wechat_logistics_exporter_build_info";
-    for path in [own.to_owned(), format!("{own}&appid={APPID}")] {
-        let answer = exporter.get(&path).await;
-        assert_eq!(answer.status, 200, "{path}");
-        let page = Page(answer.body);
-        assert_eq!(page.series("exporter_build_info").len(), 1, "{}", page.0);
-        assert!(page.0.contains("\nprocess_threads "), "{}", page.0);
-        assert_eq!(page.0.matches("# TYPE").count(), 2, "{}", page.0);
-        assert_eq!(wechat.token_and_list_calls().await, (0, 0), "{path}");
-    }
-    let unknown = format!("{own}&appid=wx-nobodys");
-    assert_eq!(exporter.get(&unknown).await.status, 400);
-    // Any other name may be an app's.
-    exporter.get(&format!("{own}&name[]=nobody_knows")).await;
-    assert_eq!(wechat.token_and_list_calls().await, (1, 1));
-}
-
-#[tokio::test]
-async fn service_discovery_lists_one_target_per_app() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let file = scratch.two_apps(&wechat.url(), "");
-    let exporter = Exporter::from_file(&file, &[]);
-    let answer = exporter.get("/sd").await;
-    assert!(
-        answer
-            .header("content-type")
-            .starts_with("application/json")
-    );
-    let groups: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
-    let groups = groups.as_array().unwrap();
-    assert_eq!(groups.len(), 2);
-    for (group, appid) in groups.iter().zip([APPID, OTHER_APPID]) {
-        assert_eq!(
-            group["targets"],
-            serde_json::json!([exporter.address.to_string()])
-        );
-        assert_eq!(group["labels"]["__param_target"], appid);
-    }
-}
-
-#[tokio::test]
-async fn reload_needs_the_flag_and_the_right_method() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let closed = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let refused = Answer::of(closed.request(Method::POST, "/-/reload")).await;
-    assert!([403, 404].contains(&refused.status), "{}", refused.status);
-    let open = Exporter::for_one_app(&scratch, &wechat, &["--web.enable-lifecycle"]);
-    assert_eq!(open.get("/-/reload").await.status, 405);
-    for method in [Method::POST, Method::PUT] {
-        assert_eq!(
-            Answer::of(open.request(method, "/-/reload")).await.status,
-            200
-        );
-    }
-}
-
-#[tokio::test]
 async fn bad_configuration_is_refused_with_its_reason_and_the_old_one_stays() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let file = scratch.two_apps(&wechat.url(), "");
@@ -174,7 +92,7 @@ async fn bad_configuration_is_refused_with_its_reason_and_the_old_one_stays() {
         "exporter.yml",
         "apps:\n  - appid: wx1\n    acess_token: {}\n",
     );
-    let reload = Answer::of(exporter.request(Method::POST, "/-/reload")).await;
+    let reload = exporter.reload().await;
     assert_eq!(reload.status, 500);
     assert!(
         reload.body.contains("acess_token") && reload.body.contains('3'),
@@ -193,12 +111,7 @@ async fn bad_configuration_is_refused_with_its_reason_and_the_old_one_stays() {
     assert_eq!(page.up(OTHER_APPID), Some(1.0));
 
     scratch.two_apps(&wechat.url(), "");
-    assert_eq!(
-        Answer::of(exporter.request(Method::POST, "/-/reload"))
-            .await
-            .status,
-        200
-    );
+    assert_eq!(exporter.reload().await.status, 200);
     assert_eq!(
         exporter
             .scrape()
@@ -229,20 +142,6 @@ async fn sighup_puts_a_new_configuration_in_force_and_keeps_counters_and_limits(
     assert_eq!(page.up(third), Some(1.0), "{}", exporter.log());
     assert_eq!(page.served("fetched"), 1.0, "counters go on");
     assert_eq!(wechat.token_and_list_calls().await, (3, 3), "limits go on");
-}
-
-#[tokio::test]
-async fn shorter_interval_is_in_force_after_the_reload() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let file = scratch.two_apps(&wechat.url(), "defaults: { min_interval: 1d }\n");
-    let exporter = Exporter::from_file(&file, &["--web.enable-lifecycle"]);
-    exporter.scrape().await;
-    scratch.two_apps(&wechat.url(), "defaults: { min_interval: 20ms }\n");
-    let reload = Answer::of(exporter.request(reqwest::Method::POST, "/-/reload")).await;
-    assert_eq!(reload.status, 200, "{}", reload.body);
-    tokio::time::sleep(Duration::from_millis(60)).await;
-    exporter.scrape().await;
-    assert_eq!(wechat.token_and_list_calls().await, (2, 4));
 }
 
 #[tokio::test]
@@ -282,7 +181,7 @@ async fn second_signal_stops_at_once_and_the_calls_sent_stay_counted() {
         wechat
             .lists(json(accounts()).set_delay(Duration::from_secs(60)))
             .await;
-        let state = format!("--state.dir={}", scratch.path("state").display());
+        let state = scratch.state_flag();
         let more = ["--wechat.timeout=60s", &state];
         let mut exporter = Exporter::for_one_app(&scratch, &wechat, &more);
         let scrape = exporter.request(reqwest::Method::GET, "/metrics");
@@ -328,40 +227,6 @@ async fn requests_are_counted_by_handler_and_code() {
     );
     assert_eq!(counted("probe", "400"), Some(1.0));
     assert_eq!(counted("healthy", "200"), Some(1.0));
-}
-
-#[tokio::test]
-async fn counters_of_all_answers_that_need_no_web_configuration_start_at_0() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let series = |page: &Page| -> Vec<String> {
-        let lines = page.series("exporter_http_requests_total");
-        let names = lines.iter().filter_map(|line| line.rsplit_once(' '));
-        names.map(|(series, _)| series.to_owned()).collect()
-    };
-    let before = series(&exporter.scrape().await);
-    let mut answered = std::collections::BTreeSet::new();
-    let large = "x".repeat(100_000);
-    for path in [
-        "/metrics",
-        "/metrics?appid=x",
-        "/probe",
-        "/sd",
-        "/",
-        "/-/healthy",
-        "/-/ready",
-        "/-/reload",
-        "/x",
-    ] {
-        for method in ["GET", "POST", "DELETE"] {
-            let method = method.parse().unwrap();
-            answered.insert(Answer::of(exporter.request(method, path)).await.status);
-        }
-    }
-    let get = exporter.request(reqwest::Method::GET, "/");
-    answered.insert(Answer::of(get.header("x-large", large)).await.status);
-    assert_eq!(Vec::from_iter(answered), [200, 400, 403, 404, 405, 431]);
-    assert_eq!(series(&exporter.scrape().await), before);
 }
 
 #[tokio::test]

@@ -50,24 +50,6 @@ fn way_that_fails_is_named_with_its_proxy() {
 }
 
 #[test]
-fn token_server_is_named_with_the_proxy_on_the_way_there() {
-    let scratch = Scratch::new();
-    let file = scratch.write(
-        "exporter.yml",
-        &format!(
-            "apps:\n- appid: {APPID}\n  access_token: {{ http: {{ url: 'http://tokens.invalid/' }} }}\n"
-        ),
-    );
-    let flag = format!("--config.file={}", file.display());
-    let proxy = format!("http://{}", unused_address());
-    let output = run_in(&[("HTTP_PROXY", &proxy)], &["check", &flag]);
-    let report = String::from_utf8(output.stdout).unwrap();
-    let way =
-        "token server http://tokens.invalid can't be reached through the proxy of HTTP_PROXY: ";
-    assert!(report.contains(way), "{report}");
-}
-
-#[test]
 fn missing_root_certificates_are_named_with_their_cure_where_a_token_server_needs_them() {
     for (scheme, needs) in [("https", true), ("http", false)] {
         let scratch = Scratch::new();
@@ -188,18 +170,6 @@ fn variables_of_a_commands_own_flags_do_what_the_others_do() {
         .collect();
     let error = refused(&empty, &["demo", "--web.telemetry-path=metrics"]);
     assert!(error.contains("--web.telemetry-path"), "{error}");
-}
-
-#[test]
-fn check_of_the_configuration_alone_may_be_asked_for_by_a_variable() {
-    let scratch = Scratch::new();
-    let flags = one_app(&scratch, &format!("http://{}", unused_address()));
-    let mut arguments = vec!["check"];
-    arguments.extend(flags.iter().map(String::as_str));
-    for (value, code) in [("true", 0), ("false", 1), ("", 1)] {
-        let output = run_in(&[("WECHAT_LOGISTICS_CONFIG_ONLY", value)], &arguments);
-        assert_eq!(output.status.code(), Some(code), "{value}");
-    }
 }
 
 /// Where nobody listens.

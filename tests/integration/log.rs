@@ -76,10 +76,7 @@ async fn log_that_nobody_reads_holds_up_neither_scrapes_nor_the_end() {
     }
     signal(exporter.child.id(), "TERM");
     assert_eq!(exporter.exit_code(), Some(0));
-}
-
-#[test]
-fn sentence_that_nobody_reads_does_not_hold_up_the_exit_code() {
+    // Nor the end of a program that can't start.
     let mut exporter = Unread::spawn(program().arg("--config.file=/nowhere"));
     assert_eq!(exporter.exit_code(), Some(2));
 }
@@ -106,29 +103,4 @@ async fn apps_that_all_fail_have_some_lines_and_one_that_counts_the_others() {
         log.contains(&format!("reason=network lines={}\n", APPS - failed)),
         "{log}"
     );
-}
-
-#[tokio::test]
-async fn state_that_can_not_be_written_has_a_line_when_that_begins_and_one_when_it_ends() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let folder = scratch.path("state");
-    let state = format!("--state.dir={}", folder.display());
-    let more = [&*state, "--wechat.min-interval=20ms"];
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &more);
-    std::fs::remove_dir_all(&folder).unwrap();
-    let failures = "exporter_state_write_failures_total";
-    let began = Instant::now();
-    while exporter.scrape().await.value(failures) < Some(10.0) {
-        assert!(began.elapsed() < PATIENCE, "{}", exporter.log());
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    std::fs::create_dir(&folder).unwrap();
-    let again = "state is written again";
-    while !exporter.log().contains(again) {
-        assert!(began.elapsed() < 2 * PATIENCE, "{}", exporter.log());
-        exporter.scrape().await;
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    let log = exporter.log();
-    assert_eq!(log.matches("state can't be written").count(), 1, "{log}");
 }

@@ -20,43 +20,22 @@ use wechat_logistics_exporter::wechat::{
     Error, ListLimits, Meter, Reason, read_account_list, read_function_reply,
 };
 
-/// What parsers trip over.
-const WORDS: [&[u8]; 19] = [
-    b"",
-    b"0",
-    b"-1",
-    b"1e999",
-    b"9223372036854775807",
-    b"18446744073709551615",
-    b"NaN",
-    b"null",
-    b"\"",
-    b"\\",
-    b"\\ud83d",
-    b"\n",
-    b"\r\n",
-    b"\t",
-    b": ",
-    b",",
-    b"[[",
-    b"{}",
-    b"\xff",
-];
+/// What parsers trip over, beside line breaks and what isn't UTF-8.
+const WORDS: &str =
+    r#"0 -1 1e999 9223372036854775807 18446744073709551615 NaN null " \ \ud83d , [[ {}"#;
 
-const ODD_YAML: [&str; 12] = [
-    "",
-    "---\n",
-    "{}",
-    "\u{feff}apps: 1\n",
-    "a: &a [*a]\n",
-    "x: !!binary aGk=\n",
-    "a\n---\nb\n",
-    "\t- x",
-    "? [a]\n: b\n",
-    "apps: {a: [b, c}\n",
-    "\"a\nb\": 1\n",
-    "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
-];
+/// Odd documents, each on a line in which `;` stands for a line break.
+const ODD_YAML: &str = r#"
+---
+{}
+apps: 1
+a: &a [*a]
+x: !!binary aGk=
+a;---;b
+? [a];: b
+apps: {a: [b, c}
+"a;b": 1
+[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"#;
 
 /// What stands for a secret.
 const CANARY: &str = "canary-3b1f0e";
@@ -67,7 +46,9 @@ const TOKEN_LENGTH: usize = 32;
 /// Checks each input, and `cases` of them after one to eight changes.
 fn holds(cases: u32, inputs: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
     inputs.iter().for_each(|input| check(input));
-    let change = (any::<Index>(), 0..12_usize, select(&WORDS[..]));
+    let mut words: Vec<&[u8]> = vec![b"", b"\n", b"\r\n", b"\t", b": ", b"\xff"];
+    words.extend(WORDS.split(' ').map(str::as_bytes));
+    let change = (any::<Index>(), 0..12_usize, select(words));
     let changed = (select(inputs), vec(change, 1..8)).prop_map(|(mut input, changes)| {
         for (at, length, word) in changes {
             let at = at.index(input.len() + 1);
@@ -337,72 +318,86 @@ fn quotes_nothing_of(error: &TokenError, input: &[u8]) {
     }
 }
 
+fn odd_yaml() -> impl Iterator<Item = Vec<u8>> {
+    let documents = ODD_YAML.lines();
+    documents.map(|document| document.replace(';', "\n").into_bytes())
+}
+
+/// What is refused is refused in one line with its place. What `load` says of one of the `documents`, which hold a secret
+/// and any other text, doesn't quote the secret.
+fn refuses_well(
+    inputs: Vec<Vec<u8>>,
+    file: &Path,
+    load: impl Fn(&Path) -> Result<String, String>,
+    documents: impl Fn(&str, &str) -> Vec<String>,
+) {
+    let load = |text: &[u8]| {
+        fs::write(file, text).unwrap();
+        load(file)
+    };
+    holds(800, inputs, |input| {
+        if let Err(error) = load(input) {
+            names_its_place(&error, file, input);
+        }
+        let Ok(text) = std::str::from_utf8(input) else {
+            return;
+        };
+        let documents = documents(text, &format!("{text}{CANARY}{text}"));
+        // All of them would take long.
+        let document = &documents[input.len() % documents.len()];
+        let (Ok(said) | Err(said)) = load(document.as_bytes());
+        assert!(
+            !said.contains(CANARY),
+            "{document}\nThe secret is in: {said}"
+        );
+    });
+}
+
 #[test]
 fn configuration_is_refused_in_one_line_with_its_place_and_without_a_secret() {
     let readme = include_str!("../../README.md");
-    let example = readme
-        .split("```yaml\n")
-        .find(|block| block.starts_with("apps:"))
-        .unwrap();
-    let example = example.split("```").next().unwrap();
-    let inputs = ODD_YAML
-        .iter()
-        .copied()
-        .chain([example])
-        .map(|text| text.as_bytes().to_vec());
+    let mut blocks = readme.split("```yaml\n");
+    let example = blocks.find(|block| block.starts_with("apps:")).unwrap();
+    let example = example.split("```").next().unwrap().as_bytes().to_vec();
     let folder = scratch();
     let file = folder.path().join("apps.yml");
     let flag = format!("--config.file={}", file.display());
     let args = Cli::read(["wechat-logistics-exporter", &flag])
         .unwrap()
         .args;
-    let load = |text: &[u8]| {
-        fs::write(&file, text).unwrap();
-        Config::load(&args).map_err(|error| error.to_string())
+    let load = |_: &Path| match Config::load(&args) {
+        Ok(config) => Ok(format!("{config:?}")),
+        Err(error) => Err(error.to_string()),
     };
-    let app =
-        |access_token: Value| json!({"apps": [{"appid": "wx1", "access_token": access_token}]});
-    let places: [fn(&str) -> Value; 8] = [
-        |secret| json!({"http": {"url": format!("https://u:{CANARY}@h/{secret}?key={secret}")}}),
-        |secret| json!({"http": {"url": format!("{secret}://:{CANARY}@h/")}}),
-        |secret| json!({"redis": {"url": format!("redis://:{secret}@h/0"), "key": "k"}}),
-        |secret| json!({"redis": {"url": "redis://h", "key": "k", "password": secret}}),
-        |secret| json!({"stable_token": {"secret": secret}}),
-        |secret| json!({"stable_token": [secret]}),
-        |secret| json!({"token": secret}),
-        |secret| json!(secret),
-    ];
-    holds(800, inputs.collect(), |input| {
-        if let Err(error) = load(input) {
-            names_its_place(&error, &file, input);
-        }
-        let Ok(text) = std::str::from_utf8(input) else {
-            return;
-        };
-        let secret = format!("{text}{CANARY}{text}");
-        let documents = places.map(|place| app(place(&secret)).to_string());
+    let documents = |text: &str, secret: &str| {
+        let url = format!("https://u:{CANARY}@h/{secret}?key={secret}");
+        let credentials = [
+            json!({"http": {"url": url}}),
+            json!({"http": {"url": format!("{secret}://:{CANARY}@h/")}}),
+            json!({"redis": {"url": format!("redis://:{secret}@h/0"), "key": "k"}}),
+            json!({"redis": {"url": "redis://h", "key": "k", "password": secret}}),
+            json!({"stable_token": {"secret": secret}}),
+            json!({"stable_token": [secret]}),
+            json!({"token": secret}),
+            json!(secret),
+        ];
+        let app = |credential| json!({"appid": "wx1", "access_token": credential});
+        let apps = credentials.map(|credential| json!({"apps": [app(credential)]}).to_string());
         let above = format!(
             "apps:\n- appid: wx1\n  access_token: {{http: {{url: 'https://u:{CANARY}@h/'}}}}\n{text}\n"
         );
-        let chosen = input.len() % (documents.len() + 1);
-        let document = documents.get(chosen).unwrap_or(&above);
-        let said = match load(document.as_bytes()) {
-            Ok(config) => format!("{config:?}"),
-            Err(error) => error,
-        };
-        assert!(
-            !said.contains(CANARY),
-            "the secret of\n{document}\nis in: {said}"
-        );
-    });
+        apps.into_iter().chain([above]).collect()
+    };
+    refuses_well(
+        odd_yaml().chain([example]).collect(),
+        &file,
+        load,
+        documents,
+    );
 }
 
 #[test]
 fn web_configuration_is_refused_in_one_line_with_its_place_and_without_a_secret() {
-    let odd = ODD_YAML.iter().map(|text| text.as_bytes().to_vec());
-    let inputs = files("web-config/good")
-        .into_iter()
-        .chain(files("web-config/bad"));
     let folder = scratch();
     for name in ["server.pem", "server.key", "ca.pem"] {
         let from = format!(
@@ -411,37 +406,33 @@ fn web_configuration_is_refused_in_one_line_with_its_place_and_without_a_secret(
         );
         fs::copy(from, folder.path().join(name)).unwrap();
     }
-    let file = folder.path().join("web.yml");
-    let load = |text: &[u8]| {
-        fs::write(&file, text).unwrap();
-        web_config::check(&file).map_err(|error| error.to_string())
+    let inputs = ["web-config/good", "web-config/bad"].map(files).concat();
+    let load = |file: &Path| match web_config::check(file) {
+        Ok(()) => Ok(String::new()),
+        Err(error) => Err(error.to_string()),
     };
-    let places: [fn(&str) -> Value; 7] = [
-        |secret| json!({"basic_auth_users": {"bob": secret}}),
-        |secret| json!({"basic_auth_users": {"bob": {"password": secret}}}),
-        |secret| json!({"basic_auth_users": [secret]}),
-        |secret| json!({"basic_auth_user": {"bob": secret}}),
-        |secret| json!({"tls_server_config": {"cert_file": "server.pem", "key": secret}}),
-        |secret| json!({"tls_server_config": secret}),
-        |secret| json!(secret),
-    ];
-    holds(800, inputs.chain(odd).collect(), |input| {
-        if let Err(error) = load(input) {
-            names_its_place(&error, &file, input);
-        }
-        let Ok(text) = std::str::from_utf8(input) else {
-            return;
-        };
-        let secret = format!("{text}{CANARY}{text}");
-        let documents = places.map(|place| place(&secret).to_string());
+    let documents = |text: &str, secret: &str| {
+        let documents = [
+            json!({"basic_auth_users": {"bob": secret}}),
+            json!({"basic_auth_users": {"bob": {"password": secret}}}),
+            json!({"basic_auth_users": [secret]}),
+            json!({"basic_auth_user": {"bob": secret}}),
+            json!({"tls_server_config": {"cert_file": "server.pem", "key": secret}}),
+            json!({"tls_server_config": secret}),
+            json!(secret),
+        ];
         let above = format!("basic_auth_users:\n  bob: {CANARY}\n{text}\n");
-        let chosen = input.len() % (documents.len() + 1);
-        let document = documents.get(chosen).unwrap_or(&above);
-        if let Err(error) = load(document.as_bytes()) {
-            assert!(
-                !error.contains(CANARY),
-                "the secret of\n{document}\nis in: {error}"
-            );
-        }
-    });
+        documents
+            .iter()
+            .map(Value::to_string)
+            .chain([above])
+            .collect()
+    };
+    let file = folder.path().join("web.yml");
+    refuses_well(
+        inputs.into_iter().chain(odd_yaml()).collect(),
+        &file,
+        load,
+        documents,
+    );
 }

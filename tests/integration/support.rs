@@ -1,18 +1,14 @@
 //! The real program as a child process, and a fake WeChat API that counts every call.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wiremock::matchers::{method, path, query_param};
-use wiremock::{Mock, MockServer, ResponseTemplate};
+use wiremock::matchers::{path, query_param};
+use wiremock::{Match, Mock, MockServer, ResponseTemplate};
 
 pub const APPID: &str = "wx00000000000000a1";
 pub const OTHER_APPID: &str = "wx00000000000000b2";
@@ -54,30 +50,23 @@ impl Wechat {
     }
 
     pub async fn answers_token_call(&self, reply: ResponseTemplate) {
-        Mock::given(method("POST"))
-            .and(path(STABLE_TOKEN_PATH))
-            .respond_with(reply)
-            .mount(&self.server)
-            .await;
+        self.answers(path(STABLE_TOKEN_PATH), reply).await;
     }
 
     /// Answers every account-list call alike.
     pub async fn lists(&self, reply: ResponseTemplate) {
-        Mock::given(method("GET"))
-            .and(path(LIST_PATH))
-            .respond_with(reply)
-            .mount(&self.server)
-            .await;
+        self.answers(path(LIST_PATH), reply).await;
     }
 
     /// Answers account-list calls with this token alone.
     pub async fn lists_for(&self, token: &str, reply: ResponseTemplate) {
-        Mock::given(method("GET"))
-            .and(path(LIST_PATH))
-            .and(query_param("access_token", token))
-            .respond_with(reply)
-            .mount(&self.server)
+        self.answers(query_param("access_token", token), reply)
             .await;
+    }
+
+    pub async fn answers(&self, call: impl Match + 'static, reply: ResponseTemplate) {
+        let mock = Mock::given(call).respond_with(reply);
+        mock.mount(&self.server).await;
     }
 
     /// Forgets answers and calls.
@@ -156,6 +145,11 @@ impl Scratch {
         path
     }
 
+    /// The flag for a state directory in this folder.
+    pub fn state_flag(&self) -> String {
+        format!("--state.dir={}", self.path("state").display())
+    }
+
     /// Settings of two apps with stable tokens.
     pub fn two_apps(&self, api_url: &str, more: &str) -> PathBuf {
         self.write(
@@ -183,6 +177,20 @@ pub fn program() -> Command {
     command
 }
 
+/// The same, started by another program.
+pub fn wrapped(wrapper: &[&str]) -> Command {
+    let inner = program();
+    let mut command = Command::new(wrapper[0]);
+    command
+        .args(&wrapper[1..])
+        .arg(inner.get_program())
+        .stdin(Stdio::null());
+    for (name, _) in inner.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> Output {
     run_in(&[], arguments)
@@ -190,23 +198,24 @@ pub fn run(arguments: &[&str]) -> Output {
 
 /// Runs the program to its end with these environment variables.
 pub fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
-    let child = program()
-        .envs(environment.iter().copied())
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
+    let mut command = program();
+    command.envs(environment.iter().copied()).args(arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the program starts");
     let id = child.id();
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match receiver.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("the program's output"),
-        Err(_) => {
-            signal(id, "KILL");
-            panic!("{arguments:?} did not end in {PATIENCE:?}");
-        }
-    }
+    let Ok(output) = receiver.recv_timeout(PATIENCE) else {
+        signal(id, "KILL");
+        panic!("{arguments:?} did not end in {PATIENCE:?}");
+    };
+    output.expect("the program's output")
+}
+
+/// Standard output and standard error.
+pub fn all_output(output: &Output) -> String {
+    let both = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&both).into_owned()
 }
 
 /// Sends a signal with the system's `kill`.
@@ -220,41 +229,11 @@ pub fn signal(process: u32, name: &str) {
     );
 }
 
-/// What a child has written to standard error. A line may come after the answer that it belongs to.
-struct Log {
-    stream: UnixStream,
-    bytes: Vec<u8>,
-}
-
-impl Log {
-    /// An empty one and the standard error that fills it.
-    fn new() -> (Self, Stdio) {
-        let (stream, stderr) = UnixStream::pair().expect("a pair of sockets");
-        stream.set_nonblocking(true).expect("a socket");
-        let log = Self {
-            stream,
-            bytes: Vec::new(),
-        };
-        (log, Stdio::from(OwnedFd::from(stderr)))
-    }
-
-    /// Takes in what is there; `false` at its end.
-    fn take(&mut self) -> bool {
-        let taken = self.stream.read_to_end(&mut self.bytes);
-        taken.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-    }
-
-    fn text(&mut self) -> String {
-        self.take();
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
-}
-
 /// A running exporter; ended when dropped.
 pub struct Exporter {
     child: Child,
     pub address: SocketAddr,
-    log: Arc<Mutex<Log>>,
+    log: tempfile::NamedTempFile,
     client: reqwest::Client,
 }
 
@@ -318,20 +297,14 @@ impl Exporter {
     /// The same on the API at that URL.
     pub fn for_one_app_at(scratch: &Scratch, url: &str, more: &[&str]) -> Self {
         let flags = one_app(scratch, url);
-        let arguments: Vec<&str> = flags
-            .iter()
-            .map(String::as_str)
-            .chain(more.iter().copied())
-            .collect();
-        Self::start(&arguments)
+        let flags = flags.iter().map(String::as_str);
+        Self::start(&flags.chain(more.iter().copied()).collect::<Vec<_>>())
     }
 
     /// `serve` for the apps of a settings file.
     pub fn from_file(file: &Path, more: &[&str]) -> Self {
         let file = file.display().to_string();
-        let mut arguments = vec!["--config.file", &file];
-        arguments.extend(more);
-        Self::start(&arguments)
+        Self::start(&[&["--config.file", &file], more].concat())
     }
 
     /// Starts the program on a free port and waits until it says that it listens.
@@ -345,42 +318,34 @@ impl Exporter {
 
     /// Starts a prepared command line and waits until it says that it listens.
     pub fn spawn(mut command: Command) -> Self {
-        let (log, stderr) = Log::new();
-        let log = Arc::new(Mutex::new(log));
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("the program starts");
-        // Else this end would stay open after the child's.
-        drop(command);
-        let taken = Arc::clone(&log);
-        std::thread::spawn(move || {
-            // So that the program never waits for a test to look.
-            while taken.lock().expect("the log").take() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        });
-        let began = Instant::now();
-        let address = loop {
-            let text = log.lock().expect("the log").text();
-            let mut whole_lines = text
-                .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n'));
-            if let Some(address) = whole_lines.find_map(listening_address) {
-                break address;
-            }
-            if began.elapsed() > PATIENCE || child.try_wait().expect("a child process").is_some() {
-                let _ = child.kill();
-                panic!("the exporter does not listen: {text}");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        Self {
-            child,
-            address,
+        let log = tempfile::NamedTempFile::new().expect("a file for the log");
+        let stderr = log.reopen().expect("a file for the log");
+        command.stdout(Stdio::null()).stderr(stderr);
+        let mut exporter = Self {
+            child: command.spawn().expect("the program starts"),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
             client: client(),
+        };
+        let began = Instant::now();
+        loop {
+            let log = exporter.log();
+            let lines = log.split_inclusive('\n');
+            let mut whole_lines = lines.filter(|line| line.ends_with('\n'));
+            if let Some(address) = whole_lines.find_map(listening_address) {
+                exporter.address = address;
+                return exporter;
+            }
+            let has_ended = exporter
+                .child
+                .try_wait()
+                .expect("a child process")
+                .is_some();
+            assert!(
+                !has_ended && began.elapsed() < PATIENCE,
+                "the exporter does not listen: {log}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -417,7 +382,7 @@ impl Exporter {
 
     /// Every line that it has written by now.
     pub fn log(&self) -> String {
-        self.log.lock().expect("the log").text()
+        std::fs::read_to_string(self.log.path()).expect("a log in UTF-8")
     }
 
     /// The same once that is in it.
@@ -436,6 +401,17 @@ impl Exporter {
             assert!(began.elapsed() < PATIENCE, "{what:?} is not in: {log}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// `POST /-/reload`.
+    pub async fn reload(&self) -> Answer {
+        Answer::of(self.request(reqwest::Method::POST, "/-/reload")).await
+    }
+
+    /// Ends it without a chance to say anything.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits for its end after a signal.
@@ -457,8 +433,7 @@ impl Exporter {
 
 impl Drop for Exporter {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -492,33 +467,42 @@ impl Page {
             .map(|value| value.trim().parse().expect("a number"))
     }
 
+    /// The first app's series of that name with these further labels.
+    fn of_app(&self, name: &str, labels: &str) -> f64 {
+        let series = format!("{name}{{appid=\"{APPID}\"{labels}}}");
+        let value = self.value(&series);
+        value.unwrap_or_else(|| panic!("no {series} in: {}", self.0))
+    }
+
     /// `up` of an app.
     pub fn up(&self, appid: &str) -> Option<f64> {
         self.value(&format!("up{{appid=\"{appid}\"}}"))
     }
 
+    /// When the first app's snapshot was fetched. Unit: seconds since 1970.
+    pub fn snapshot_time(&self) -> f64 {
+        self.of_app("snapshot_timestamp_seconds", "")
+    }
+
+    /// The first app's calls to WeChat.
+    pub fn requests(&self, api: &str) -> f64 {
+        self.of_app("api_requests_total", &format!(",api=\"{api}\""))
+    }
+
     /// Failures of the first app's calls.
     pub fn failures(&self, api: &str, reason: &str) -> f64 {
-        self.value(&format!(
-            "api_failures_total{{appid=\"{APPID}\",api=\"{api}\",reason=\"{reason}\"}}"
-        ))
-        .expect("a counter of every known reason")
+        let labels = format!(",api=\"{api}\",reason=\"{reason}\"");
+        self.of_app("api_failures_total", &labels)
     }
 
     /// How the first app's scrapes were served.
     pub fn served(&self, source: &str) -> f64 {
-        self.value(&format!(
-            "scrapes_total{{appid=\"{APPID}\",source=\"{source}\"}}"
-        ))
-        .expect("a counter of every source")
+        self.of_app("scrapes_total", &format!(",source=\"{source}\""))
     }
 
     /// Calls of the first app that were kept back.
     pub fn refused(&self, cause: &str) -> f64 {
-        self.value(&format!(
-            "calls_refused_total{{appid=\"{APPID}\",cause=\"{cause}\"}}"
-        ))
-        .expect("a counter of every cause")
+        self.of_app("calls_refused_total", &format!(",cause=\"{cause}\""))
     }
 
     /// Whether the exporter did without an answer of Redis that was not there in half a second. A busy machine can take
@@ -531,13 +515,11 @@ impl Page {
     /// The lines of one family's series.
     pub fn series(&self, name: &str) -> Vec<&str> {
         let start = format!("wechat_logistics_{name}");
-        self.0
-            .lines()
-            .filter(|line| {
-                line.strip_prefix(&start)
-                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
-            })
-            .collect()
+        let is_of_it = |line: &&str| {
+            let rest = line.strip_prefix(&start);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        self.0.lines().filter(is_of_it).collect()
     }
 }
 
@@ -567,10 +549,68 @@ pub fn client() -> reqwest::Client {
 }
 
 fn listening_address(line: &str) -> Option<SocketAddr> {
-    if !line.to_lowercase().contains("listening on") {
-        return None;
+    let (_, rest) = line
+        .to_lowercase()
+        .contains("listening on")
+        .then(|| line.split_once("address"))??;
+    let address = rest.trim_start_matches(['=', '"', ':', ' ']);
+    address
+        .split(['"', ' ', ',', '}', '\n'])
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// A line of `/proc/PID/status`. Unit: KiB.
+fn kibibytes(process: u32, name: &str) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).expect("a live process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    number.expect("a number of KiB")
+}
+
+/// Memory that the process holds now. Unit: KiB.
+pub fn resident(process: u32) -> u64 {
+    kibibytes(process, "VmRSS")
+}
+
+/// The most memory that the process ever held. Unit: KiB.
+pub fn peak(process: u32) -> u64 {
+    kibibytes(process, "VmHWM")
+}
+
+/// Open file descriptors.
+pub fn descriptors(process: u32) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd"));
+    open.expect("a live process").count()
+}
+
+/// Scrapes until told to stop, on a new connection each time; each must be answered with 200 within ten seconds.
+pub struct Scraping {
+    stop: tokio::sync::oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Scraping {
+    pub fn of(exporter: &Exporter) -> Self {
+        let (client, url) = (client(), exporter.url("/metrics"));
+        let (stop, mut stopped) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            while stopped.try_recv().is_err() {
+                let request = client.get(&url).header("Connection", "close");
+                let answer = Answer::of(request.timeout(Duration::from_secs(10))).await;
+                assert_eq!(answer.status, 200);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        Self { stop, task }
     }
-    let at = line.find("address")?;
-    let rest = line[at + "address".len()..].trim_start_matches(['=', '"', ':', ' ']);
-    rest.split(['"', ' ', ',', '}', '\n']).next()?.parse().ok()
+
+    pub async fn all_were_answered(self) {
+        let _ = self.stop.send(());
+        self.task.await.expect("every scrape is answered in time");
+    }
 }

@@ -74,51 +74,6 @@ async fn token_that_the_cloud_function_lacks_spends_none_of_ours() {
 }
 
 #[tokio::test]
-async fn new_token_that_is_rejected_too_ends_the_fetch() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-    for token in [TOKEN, NEXT_TOKEN, "canary-token-third"] {
-        let reply = json(serde_json::json!({"access_token": token, "expires_in": "7200"}));
-        wiremock::Mock::given(wiremock::matchers::path(STABLE_TOKEN_PATH))
-            .respond_with(reply)
-            .up_to_n_times(1)
-            .mount(&wechat.server)
-            .await;
-    }
-    wechat.lists(errcode(40001, STALE)).await;
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let page = exporter.scrape().await;
-    assert_eq!(page.up(APPID), Some(0.0));
-    assert_eq!(wechat.token_and_list_calls().await, (2, 2));
-    assert_eq!(page.failures("account_getall", "token"), 2.0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hundred_scrapes_on_an_expired_token_renew_it_once() {
-    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-    wechat
-        .lists_for(TOKEN, errcode(42001, "access_token expired"))
-        .await;
-    wechat
-        .lists_for(
-            NEXT_TOKEN,
-            json(accounts()).set_delay(Duration::from_millis(300)),
-        )
-        .await;
-    let first = json(serde_json::json!({"access_token": TOKEN, "expires_in": 7200}));
-    wiremock::Mock::given(wiremock::matchers::path(STABLE_TOKEN_PATH))
-        .respond_with(first)
-        .up_to_n_times(1)
-        .mount(&wechat.server)
-        .await;
-    wechat.gives_token(NEXT_TOKEN).await;
-    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--web.max-requests=0"]);
-    for page in futures_util::future::join_all((0..100).map(|_| exporter.scrape())).await {
-        assert_eq!(page.up(APPID), Some(1.0));
-    }
-    assert_eq!(wechat.token_and_list_calls().await, (2, 2));
-}
-
-#[tokio::test]
 async fn wrong_secret_is_asked_once_and_then_kept_back() {
     for (code, message) in [
         (40001, "invalid credential"),

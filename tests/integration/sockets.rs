@@ -2,10 +2,9 @@
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::process::*;
 use crate::support::*;
 
 /// Ended when dropped.
@@ -18,18 +17,19 @@ impl Drop for Ends {
     }
 }
 
-fn ask(mut stream: impl std::io::Read + std::io::Write) -> String {
+fn ask(mut stream: impl std::io::Read + std::io::Write) {
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("wechat_logistics_up"), "{answer}");
 }
 
 /// Tries until somebody listens.
 fn reach<S>(mut connect: impl FnMut() -> std::io::Result<S>) -> S {
-    for _ in 0..500 {
+    for _ in 0..1000 {
         if let Ok(stream) = connect() {
             return stream;
         }
@@ -38,62 +38,42 @@ fn reach<S>(mut connect: impl FnMut() -> std::io::Result<S>) -> S {
     panic!("nobody listens");
 }
 
-fn demo(wrapper: &[&str], listens: &str) -> Ends {
-    demo_with_log(wrapper, listens, Stdio::null())
-}
-
-fn demo_with_log(wrapper: &[&str], listens: &str, log: Stdio) -> Ends {
-    let inner = program();
-    let mut words: Vec<_> = wrapper.iter().map(Into::into).collect();
-    words.push(inner.get_program().to_owned());
-    let child = Command::new(&words[0])
-        .args(&words[1..])
+fn demo(wrapper: &[&str], listens: &str, log: Stdio) -> Ends {
+    let mut command = wrapped(wrapper);
+    command
         .args(["demo", listens])
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap_or_else(|error| panic!("{wrapper:?}: {error}"));
-    Ends(child)
+        .stderr(log);
+    Ends(
+        command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{wrapper:?}: {error}")),
+    )
 }
 
 #[test]
 fn unix_socket_is_served_and_its_file_goes_with_the_process() {
     let scratch = Scratch::new();
     let path = scratch.path("exporter.sock");
-    let mut exporter = demo(
-        &["env"],
-        &format!("--web.listen-address=unix:{}", path.display()),
-    );
-    let answer = ask(reach(|| UnixStream::connect(&path)));
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    signal(exporter.0.id(), "TERM");
-    assert!(exporter.0.wait().unwrap().success());
+    let flag = format!("--web.listen-address=unix:{}", path.display());
+    let start = || {
+        let exporter = demo(&["env"], &flag, Stdio::null());
+        ask(reach(|| UnixStream::connect(&path)));
+        exporter
+    };
+    let mut stopped = start();
+    signal(stopped.0.id(), "TERM");
+    assert!(stopped.0.wait().unwrap().success());
     assert!(!path.exists());
 
     // What a kill leaves behind does not hinder the next start.
-    let mut killed = demo(
-        &["env"],
-        &format!("--web.listen-address=unix:{}", path.display()),
-    );
-    ask(reach(|| UnixStream::connect(&path)));
-    killed.0.kill().unwrap();
-    killed.0.wait().unwrap();
+    drop(start());
     assert!(path.exists());
-    let _next = demo(
-        &["env"],
-        &format!("--web.listen-address=unix:{}", path.display()),
-    );
-    ask(reach(|| UnixStream::connect(&path)));
+    start();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ipv6_is_served_and_shown_in_service_discovery() {
-    if std::net::TcpListener::bind("[::1]:0").is_err() {
-        // Said aloud rather than passed over: containers often have no IPv6 at all.
-        eprintln!("this machine has no IPv6");
-        return;
-    }
     let mut command = program();
     command.args(["demo", "--web.listen-address=[::1]:0"]);
     let exporter = Exporter::spawn(command);
@@ -108,25 +88,24 @@ fn sockets_of_systemd_are_served_and_named_in_the_log() {
     let scratch = Scratch::new();
     let address = free_address();
     let path = scratch.path("activated.sock");
-    for listens in [address.to_string(), path.display().to_string()] {
+    for (listens, name) in [
+        (address.to_string(), address.to_string()),
+        (
+            path.display().to_string(),
+            format!("unix:{}", path.display()),
+        ),
+    ] {
         let wrapper = ["systemd-socket-activate", "-E", "PATH", "-l", &listens];
         let log = scratch.path("log");
         let written = std::fs::File::create(&log).unwrap();
-        let _exporter = demo_with_log(&wrapper, "--web.systemd-socket", written.into());
-        let answer = if listens.starts_with('/') {
-            ask(reach(|| UnixStream::connect(&path)))
+        let _exporter = demo(&wrapper, "--web.systemd-socket", written.into());
+        if listens.starts_with('/') {
+            ask(reach(|| UnixStream::connect(&path)));
         } else {
-            ask(reach(|| TcpStream::connect(address)))
-        };
-        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{listens}: {answer}");
-        assert!(answer.contains("wechat_logistics_up"), "{listens}");
+            ask(reach(|| TcpStream::connect(address)));
+        }
         let log = std::fs::read_to_string(log).unwrap();
-        let unix = if listens.starts_with('/') {
-            "unix:"
-        } else {
-            ""
-        };
-        let line = format!("msg=\"Listening on\" address={unix}{listens} tls=false\n");
+        let line = format!("msg=\"Listening on\" address={name} tls=false\n");
         assert!(log.contains(&line), "{log}");
     }
 }
@@ -134,23 +113,18 @@ fn sockets_of_systemd_are_served_and_named_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exporter_without_descriptors_recovers_and_reads_on() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let inner = program();
-    let mut command = Command::new("bash");
+    let mut command = wrapped(&["bash", "-c", "ulimit -n 64; exec \"$0\" \"$@\""]);
     command
-        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
-        .arg(inner.get_program())
         .args(one_app(&scratch, &wechat.url()))
         .args([
             "--web.listen-address=127.0.0.1:0",
             "--wechat.min-interval=20ms",
         ])
-        .arg(format!("--state.dir={}", scratch.path("state").display()));
+        .arg(scratch.state_flag());
     let exporter = Exporter::spawn(command);
     assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
-    let mut held = Vec::new();
-    for _ in 0..rounds(300) {
-        held.push(TcpStream::connect(exporter.address).unwrap());
-    }
+    let connect = || TcpStream::connect(exporter.address).unwrap();
+    let held: Vec<_> = (0..300).map(|_| connect()).collect();
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         // New readings too: descriptors are left for WeChat and for the state.
@@ -165,7 +139,10 @@ async fn exporter_without_descriptors_recovers_and_reads_on() {
     }
     assert!(descriptors(exporter.process()) <= 64);
     drop(held);
-    descriptors_fall_to(exporter.process(), 40).await;
+    until("descriptors are free again", async || {
+        descriptors(exporter.process()) <= 40
+    })
+    .await;
     let log = exporter.log();
     assert!(
         !log.contains("panic") && !log.contains("goes on from memory"),
