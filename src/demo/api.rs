@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -88,7 +88,6 @@ pub(super) struct SimulatedApi {
     world: World,
     apps: usize,
     accounts: usize,
-    /// Their times count from the start.
     faults: Vec<Fault>,
     started: Instant,
     /// Calls of the day, by the app's number.
@@ -173,7 +172,7 @@ impl SimulatedApi {
         if let (Some(api), Ok(app)) = (call.api, app) {
             self.count(app, api, call.now);
         }
-        let fault = self.fault(&call, app.ok());
+        let fault = self.fault(&call, app.ok()).cloned();
         match fault.as_ref().map(|fault| fault.kind) {
             Some(FaultKind::Timeout) => std::future::pending().await,
             Some(FaultKind::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -324,8 +323,9 @@ impl SimulatedApi {
         }
         let ended = now >= period * TOKEN_PERIOD + TOKEN_LIFETIME;
         let appid = World::appid(app);
-        let rejected = |fault: &Fault, elapsed| fault.rejects_tokens(&appid, elapsed);
-        if ended || self.find_fault(rejected).is_some() {
+        let elapsed = self.started.elapsed();
+        let mut faults = self.faults.iter();
+        if ended || faults.any(|fault| fault.rejects_tokens(&appid, elapsed)) {
             return Err(42001);
         }
         Ok(app)
@@ -337,16 +337,12 @@ impl SimulatedApi {
     }
 
     /// The fault that the call meets.
-    fn fault(&self, call: &Call, app: Option<usize>) -> Option<Fault> {
+    fn fault(&self, call: &Call, app: Option<usize>) -> Option<&Fault> {
         let api = call.api?;
         let appid = app.map(World::appid);
-        self.find_fault(|fault, elapsed| fault.applies(api, appid.as_deref(), elapsed))
-    }
-
-    fn find_fault(&self, predicate: impl Fn(&Fault, Duration) -> bool) -> Option<Fault> {
         let elapsed = self.started.elapsed();
         let mut faults = self.faults.iter();
-        faults.find(|fault| predicate(fault, elapsed)).cloned()
+        faults.find(|fault| fault.applies(api, appid.as_deref(), elapsed))
     }
 
     fn count(&self, app: usize, api: Api, now: SystemTime) {
