@@ -181,7 +181,11 @@ async fn check_beside_a_running_exporter_says_that_its_calls_are_not_counted() {
     assert!(exporter.ended().success());
     let kept = std::fs::read_to_string(scratch.path(&format!("state/{APPID}.limiter.json")));
     let kept: serde_json::Value = serde_json::from_str(&kept.unwrap()).unwrap();
-    let counts: Vec<_> = kept["calls"].as_object().unwrap().values().collect();
+    let counts: Vec<_> = kept["limiter"]["calls"]
+        .as_object()
+        .unwrap()
+        .values()
+        .collect();
     assert_eq!(counts, [2], "{kept}");
 }
 
