@@ -193,23 +193,23 @@ impl Fetch {
     async fn keep(&self, turn: Turn, fetched: Option<(Arc<Snapshot>, Held)>) {
         let app = &self.app;
         let Some((snapshot, token)) = fetched else {
-            turn.finish(app, None).await;
+            turn.tell(app, None, 0).await;
             return app.save_state(0).await;
         };
         let optional = OptionalCalls::due(app, &snapshot);
+        let calls = optional.calls();
+        let turn = turn.tell(app, Some(&snapshot), calls).await;
         // First the snapshot: a crash in between must not leave a success with nothing to show for it.
         app.save_snapshot(&snapshot).await;
-        if optional.calls() == 0 {
-            turn.finish(app, Some(&snapshot)).await;
-            return app.save_state(0).await;
+        app.save_state(calls).await;
+        if calls == 0 {
+            return;
         }
-        let turn = turn.go_on(app, &snapshot, optional.calls()).await;
-        app.save_state(optional.calls()).await;
         let revised = optional.send(self, &token, &snapshot).await;
+        turn.tell(app, revised.as_ref(), 0).await;
         if let Some(revised) = &revised {
             app.save_snapshot(revised).await;
         }
-        turn.finish(app, revised.as_ref()).await;
         app.save_state(0).await;
     }
 

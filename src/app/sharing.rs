@@ -23,14 +23,6 @@ const ONE_SNAPSHOT: Duration = Duration::from_secs(1);
 /// The right to fetch; `None`: without a lock, as this replica is alone.
 pub(super) struct Turn(Option<SharedTurn>);
 
-/// How far a turn has come.
-#[derive(Clone, Copy, PartialEq)]
-enum Phase {
-    Fetching,
-    OptionalCalls,
-    Done,
-}
-
 struct SharedTurn {
     lock: Lock,
     /// The snapshot that the replicas share now.
@@ -80,7 +72,7 @@ impl Fetch {
             tokio::time::sleep(LOOK_INTERVAL).await;
         };
         let mut turn = app.ours_or_followed(replicas, shared, waited).await?;
-        if turn.write(app, Phase::Fetching, calls, None).await {
+        if turn.write(app, true, calls, None).await {
             return Ok(Turn(Some(turn)));
         }
         Ok(Turn(None))
@@ -224,21 +216,18 @@ impl App {
 }
 
 impl Turn {
-    /// Tells the other replicas how the fetch went, and keeps so many calls for what follows it.
-    pub(super) async fn go_on(self, app: &App, snapshot: &Arc<Snapshot>, calls: u64) -> Self {
+    /// Tells the other replicas how the fetch went. Without calls to follow they may have their turn then.
+    pub(super) async fn tell(
+        self,
+        app: &App,
+        snapshot: Option<&Arc<Snapshot>>,
+        calls: u64,
+    ) -> Self {
         let Some(mut turn) = self.0 else {
             return self;
         };
-        turn.write(app, Phase::OptionalCalls, calls, Some(snapshot))
-            .await;
-        Self(Some(turn))
-    }
-
-    /// Tells the other replicas how it went, and lets them have their turn.
-    pub(super) async fn finish(self, app: &App, snapshot: Option<&Arc<Snapshot>>) {
-        if let Some(mut turn) = self.0 {
-            turn.write(app, Phase::Done, 0, snapshot).await;
-        }
+        turn.write(app, false, calls, snapshot).await;
+        Self(Some(turn).filter(|_| calls > 0))
     }
 }
 
@@ -248,14 +237,14 @@ impl SharedTurn {
     async fn write(
         &mut self,
         app: &App,
-        phase: Phase,
+        fetching: bool,
         calls: u64,
         snapshot: Option<&Arc<Snapshot>>,
     ) -> bool {
         let now = Moment::now();
         let common = app.state.limiter.by_common_clock(now);
         let mut state = app.saved_state(calls);
-        state.fetching = phase == Phase::Fetching;
+        state.fetching = fetching;
         if let Some(last_fetch) = &mut state.last_fetch {
             last_fetch.at = by_another_clock(last_fetch.at, now.wall, common.wall);
         }
@@ -270,7 +259,7 @@ impl SharedTurn {
         }
         state.snapshot_id = self.snapshot_id;
         let has_snapshot = written.is_some();
-        let unlock = phase == Phase::Done;
+        let unlock = !fetching && calls == 0;
         let was_ours = self.lock.write(&state, written, unlock).await;
         if was_ours {
             app.state.limiter.is_shared(calls, now);

@@ -163,3 +163,23 @@ async fn rejected_token_is_the_reason_also_where_no_call_is_left_for_another() {
     assert_eq!(page.refused("daily_limit"), 1.0);
     assert_eq!(page.up(APPID), Some(0.0), "the latest try failed");
 }
+
+#[tokio::test]
+async fn token_that_is_rejected_in_fetch_after_fetch_is_renewed_rarely_and_the_log_says_how_to_fix_it()
+ {
+    let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+    wechat.gives_token(TOKEN).await;
+    wechat.lists(errcode(40001, STALE)).await;
+    let exporter = Exporter::for_one_app(&scratch, &wechat, &["--wechat.min-interval=20ms"]);
+    for _ in 0..5 {
+        exporter.scrape().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let page = exporter.scrape().await;
+    let (tokens, lists) = wechat.token_and_list_calls().await;
+    assert_eq!((tokens, lists), (2, 6), "a token, and one renewal");
+    assert_eq!(page.failures("account_getall", "token"), 6.0);
+    let log = exporter.log_with("fetches=4").await;
+    assert_eq!(log.matches("in fetch after fetch").count(), 2, "{log}");
+    assert!(log.contains("force_refresh"), "{log}");
+}
