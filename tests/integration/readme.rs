@@ -1,4 +1,4 @@
-//! The README is true: its settings are accepted, its flags exist, and its tables are whole.
+//! README and docs are true: their settings are accepted, their flags exist, and their tables are whole.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,9 @@ use wechat_logistics_exporter::exposition::families;
 use crate::support::*;
 
 const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+const CONFIGURATION: [&str; 2] = ["docs/configuration.md", "docs/configuration.zh-CN.md"];
+const METRICS: [&str; 2] = ["docs/metrics.md", "docs/metrics.zh-CN.md"];
+const OPERATION: [&str; 2] = ["docs/operation.md", "docs/operation.zh-CN.md"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -30,8 +33,8 @@ fn assert_accepted(settings: &str, folder: &str) {
 }
 
 #[test]
-fn settings_of_the_readmes_are_accepted_as_they_stand() {
-    for file in READMES {
+fn settings_of_the_docs_are_accepted_as_they_stand() {
+    for file in READMES.into_iter().chain(CONFIGURATION) {
         let readme = read(file);
         let example = readme
             .split("```yaml\n")
@@ -50,16 +53,19 @@ fn settings_of_the_kubernetes_example_are_accepted_as_they_stand() {
 }
 
 #[test]
-fn each_flag_of_the_readme_exists() {
+fn each_flag_of_the_docs_exists() {
     let help = ["--help", "demo --help", "check --help"].map(|arguments| {
         let arguments: Vec<_> = arguments.split(' ').collect();
         String::from_utf8(run(&arguments).stdout).unwrap()
     });
     let help = help.concat();
     let mut flags = 0;
-    for file in [
-        "README.md",
-        "README.zh-CN.md",
+    let named = READMES
+        .into_iter()
+        .chain(CONFIGURATION)
+        .chain(METRICS)
+        .chain(OPERATION);
+    for file in named.chain([
         "docs/cloud-run.md",
         "docs/cloud-run.zh-CN.md",
         "docs/replicas.md",
@@ -70,7 +76,7 @@ fn each_flag_of_the_readme_exists() {
         "examples/kubernetes-agency.yaml",
         "examples/systemd/wechat-logistics-exporter.service",
         "examples/web-config.yml",
-    ] {
+    ]) {
         let text = read(file);
         for (at, _) in text.match_indices("--") {
             let rest = &text[at..];
@@ -93,11 +99,11 @@ fn each_flag_of_the_readme_exists() {
 
 #[test]
 fn each_metric_is_in_the_tables() {
-    for file in READMES {
-        let readme = read(file);
+    for file in METRICS {
+        let table = read(file);
         for family in families::ALL {
             let name = family.name;
-            assert!(readme.contains(&format!("`{name}`")), "{file}: {name}");
+            assert!(table.contains(&format!("`{name}`")), "{file}: {name}");
         }
     }
 }
@@ -115,15 +121,22 @@ fn code_of_rows<'a>(readme: &'a str, text: &str) -> Vec<BTreeSet<&'a str>> {
 
 #[test]
 fn tables_of_both_languages_say_the_same() {
-    let [english, chinese] = READMES.map(read);
-    for text in [
-        "| `/metrics` |",
-        "| `wechat_logistics_account_quota` |",
-        "| `--config.file` |",
-        "| `stable_token` |",
-        "40164",
+    for (files, texts) in [
+        (READMES, &["| `wechat_logistics_up` |"][..]),
+        (
+            METRICS,
+            &["| `wechat_logistics_account_quota` |", "| `cause` |"],
+        ),
+        (
+            CONFIGURATION,
+            &["| `--config.file` |", "| `stable_token` |"],
+        ),
+        (OPERATION, &["| `/metrics` |", "40164"]),
     ] {
-        assert_eq!(code_of_rows(&english, text), code_of_rows(&chinese, text));
+        let [english, chinese] = files.map(read);
+        for text in texts {
+            assert_eq!(code_of_rows(&english, text), code_of_rows(&chinese, text));
+        }
     }
 }
 
@@ -143,7 +156,7 @@ fn names_of_the_job(readme: &str) -> BTreeSet<&str> {
 async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_call() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let readme = read("README.md");
+    let readme = read(OPERATION[0]);
     let asked_for = names_of_the_job(&readme);
     let query: Vec<_> = asked_for
         .iter()
@@ -165,7 +178,7 @@ async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_c
         .filter(is_own)
         .collect();
     assert_eq!(asked_for, all);
-    assert_eq!(names_of_the_job(&read("README.zh-CN.md")), all);
+    assert_eq!(names_of_the_job(&read(OPERATION[1])), all);
 }
 
 /// The families of a page.
