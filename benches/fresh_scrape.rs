@@ -1,4 +1,4 @@
-//! The work of one fresh scrape: read the account list, write the page, compress it. Beside it serde_json alone, and a
+//! The work of one fresh scrape: read the account list, write the page, compress it. Beside it `serde_json` alone, and a
 //! plain copy of the page.
 //!
 //! `cargo bench`

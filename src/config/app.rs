@@ -60,6 +60,7 @@ impl AppConfig {
 
 /// What somebody said of how an app is called; `None`: nothing. The docs of the flags are their help texts.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[expect(clippy::doc_markdown, reason = "help texts are shown as they stand")]
 #[command(next_help_heading = "Calls to WeChat")]
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct AppSettings {

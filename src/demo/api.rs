@@ -82,6 +82,9 @@ const GATEWAY_PAGE: &str =
 const PORTAL_PAGE: &str =
     "<!DOCTYPE html><html lang=\"zh-CN\"><body><h1>请先登录网络</h1></body></html>";
 
+/// By the app's number.
+type CallsOfDay = (ChinaDay, HashMap<(usize, Api), u64>);
+
 /// Everything behind the socket.
 #[derive(Debug)]
 pub(super) struct SimulatedApi {
@@ -90,8 +93,7 @@ pub(super) struct SimulatedApi {
     accounts: usize,
     faults: Vec<Fault>,
     started: Instant,
-    /// Calls of the day, by the app's number.
-    calls: Mutex<(ChinaDay, HashMap<(usize, Api), u64>)>,
+    calls: Mutex<CallsOfDay>,
 }
 
 /// One call, as it was received.
@@ -350,7 +352,7 @@ impl SimulatedApi {
         *calls.1.entry((app, api)).or_default() += 1;
     }
 
-    fn calls_on(&self, day: ChinaDay) -> MutexGuard<'_, (ChinaDay, HashMap<(usize, Api), u64>)> {
+    fn calls_on(&self, day: ChinaDay) -> MutexGuard<'_, CallsOfDay> {
         let mut calls = self.calls.lock().expect("nothing panics while it is held");
         if calls.0 != day {
             *calls = (day, HashMap::new());

@@ -145,10 +145,10 @@ mod tests {
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    fn negotiate(name: HeaderName, lines: &[&str]) -> Form {
+    fn negotiate(name: &HeaderName, lines: &[&str]) -> Form {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(&name, HeaderValue::from_str(line).unwrap());
+            headers.append(name, HeaderValue::from_str(line).unwrap());
         }
         Form::negotiate(&headers)
     }
@@ -204,11 +204,11 @@ mod tests {
             ("application/openmetrics-text;q=2", TEXT.to_owned()),
             (";;;,,,q=1", TEXT.to_owned()),
         ] {
-            let content_type = negotiate(ACCEPT, &[accept]).content_type();
+            let content_type = negotiate(&ACCEPT, &[accept]).content_type();
             assert_eq!(content_type, expected, "{accept}");
         }
         let lines = ["text/plain;q=0.1", "application/openmetrics-text"];
-        assert_eq!(negotiate(ACCEPT, &lines).content_type(), OPENMETRICS);
+        assert_eq!(negotiate(&ACCEPT, &lines).content_type(), OPENMETRICS);
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
             ("gzipped, zstd, br", false),
             ("", false),
         ] {
-            let form = negotiate(ACCEPT_ENCODING, &[accept_encoding]);
+            let form = negotiate(&ACCEPT_ENCODING, &[accept_encoding]);
             assert_eq!(form.gzip, gzip, "{accept_encoding}");
         }
         assert_eq!(Form::negotiate(&HeaderMap::new()), Form::TEXT);

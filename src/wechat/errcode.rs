@@ -91,12 +91,12 @@ pub(super) fn in_function(errcode: i64, errmsg: &str) -> Option<i64> {
     }
     let is_outside = |c: char| c != '-' && !c.is_ascii_digit();
     let numbers = errmsg
-        .split(is_outside)
+        .rsplit(is_outside)
         .filter_map(|word| word.parse().ok());
-    let known = numbers
+    let mut known = numbers
         .filter(|number: &i64| number.abs() >= SHORTEST && !FUNCTION_FAILED.contains(number))
         .filter(|number| rows(*number).next().is_some());
-    known.last()
+    known.next()
 }
 
 #[cfg(test)]

@@ -51,8 +51,16 @@ fn assert_explained(
 
 #[test]
 fn fix_follows_the_message_and_the_place_that_it_came_from() {
+    type Row = (
+        Api,
+        CredentialKind,
+        &'static str,
+        Reason,
+        i64,
+        [&'static str; 2],
+    );
     #[rustfmt::skip]
-    let table: &[(Api, CredentialKind, &str, Reason, i64, [&str; 2])] = &[
+    let table: &[Row] = &[
         // The token call.
         (Api::StableToken, StableToken, r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Reason::Config, 40001, ["AppSecret is wrong", "AppSecret 错误"]),
         (Api::Token, Token, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit, could get access_token by getStableAccessToken"}"#, Reason::DailyQuota, 45009, ["Use `stable_token`", "改为 stable_token"]),

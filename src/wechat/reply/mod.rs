@@ -188,8 +188,8 @@ pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, 
 }
 
 /// Whether bytes of the body were replaced.
-fn is_lossy(text: &Cow<'_, str>, body: &[u8]) -> bool {
-    matches!(text, Cow::Owned(_)) && std::str::from_utf8(body).is_err()
+fn is_lossy(text: &str, body: &[u8]) -> bool {
+    text.as_bytes() != body && std::str::from_utf8(body).is_err()
 }
 
 fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> {
