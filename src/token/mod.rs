@@ -1,6 +1,6 @@
 //! Access tokens: minted rarely, or read where another program keeps them.
 //!
-//! Each kind of source is a file of its own, [`parse`] finds the token in what they give, and the cache here keeps it
+//! Each kind of source is a file of its own, `parse` finds the token in what they give, and the cache here keeps it
 //! while it is good. A token that another program keeps is never minted here: where WeChat rejects it, it is read once
 //! more, and no more.
 
@@ -103,7 +103,7 @@ impl TokenCache {
 }
 
 impl TokenSource {
-    /// A source that was not asked yet. `secret_variables`: see [`secret_variables`].
+    /// A source that was not asked yet. `secret_variables`: see the function of that name.
     #[must_use]
     pub fn new(app: &AppConfig, secret_variables: Arc<[String]>) -> Self {
         Self {
