@@ -10,6 +10,9 @@ use super::{Budget, RateLimiter, Rejections, State};
 use crate::clock::{ChinaDay, Moment, from_unix_millis, unix_millis};
 use crate::wechat::Reason;
 
+/// How far two clocks, or two looks at one, may be apart: a wait that is longer by so much is only cut.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
 /// What of a limiter survives a restart. Times are in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -138,12 +141,13 @@ impl State {
         let mut time = |unix_ms: u64, longest: Duration| {
             let at = from_unix_millis(unix_ms)?;
             let wait = at.duration_since(now.wall).unwrap_or_default();
-            clock_was_ahead |= wait > longest;
-            (wait <= longest).then(|| now.monotonic + wait)
+            let is_too_late = wait > longest.saturating_add(CLOCK_TOLERANCE);
+            clock_was_ahead |= is_too_late;
+            (!is_too_late).then(|| now.monotonic + wait.min(longest))
         };
         let next_fetch = saved.next_fetch_unix_ms;
-        self.next_fetch =
-            next_fetch.and_then(|next| time(next, budget.min_interval + budget.early()));
+        self.next_fetch = next_fetch
+            .and_then(|next| time(next, budget.min_interval.saturating_add(budget.early())));
         self.breaker = saved.breaker.map(|breaker| {
             let longest = Breaker::longest(breaker.reason, budget, now);
             Breaker {

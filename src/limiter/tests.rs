@@ -286,6 +286,22 @@ fn wait_that_only_a_clock_that_was_ahead_can_have_asked_for_keeps_nothing_back()
 }
 
 #[test]
+fn wait_from_a_clock_that_is_a_little_ahead_is_cut_to_the_interval() {
+    let now = noon();
+    let limiter = RateLimiter::default();
+    let ahead = now.after(Duration::from_secs(30));
+    limiter.try_acquire(UNLIMITED, ahead).unwrap();
+    let restored = restored(&limiter, ahead, now);
+    let end = now.after(MINUTE);
+    let before = now.after(MINUTE - Duration::from_secs(1));
+    assert_eq!(
+        restored.try_acquire(UNLIMITED, before),
+        Err(Cause::Interval)
+    );
+    assert!(restored.try_acquire(UNLIMITED, end).is_ok());
+}
+
+#[test]
 fn replica_with_a_wrong_clock_goes_by_the_common_calendar() {
     let common = noon();
     for hours in [-24, 24] {
