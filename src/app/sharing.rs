@@ -63,8 +63,7 @@ impl Fetch {
             let Ok(shared) = replicas.lock(&app.config.appid).await else {
                 return Ok(alone());
             };
-            let others_fetch =
-                shared.lock.is_none() && shared.state.as_ref().is_none_or(|state| state.fetching);
+            let others_fetch = shared.lock.is_none() && app.is_due(&shared);
             if !others_fetch || Instant::now() > latest {
                 break shared;
             }
@@ -144,6 +143,16 @@ impl App {
                 })
             }
         }
+    }
+
+    /// Whether whoever holds the lock is fetching, or about to: it may have taken the lock a moment ago.
+    fn is_due(&self, shared: &Shared) -> bool {
+        let Some(state) = &shared.state else {
+            return true;
+        };
+        let latest = unix_millis(shared.clock + self.budget().early());
+        let next_fetch = state.limiter.next_fetch_unix_ms;
+        state.fetching || next_fetch.is_none_or(|next| next <= latest)
     }
 
     /// Takes over what other replicas have read, where it is newer, and how their last fetch went.

@@ -58,7 +58,7 @@ pub struct Budget {
 
 impl Budget {
     /// How much too early a scrape may come (see [`RateLimiter::try_acquire`]).
-    fn early(self) -> Duration {
+    pub(crate) fn early(self) -> Duration {
         (self.min_interval / EARLY_SHARE).min(EARLY_MAX)
     }
 
