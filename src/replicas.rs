@@ -212,8 +212,7 @@ impl Replicas {
             return None;
         };
         let (owner, limits) = (appid.to_owned(), self.list_limits);
-        let read =
-            blocking::on_its_own_thread(move || form::read_snapshot(&bytes, &owner, limits, now));
+        let read = blocking::run(move || form::read_snapshot(&bytes, &owner, limits, now));
         let read = read.await;
         read.map_err(|why| self.cannot_use(appid, Failure::Content, &why))
             .ok()

@@ -264,7 +264,7 @@ impl SharedTurn {
             let fetched = common.wall.checked_sub(age).unwrap_or(common.wall);
             let (snapshot, appid) = (Arc::clone(snapshot), app.config.appid.clone());
             let write = move || form::write_snapshot(&snapshot, fetched, &appid);
-            written = Some(blocking::on_its_own_thread(write).await);
+            written = Some(blocking::run(write).await);
         }
         state.snapshot_id = self.snapshot_id;
         let has_snapshot = written.is_some();

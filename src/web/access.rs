@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::config::ConfigError;
 
-use super::passwords::{Denied, Passwords};
+use super::passwords::Passwords;
 use crate::web_config::{ConfigFile, RateLimit, Rules};
 
 /// Lets requests in, or not. Without a web configuration everybody gets in.
@@ -27,7 +27,7 @@ pub(super) enum Refusal {
     BadConfig,
     /// `rate_limit` is used up.
     TooManyRequests,
-    /// `basic_auth_users` doesn't have that user and password.
+    /// `basic_auth_users` doesn't have that user and password; the client isn't told which is wrong.
     Unauthorized,
     /// Too many passwords wait to be checked.
     Busy,
@@ -90,10 +90,6 @@ impl Access {
             self.passwords
                 .check(&rules.users, headers.get(AUTHORIZATION))
                 .await
-                .map_err(|denied| match denied {
-                    Denied::Unauthorized => Refusal::Unauthorized,
-                    Denied::Busy => Refusal::Busy,
-                })
         };
         (Some(rules), admitted)
     }

@@ -233,22 +233,15 @@ impl Connection {
                 connection.await
             }
         };
-        if let Err(error) = ended {
-            self.all.count_and_log(&error);
-        }
-    }
-}
-
-impl Connections {
-    /// A request too broken to be routed has been answered by hyper.
-    fn count_and_log(&self, error: &hyper::Error) {
+        let Err(error) = ended else { return };
+        // hyper has answered a request that was too broken to be routed.
         if error.is_parse_too_large() {
-            self.routes
-                .count_unrouted(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            let code = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            self.all.routes.count_unrouted(code);
         } else if error.is_parse() {
-            self.routes.count_unrouted(StatusCode::BAD_REQUEST);
+            self.all.routes.count_unrouted(StatusCode::BAD_REQUEST);
         }
-        tracing::debug!(error = error as &dyn Error, "connection ended");
+        tracing::debug!(error = &error as &dyn Error, "connection ended");
     }
 }
 

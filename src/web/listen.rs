@@ -4,13 +4,14 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_send_buffer_size};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::{ListenAddress, WebConfig};
 
@@ -20,14 +21,17 @@ use super::ServerError;
 /// megabytes, and a slow client then seems to take nothing for minutes. Unit: bytes.
 const SEND_BUFFER: usize = 128 << 10;
 
+/// Connections that the kernel holds until they are accepted; as many as tokio asks for.
+const BACKLOG: u32 = 1024;
+
 /// A listening socket.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix {
-        listener: UnixListener,
-        /// Removed with the socket; `None`: it isn't ours to remove.
+        /// `None`: it isn't ours to remove. Dropped before the socket, so that it is never a successor's file.
         _file: Option<SocketFile>,
+        listener: UnixListener,
     },
 }
 
@@ -124,15 +128,15 @@ pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerErro
     let mut listeners = Vec::new();
     for address in &config.listen_addresses {
         let opened = match address {
-            ListenAddress::AnyAddress(port) => any_address(*port).await,
-            ListenAddress::Socket(address) => TcpListener::bind(*address).await.map(tcp),
+            ListenAddress::AnyAddress(port) => any_address(*port).await.map(Listener::Tcp),
+            ListenAddress::Socket(address) => TcpListener::bind(*address).await.map(Listener::Tcp),
             // The first of its addresses that this machine has.
-            ListenAddress::Name(name, port) => {
-                TcpListener::bind((name.as_str(), *port)).await.map(tcp)
-            }
-            ListenAddress::Unix(path) => unix(path).await.map(|listener| vec![listener]),
+            ListenAddress::Name(name, port) => TcpListener::bind((name.as_str(), *port))
+                .await
+                .map(Listener::Tcp),
+            ListenAddress::Unix(path) => unix(path).await,
         };
-        listeners.extend(opened.map_err(|source| ServerError::Listen {
+        listeners.push(opened.map_err(|source| ServerError::Listen {
             address: address.to_string(),
             source,
         })?);
@@ -140,40 +144,29 @@ pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerErro
     Ok(listeners)
 }
 
-fn tcp(listener: TcpListener) -> Vec<Listener> {
-    vec![Listener::Tcp(listener)]
+/// IPv6 and IPv4, or IPv4 alone where the machine has no IPv6.
+async fn any_address(port: u16) -> io::Result<TcpListener> {
+    match any_ipv6_and_ipv4(port) {
+        Err(error) if is_no_such_family(&error) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        opened => opened,
+    }
 }
 
-/// IPv6 and IPv4, or IPv4 alone where the machine has no IPv6.
-async fn any_address(port: u16) -> io::Result<Vec<Listener>> {
-    let v6 = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
-        Ok(listener) => listener,
-        Err(error) if is_no_such_family(&error) => {
-            return TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-                .await
-                .map(tcp);
-        }
-        Err(error) => return Err(error),
-    };
-    let port = v6.local_addr()?.port();
-    let mut listeners = tcp(v6);
-    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
-        // With net.ipv6.bindv6only=1 the first socket leaves IPv4 to this one.
-        Ok(v4) => listeners.push(Listener::Tcp(v4)),
-        // Else the first one takes both. It could not have been opened if another program had IPv4's.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-        Err(error) if is_no_such_family(&error) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(listeners)
+fn any_ipv6_and_ipv4(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v6()?;
+    socket.set_reuseaddr(true)?;
+    // Whatever net.ipv6.bindv6only says.
+    set_ipv6_v6only(&socket, false)?;
+    socket.bind((Ipv6Addr::UNSPECIFIED, port).into())?;
+    socket.listen(BACKLOG)
 }
 
 fn is_no_such_family(error: &io::Error) -> bool {
-    /// `EAFNOSUPPORT`: IPv6 is not in the kernel.
-    const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
-    // `disable_ipv6=1` leaves the family, but no address in it.
-    error.kind() == io::ErrorKind::AddrNotAvailable
-        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+    // IPv6 is not in the kernel; `disable_ipv6=1` leaves the family, but no address in it.
+    error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+        || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// A Unix socket. The file of one that nobody answers any more is replaced; any other file is left alone.
@@ -184,7 +177,7 @@ async fn unix(path: &Path) -> io::Result<Listener> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "there is a file of that name which is no socket",
+                "a file of that name exists and is not a socket",
             ));
         }
         Ok(_) => match UnixStream::connect(path).await {
@@ -202,38 +195,18 @@ async fn unix(path: &Path) -> io::Result<Listener> {
     }
     let listener = UnixListener::bind(path)?;
     Ok(Listener::Unix {
-        _file: Some(SocketFile::of(path)?),
+        _file: Some(SocketFile(path.to_owned())),
         listener,
     })
 }
 
 /// A socket's file, removed with it.
 #[derive(Debug)]
-pub(super) struct SocketFile {
-    path: PathBuf,
-    id: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            id: Self::id(path)?,
-            path: path.to_owned(),
-        })
-    }
-
-    fn id(path: &Path) -> io::Result<(u64, u64)> {
-        let metadata = fs::symlink_metadata(path)?;
-        Ok((metadata.dev(), metadata.ino()))
-    }
-}
+pub(super) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A successor may have put its own file there already.
-        if Self::id(&self.path).is_ok_and(|id| id == self.id) {
-            let _ = fs::remove_file(&self.path);
-        }
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -247,8 +220,8 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
         } else if let Some(listener) = passed.take_unix_listener(index)? {
             listener.set_nonblocking(true)?;
             listeners.push(Listener::Unix {
-                listener: UnixListener::from_std(listener)?,
                 _file: None,
+                listener: UnixListener::from_std(listener)?,
             });
         }
     }

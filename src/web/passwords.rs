@@ -13,6 +13,9 @@ use ring::rand::SystemRandom;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::Semaphore;
 
+use super::access::Refusal;
+use crate::blocking;
+
 /// Right passwords that are remembered, so that not each scrape pays for bcrypt. As many as exporter-toolkit keeps.
 const REMEMBERED: usize = 100;
 
@@ -27,15 +30,6 @@ pub(super) struct Passwords {
     right: Mutex<VecDeque<[u8; 32]>>,
     checks: Semaphore,
     one_at_a_time: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// Why a request isn't let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
-    /// No user, an unknown one, or a wrong password; the client isn't told which.
-    Unauthorized,
-    /// Too many passwords wait to be checked.
-    Busy,
 }
 
 impl Passwords {
@@ -55,16 +49,16 @@ impl Passwords {
         &self,
         users: &BTreeMap<String, SecretString>,
         authorization: Option<&HeaderValue>,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let (user, password) = authorization
             .and_then(|header| credentials(header.as_bytes()))
-            .ok_or(Denied::Unauthorized)?;
+            .ok_or(Refusal::Unauthorized)?;
         let known = std::str::from_utf8(&user)
             .ok()
             .and_then(|user| users.get(user));
         // An unknown user takes as long as a wrong password: another user's hash is checked, and the outcome ignored.
         let Some(hash) = known.or_else(|| users.values().next()) else {
-            return Err(Denied::Unauthorized);
+            return Err(Refusal::Unauthorized);
         };
         let tag = self.tag(&user, hash, &password);
         if known.is_some() && self.right.lock().contains(&tag) {
@@ -72,21 +66,21 @@ impl Passwords {
         }
         let is_right = self.verify(password, hash.clone()).await?;
         if !is_right || known.is_none() {
-            return Err(Denied::Unauthorized);
+            return Err(Refusal::Unauthorized);
         }
         self.remember(tag);
         Ok(())
     }
 
-    async fn verify(&self, password: SecretSlice<u8>, hash: SecretString) -> Result<bool, Denied> {
-        let _check = self.checks.try_acquire().map_err(|_| Denied::Busy)?;
+    async fn verify(&self, password: SecretSlice<u8>, hash: SecretString) -> Result<bool, Refusal> {
+        let _check = self.checks.try_acquire().map_err(|_| Refusal::Busy)?;
         let turn = Arc::clone(&self.one_at_a_time).lock_owned().await;
-        let verified = tokio::task::spawn_blocking(move || {
+        let is_right = blocking::run(move || {
             // Held until the work ends, even if the client has left by then.
             let _turn = turn;
             bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
         });
-        Ok(verified.await.unwrap_or(false))
+        Ok(is_right.await)
     }
 
     fn tag(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> [u8; 32] {
@@ -159,11 +153,11 @@ mod tests {
             ("ann", "a:b", Ok(())),
             ("ann", "a:b", Ok(())),
             ("bob", "b", Ok(())),
-            ("ann", "b", Err(Denied::Unauthorized)),
-            ("bob", "", Err(Denied::Unauthorized)),
-            ("", "", Err(Denied::Unauthorized)),
+            ("ann", "b", Err(Refusal::Unauthorized)),
+            ("bob", "", Err(Refusal::Unauthorized)),
+            ("", "", Err(Refusal::Unauthorized)),
             // The hash checked for unknown users is Ann's.
-            ("eve", "a:b", Err(Denied::Unauthorized)),
+            ("eve", "a:b", Err(Refusal::Unauthorized)),
         ] {
             let header = header(user, password);
             let checked = passwords.check(&users, Some(&header)).await;
@@ -172,7 +166,7 @@ mod tests {
         // A new hash shuts the remembered password out.
         users.insert("bob".to_owned(), bcrypt::hash("new", 4).unwrap().into());
         let checked = passwords.check(&users, Some(&header("bob", "b"))).await;
-        assert_eq!(checked, Err(Denied::Unauthorized));
+        assert_eq!(checked, Err(Refusal::Unauthorized));
     }
 
     #[tokio::test]
@@ -189,7 +183,7 @@ mod tests {
             assert!(futures_util::poll!(check).is_pending());
         }
         let last = passwords.check(&users, Some(&wrong)).await;
-        assert_eq!(last, Err(Denied::Busy));
+        assert_eq!(last, Err(Refusal::Busy));
         assert_eq!(passwords.check(&users, Some(&right)).await, Ok(()));
     }
 }

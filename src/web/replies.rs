@@ -1,16 +1,13 @@
 //! Replies: their type, and the small ones of plain text.
 
 use std::error::Error;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, SizeHint};
 use hyper::header::{
-    ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
@@ -53,38 +50,54 @@ pub(super) fn line(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     reply
 }
 
+/// A line of plain text with one more header.
+fn line_with(
+    status: StatusCode,
+    text: impl Into<Bytes>,
+    name: HeaderName,
+    value: HeaderValue,
+) -> Reply {
+    let mut reply = line(status, text);
+    reply.headers_mut().insert(name, value);
+    reply
+}
+
 /// To `OPTIONS`.
 pub(super) fn options(allowed: &'static str) -> Reply {
-    let mut reply = line(StatusCode::NO_CONTENT, "");
-    let headers = reply.headers_mut();
-    headers.remove(CONTENT_TYPE);
-    headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    let allowed = HeaderValue::from_static(allowed);
+    let mut reply = line_with(StatusCode::NO_CONTENT, "", ALLOW, allowed);
+    reply.headers_mut().remove(CONTENT_TYPE);
     reply
 }
 
 pub(super) fn method_not_allowed(allowed: &'static str) -> Reply {
-    let mut reply = line(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this method is not allowed here\n",
-    );
+    let text = "this method is not allowed here\n";
     let allowed = HeaderValue::from_static(allowed);
-    reply.headers_mut().insert(ALLOW, allowed);
-    reply
+    line_with(StatusCode::METHOD_NOT_ALLOWED, text, ALLOW, allowed)
 }
 
 pub(super) fn redirect(url: &str) -> Reply {
-    let mut reply = line(StatusCode::PERMANENT_REDIRECT, format!("{url}\n"));
-    let url = HeaderValue::from_str(url).expect("a URL is visible ASCII");
-    reply.headers_mut().insert(LOCATION, url);
-    reply
+    let location = HeaderValue::from_str(url).expect("a URL is visible ASCII");
+    let text = format!("{url}\n");
+    line_with(StatusCode::PERMANENT_REDIRECT, text, LOCATION, location)
 }
 
 /// Too much at this moment; a second later it may be less.
 pub(super) fn busy(text: &'static str) -> Reply {
-    let mut reply = line(StatusCode::SERVICE_UNAVAILABLE, text);
     let one_second = HeaderValue::from_static("1");
-    reply.headers_mut().insert(RETRY_AFTER, one_second);
-    reply
+    line_with(
+        StatusCode::SERVICE_UNAVAILABLE,
+        text,
+        RETRY_AFTER,
+        one_second,
+    )
+}
+
+/// To a client that doesn't know that this is a TLS port, in Go's words.
+pub(super) fn https_only() -> Reply {
+    let text = "Client sent an HTTP request to an HTTPS server.\n";
+    let close = HeaderValue::from_static("close");
+    line_with(StatusCode::BAD_REQUEST, text, CONNECTION, close)
 }
 
 pub(super) fn refused(refusal: Refusal) -> Reply {
@@ -97,44 +110,21 @@ pub(super) fn refused(refusal: Refusal) -> Reply {
         Refusal::TooManyRequests => line(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"),
         Refusal::Busy => busy("too many passwords to check; try again\n"),
         Refusal::Unauthorized => {
-            let mut reply = line(StatusCode::UNAUTHORIZED, "unauthorized\n");
             let basic = HeaderValue::from_static("Basic");
-            reply.headers_mut().insert(WWW_AUTHENTICATE, basic);
-            reply
+            let text = "unauthorized\n";
+            line_with(StatusCode::UNAUTHORIZED, text, WWW_AUTHENTICATE, basic)
         }
     }
 }
 
 /// The same reply, which keeps the guard until its body has been sent or dropped.
-pub(super) fn holding(reply: Reply, guard: impl Send + Unpin + 'static) -> Reply {
+pub(super) fn holding(reply: Reply, guard: impl Send + 'static) -> Reply {
     reply.map(|body| {
-        let _guard = guard;
-        Holding { body, _guard }.boxed_unsync()
+        // The closure owns the guard, and the body the closure.
+        let body = body.map_err(move |error| {
+            let _ = &guard;
+            error
+        });
+        body.boxed_unsync()
     })
-}
-
-/// A body with something that is dropped with it.
-struct Holding<G> {
-    body: Body,
-    _guard: G,
-}
-
-impl<G: Unpin> hyper::body::Body for Holding<G> {
-    type Data = Bytes;
-    type Error = <Body as hyper::body::Body>::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

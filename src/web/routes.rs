@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    HeaderName, HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderName,
+    HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::http::request;
 use hyper::{Method, StatusCode};
@@ -108,14 +108,10 @@ impl Routes {
         reply
     }
 
-    /// Answers a client that doesn't know that this is a TLS port, in Go's words.
+    /// Answers a client that doesn't know that this is a TLS port.
     pub(super) fn refuse_plain_http(&self) -> Reply {
         self.count_unrouted(StatusCode::BAD_REQUEST);
-        let text = "Client sent an HTTP request to an HTTPS server.\n";
-        let mut reply = line(StatusCode::BAD_REQUEST, text);
-        let close = HeaderValue::from_static("close");
-        reply.headers_mut().insert(CONNECTION, close);
-        reply
+        replies::https_only()
     }
 
     /// Counts a request that was too broken to be routed.
@@ -210,47 +206,36 @@ impl Routes {
                 return unknown_app("appid", appid);
             }
         }
-        let scope = Scope::Everything;
-        if exposition::are_of_no_app(&query.names) {
-            return self.scrape(asked, &apps, &[], scope, query.names).await;
-        }
-        if query.appids.is_empty() {
-            let all = apps.list();
-            return self.scrape(asked, &apps, all, scope, query.names).await;
-        }
         let appids: HashSet<&str> = query.appids.iter().map(AsRef::as_ref).collect();
-        let some: Vec<Arc<App>> = apps
-            .list()
-            .iter()
-            .filter(|app| appids.contains(app.config.appid.as_str()))
-            .cloned()
-            .collect();
-        self.scrape(asked, &apps, &some, scope, query.names).await
+        let is_asked = |app: &App| appids.is_empty() || appids.contains(app.config.appid.as_str());
+        let asked_apps: Vec<Arc<App>> = if exposition::are_of_no_app(&query.names) {
+            Vec::new()
+        } else {
+            let all = apps.list().iter();
+            all.filter(|app| is_asked(app)).cloned().collect()
+        };
+        self.scrape(asked, &apps, &asked_apps, Scope::Everything, query.names)
+            .await
     }
 
     async fn probe(&self, asked: Asked<'_>) -> Reply {
         let query = Query::read(asked.head.uri.query());
         let apps = self.site.collector.apps();
-        let [target] = query.targets.as_slice() else {
-            let problem = if query.targets.is_empty() {
-                "the target is missing; ask for /probe?target=APPID\n"
-            } else {
-                "there is more than one target; ask for one at a time\n"
-            };
-            return line(StatusCode::BAD_REQUEST, problem);
-        };
-        match apps.find(target) {
-            Some(app) => {
+        let problem = match query.targets.as_slice() {
+            [target] if target.is_empty() => "the target is empty; ask for /probe?target=APPID\n",
+            [target] => {
+                let Some(app) = apps.find(target) else {
+                    return unknown_app("target", target);
+                };
                 let app = std::slice::from_ref(app);
-                self.scrape(asked, &apps, app, Scope::AppsOnly, query.names)
-                    .await
+                return self
+                    .scrape(asked, &apps, app, Scope::AppsOnly, query.names)
+                    .await;
             }
-            None if target.is_empty() => line(
-                StatusCode::BAD_REQUEST,
-                "the target is empty; ask for /probe?target=APPID\n",
-            ),
-            None => unknown_app("target", target),
-        }
+            [] => "the target is missing; ask for /probe?target=APPID\n",
+            _ => "there is more than one target; ask for one at a time\n",
+        };
+        line(StatusCode::BAD_REQUEST, problem)
     }
 
     async fn scrape(
@@ -295,28 +280,24 @@ impl Routes {
         }
         let query = Query::read(head.uri.query());
         let appid = query.appids.first().map(|appid| appid.to_string());
-        let unknown = appid.clone();
         let language = head.headers.get(ACCEPT_LANGUAGE);
-        let language = Language::choose(
-            head.uri.query(),
-            language.and_then(|value| value.to_str().ok()),
-        );
+        let language = language.and_then(|value| value.to_str().ok());
+        let language = Language::choose(head.uri.query(), language);
         let site = Arc::clone(&self.site);
+        let asked = appid.clone();
         // Few people look at it, and that of thousands of accounts takes long.
-        let page = blocking::on_its_own_thread(move || {
-            let telemetry_path = &site.config.telemetry_path;
-            let appid = appid.as_deref();
+        let page = blocking::run(move || {
+            let path = &site.config.telemetry_path;
             status::page(
                 &site.collector,
-                appid,
-                telemetry_path,
+                asked.as_deref(),
+                path,
                 language,
                 Moment::now(),
             )
-        })
-        .await;
-        let Some(page) = page else {
-            return unknown_app("appid", &unknown.unwrap_or_default());
+        });
+        let Some(page) = page.await else {
+            return unknown_app("appid", &appid.unwrap_or_default());
         };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         let mut reply = reply(StatusCode::OK, html, page);

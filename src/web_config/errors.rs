@@ -37,10 +37,8 @@ impl FileErrors<'_> {
                 format!("unknown key {field:?}; correct or remove it; known here are {known}")
             }
             Error::SerdeUnknownVariant { expected, .. } => {
-                format!(
-                    "the value{key} is unknown; use one of {}",
-                    expected.join(", ")
-                )
+                let known = expected.join(", ");
+                format!("the value{key} is unknown or not served; use one of {known}")
             }
             Error::DuplicateMappingKey { key: Some(key), .. } => {
                 format!("the key {key:?} is there twice; remove one")

@@ -51,13 +51,13 @@ struct TlsSection {
     cert_file: Option<Spanned<PathBuf>>,
     key_file: Option<Spanned<PathBuf>>,
     client_ca_file: Option<Spanned<PathBuf>>,
-    client_auth_type: Option<Spanned<ClientAuth>>,
+    client_auth_type: Option<ClientAuth>,
     client_allowed_sans: Option<Spanned<Vec<String>>>,
-    min_version: Option<Spanned<TlsVersion>>,
-    max_version: Option<Spanned<TlsVersion>>,
+    min_version: Option<TlsVersion>,
+    max_version: Option<TlsVersion>,
     cipher_suites: Option<Vec<Spanned<String>>>,
     prefer_server_cipher_suites: Option<bool>,
-    curve_preferences: Option<Vec<Spanned<Curve>>>,
+    curve_preferences: Option<Vec<Curve>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,25 +102,21 @@ pub(super) enum ClientAuth {
     RequireAndVerifyClientCert,
 }
 
-/// In their order.
+/// Those that rustls has, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(super) enum TlsVersion {
-    #[serde(rename = "TLS10")]
-    Tls10,
-    #[serde(rename = "TLS11")]
-    Tls11,
     #[serde(rename = "TLS12")]
     Tls12,
     #[serde(rename = "TLS13")]
     Tls13,
 }
 
+/// Those that rustls has.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) enum Curve {
     X25519,
     CurveP256,
     CurveP384,
-    CurveP521,
 }
 
 /// What the file says; nothing that it names has been read.
@@ -180,7 +176,7 @@ pub(super) struct Tls {
     pub(super) cipher_suites: Vec<Spanned<String>>,
     pub(super) prefer_server_cipher_suites: bool,
     /// Empty: the default ones.
-    pub(super) curve_preferences: Vec<Spanned<Curve>>,
+    pub(super) curve_preferences: Vec<Curve>,
 }
 
 impl WebConfigFile {
@@ -237,14 +233,7 @@ fn tls(section: Spanned<TlsSection>, errors: FileErrors<'_>) -> Result<Option<Tl
     let certificate = pem(section.cert_file, section.cert, folder);
     let key = pem(section.key_file, section.key, folder);
     let client_ca = pem(section.client_ca_file, section.client_ca, folder);
-    let client_auth = match &section.client_auth_type {
-        Some(auth) => auth.value,
-        None => ClientAuth::Unset,
-    };
-
-    // Checked even where TLS is off, as exporter-toolkit does: a wrong version is wrong anyway.
-    let min_version = version("min_version", section.min_version.as_ref(), errors)?;
-    let max_version = version("max_version", section.max_version.as_ref(), errors)?;
+    let client_auth = section.client_auth_type.unwrap_or(ClientAuth::Unset);
     let is_on = certificate.is_some()
         || key.is_some()
         || client_ca.is_some()
@@ -274,12 +263,11 @@ fn tls(section: Spanned<TlsSection>, errors: FileErrors<'_>) -> Result<Option<Tl
                     set it to RequireAndVerifyClientCert";
         return Err(errors.at(sans.referenced, text));
     }
-    let min_version = min_version.unwrap_or(TlsVersion::Tls12);
-    let max_version = max_version.unwrap_or(TlsVersion::Tls13);
+    let min_version = section.min_version.unwrap_or(TlsVersion::Tls12);
+    let max_version = section.max_version.unwrap_or(TlsVersion::Tls13);
     if min_version > max_version {
-        let location = section.max_version.map_or(here, |name| name.referenced);
         let text = "max_version is below min_version; nobody could connect";
-        return Err(errors.at(location, text));
+        return Err(errors.at(here, text));
     }
     Ok(Some(Tls {
         certificate,
@@ -312,20 +300,6 @@ fn pem(
         location: text.referenced,
         source: PemSource::Inline(text.value.0),
     })
-}
-
-fn version(
-    key: &str,
-    version: Option<&Spanned<TlsVersion>>,
-    errors: FileErrors<'_>,
-) -> Result<Option<TlsVersion>, ConfigError> {
-    match version {
-        Some(version) if version.value < TlsVersion::Tls12 => {
-            let text = format!("{key} is a version that is not served; use TLS12 or TLS13");
-            Err(errors.at(version.referenced, &text))
-        }
-        version => Ok(version.map(|version| version.value)),
-    }
 }
 
 fn headers(
@@ -459,12 +433,12 @@ mod tests {
             ),
             (
                 "tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: TLS10\n",
-                "line 4: min_version is a version that is not served; use TLS12 or TLS13",
+                "line 4: the value at \"min_version\" is unknown or not served; use one of TLS12, TLS13",
             ),
             (
                 "tls_server_config:\n  curve_preferences: [P256]\n",
-                "line 2: the value at \"curve_preferences\" is unknown; use one of X25519, CurveP256, CurveP384, \
-                 CurveP521",
+                "line 2: the value at \"curve_preferences\" is unknown or not served; use one of X25519, CurveP256, \
+                 CurveP384",
             ),
         ] {
             assert_eq!(error(text), format!("/etc/web.yml, {words}"));

@@ -11,8 +11,6 @@ use rustls::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_saphyr::Spanned;
-use x509_parser::prelude::{FromDer, X509Certificate};
-use x509_parser::public_key::PublicKey;
 
 use crate::config::{ConfigError, read_regular};
 use crate::tls::system_roots;
@@ -37,9 +35,6 @@ pub(super) fn server_config(
     .collect();
 
     let certificates = certificates(&tls.certificate, "cert", errors)?;
-    if let Some(what) = certificates.first().and_then(unserved_key) {
-        return Err(fault(&tls.certificate, "cert", errors, what));
-    }
     let key = private_key(&tls.key, errors)?;
     let verifier = client_certificates(tls, &provider, errors)?;
 
@@ -58,7 +53,10 @@ pub(super) fn server_config(
     let mut config = builder
         .with_single_cert(certificates, key)
         .map_err(|error| {
-            let what = format!("can't be used with this key, {error}; give the two of one pair");
+            let what = format!(
+                "can't be used with this key, {error}; give the two of one pair, with P-256, P-384, Ed25519 or RSA of \
+                 2048 bits or more"
+            );
             fault(&tls.certificate, "cert", errors, &what)
         })?;
     config.ignore_client_order = tls.prefer_server_cipher_suites;
@@ -85,11 +83,7 @@ fn provider(tls: &Tls, errors: FileErrors<'_>) -> Result<CryptoProvider, ConfigE
         }
     }
     if !tls.curve_preferences.is_empty() {
-        provider.kx_groups = tls
-            .curve_preferences
-            .iter()
-            .map(|name| curve(name, errors))
-            .collect::<Result<_, _>>()?;
+        provider.kx_groups = tls.curve_preferences.iter().map(curve).collect();
     }
     Ok(provider)
 }
@@ -118,32 +112,11 @@ fn cipher_suite(
     }
 }
 
-fn curve(
-    curve: &Spanned<Curve>,
-    errors: FileErrors<'_>,
-) -> Result<&'static dyn SupportedKxGroup, ConfigError> {
-    match curve.value {
-        Curve::X25519 => Ok(ring::kx_group::X25519),
-        Curve::CurveP256 => Ok(ring::kx_group::SECP256R1),
-        Curve::CurveP384 => Ok(ring::kx_group::SECP384R1),
-        Curve::CurveP521 => {
-            let text = "CurveP521 is not served; remove it or use X25519, CurveP256 or CurveP384";
-            Err(errors.at(curve.referenced, text))
-        }
-    }
-}
-
-/// Why rustls can't serve with the key of that certificate.
-fn unserved_key(certificate: &CertificateDer<'_>) -> Option<&'static str> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    match certificate.public_key().parsed().ok()? {
-        PublicKey::RSA(key) if key.key_size() < 2048 => Some(
-            "has an RSA key below 2048 bits, which is not served; make a new pair with P-256 or RSA 2048",
-        ),
-        PublicKey::EC(point) if point.key_size() > 384 => {
-            Some("has a P-521 key, which is not served; make a new pair with P-256 or P-384")
-        }
-        _ => None,
+fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
+    match curve {
+        Curve::X25519 => ring::kx_group::X25519,
+        Curve::CurveP256 => ring::kx_group::SECP256R1,
+        Curve::CurveP384 => ring::kx_group::SECP384R1,
     }
 }
 

@@ -61,81 +61,6 @@ async fn client_that_reads_steadily_is_not_cut_off_however_slowly() {
 }
 
 #[tokio::test]
-async fn client_that_ends_its_side_is_answered() {
-    let mut setup = Setup::new();
-    setup.reloading = Arc::new(Reloading {
-        waits: true,
-        ..Reloading::default()
-    });
-    let server = setup.start().await;
-    let mut stream = server.connect().await;
-    stream
-        .write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
-    stream.shutdown().await.unwrap();
-    within(server.reloading.begun.notified()).await;
-    // Long after the server has seen the end.
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    server.reloading.end.notify_one();
-    assert_eq!(status(&rest(&mut stream).await), 200);
-
-    // One that has asked nothing, or half of something, has nothing to wait for.
-    for begun in ["", "GET /-/ready HTTP/1.1\r\nX-Sl"] {
-        let mut stream = server.connect().await;
-        stream.write_all(begun.as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
-        let answer = rest(&mut stream).await;
-        assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
-    }
-}
-
-#[tokio::test]
-async fn oversized_head_is_refused() {
-    let server = Setup::new().start().await;
-    let long = format!("X-Long: {}\r\n", "a".repeat(20_000));
-    assert_eq!(status(&server.ask_with("GET /-/ready", &long).await), 431);
-    let many = "X-Many: a\r\n".repeat(200);
-    assert_eq!(status(&server.ask_with("GET /-/ready", &many).await), 431);
-    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
-}
-
-#[tokio::test]
-async fn garbage_is_refused_and_harms_nobody() {
-    let server = Setup::new().start().await;
-    for garbage in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello on a plain port\r\n\r\n"[..],
-        b"\0\0\0\0\r\n\r\n",
-        b"GET\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-    ] {
-        let answer = exchange(server.connect().await, garbage).await;
-        assert!(answer.is_empty() || status(&answer) == 400, "{answer}");
-    }
-    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
-}
-
-#[tokio::test]
-async fn requests_in_a_row_are_answered_in_order() {
-    let server = Setup::new().start().await;
-    let requests = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n\
-        GET /x HTTP/1.1\r\nHost: x\r\n\r\n\
-        GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let answer = exchange(server.connect().await, requests).await;
-    let codes: Vec<&str> = answer
-        .split("HTTP/1.1 ")
-        .skip(1)
-        .map(|one| &one[..3])
-        .collect();
-    assert_eq!(codes, ["200", "404", "200"]);
-    assert!(answer.ends_with("ready\n"));
-}
-
-#[tokio::test]
 async fn body_of_a_request_is_not_read() {
     let server = Setup::new().start().await;
     let mut stream = server.connect().await;
@@ -143,31 +68,6 @@ async fn body_of_a_request_is_not_read() {
     stream.write_all(request).await.unwrap();
     let answer = rest(&mut stream).await;
     assert_eq!(status(&answer), 200);
-}
-
-#[tokio::test]
-async fn requests_beyond_the_limit_are_turned_away_but_not_health_checks() {
-    let mut setup = Setup::new();
-    setup.web.max_requests = MaxRequests::Fixed(0);
-    let server = setup.start().await;
-    for path in ["/metrics", "/probe?target=x", "/sd", "/"] {
-        let answer = server.ask(&format!("GET {path}")).await;
-        assert_eq!(status(&answer), 503, "{path}");
-        assert_eq!(header(&answer, "retry-after"), Some("1"), "{path}");
-    }
-    assert_eq!(status(&server.ask("GET /-/healthy").await), 200);
-    assert_eq!(status(&server.ask("GET /-/ready").await), 200);
-}
-
-#[tokio::test]
-async fn slot_of_a_request_is_given_back() {
-    let mut setup = Setup::new();
-    setup.web.max_requests = MaxRequests::Fixed(1);
-    let server = setup.start().await;
-    for _ in 0..3 {
-        assert_eq!(status(&server.ask("GET /metrics").await), 200);
-        assert_eq!(status(&server.ask("HEAD /metrics").await), 200);
-    }
 }
 
 /// Probes 60 apps at once while WeChat is silent; how many wait for it, and how many are turned away.
@@ -259,10 +159,7 @@ async fn connection_that_waits_for_its_client_makes_room_when_there_are_too_many
 async fn request_under_way_keeps_its_place_however_many_knock() {
     let mut setup = Setup::new();
     setup.limits.connections = 2;
-    setup.reloading = Arc::new(Reloading {
-        waits: true,
-        ..Reloading::default()
-    });
+    setup.reloading = Reloading::waiting();
     let server = setup.start().await;
     let mut slow = server.connect().await;
     slow.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -287,4 +184,20 @@ async fn panic_in_a_handler_costs_one_connection() {
     let server = setup.start().await;
     assert_eq!(server.ask("POST /-/reload").await, "");
     assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+}
+
+#[tokio::test]
+async fn client_that_ends_its_side_is_answered() {
+    let mut setup = Setup::new();
+    setup.reloading = Reloading::waiting();
+    let server = setup.start().await;
+    let mut stream = server.connect().await;
+    let request = b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.shutdown().await.unwrap();
+    within(server.reloading.begun.notified()).await;
+    // Long after the server has seen the end.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    server.reloading.end.notify_one();
+    assert_eq!(status(&rest(&mut stream).await), 200);
 }

@@ -3,23 +3,28 @@ use tokio::net::TcpListener;
 use super::*;
 
 #[tokio::test]
-async fn unknown_path_is_not_found() {
+async fn paths_and_methods_are_answered_as_the_table_of_routes_says() {
     let server = Setup::new().start().await;
-    for path in [
-        "/x",
-        "/metrics/",
-        "/-/",
-        "//",
-        "/-/quit",
-        "/METRICS",
-        "/%2d/ready",
-        "/metrics%00",
+    let (read, reload) = ("GET, HEAD, OPTIONS", "POST, PUT, OPTIONS");
+    for (line, code, allowed) in [
+        ("GET /metrics/", 404, None),
+        ("GET //", 404, None),
+        ("GET /METRICS", 404, None),
+        ("GET /%2d/ready", 404, None),
+        ("OPTIONS /metrics", 204, Some(read)),
+        ("OPTIONS *", 204, Some(read)),
+        ("OPTIONS /nothing", 204, Some(read)),
+        ("OPTIONS /-/reload", 204, Some(reload)),
+        ("POST /metrics", 405, Some(read)),
+        ("PUT /sd", 405, Some(read)),
+        ("BREW /-/healthy", 405, Some(read)),
+        ("HEAD /-/reload", 405, Some(reload)),
+        ("POST /-/reload", 200, None),
+        ("PUT /-/reload", 200, None),
     ] {
-        assert_eq!(
-            status(&server.ask(&format!("GET {path}")).await),
-            404,
-            "{path}"
-        );
+        let answer = server.ask(line).await;
+        assert_eq!(status(&answer), code, "{line}");
+        assert_eq!(header(&answer, "allow"), allowed, "{line}");
     }
 }
 
@@ -30,95 +35,47 @@ async fn head_has_the_headers_and_no_body() {
         let get = server.ask(&format!("GET {path}")).await;
         let head = server.ask(&format!("HEAD {path}")).await;
         assert_eq!(status(&head), status(&get), "{path}");
-        assert_eq!(
-            header(&head, "content-type"),
-            header(&get, "content-type"),
-            "{path}"
-        );
-        assert_eq!(body(&head), "", "{path}");
-        // A page is written while it is sent: nobody knows its length.
-        let has_length = path != "/metrics";
-        for answer in [&get, &head] {
-            assert_eq!(
-                header(answer, "content-length").is_some(),
-                has_length,
-                "{path}"
-            );
+        for name in ["content-type", "content-length"] {
+            assert_eq!(header(&head, name), header(&get, name), "{path}");
         }
+        assert_eq!(body(&head), "", "{path}");
     }
 }
 
 #[tokio::test]
-async fn options_are_told_on_any_path() {
-    let server = Setup::new().start().await;
-    for (path, allowed) in [
-        ("/metrics", "GET, HEAD, OPTIONS"),
-        ("/", "GET, HEAD, OPTIONS"),
-        ("*", "GET, HEAD, OPTIONS"),
-        ("/nothing", "GET, HEAD, OPTIONS"),
-        ("/-/reload", "POST, PUT, OPTIONS"),
-    ] {
-        let answer = server.ask(&format!("OPTIONS {path}")).await;
-        assert_eq!(status(&answer), 204, "{path}");
-        assert_eq!(header(&answer, "allow"), Some(allowed), "{path}");
-    }
-}
-
-#[tokio::test]
-async fn wrong_method_is_told_the_right_ones() {
-    let server = Setup::new().start().await;
-    for (method, path, allowed) in [
-        ("POST", "/metrics", "GET, HEAD, OPTIONS"),
-        ("DELETE", "/", "GET, HEAD, OPTIONS"),
-        ("PUT", "/sd", "GET, HEAD, OPTIONS"),
-        ("POST", "/-/ready", "GET, HEAD, OPTIONS"),
-        ("BREW", "/-/healthy", "GET, HEAD, OPTIONS"),
-        ("GET", "/-/reload", "POST, PUT, OPTIONS"),
-        ("HEAD", "/-/reload", "POST, PUT, OPTIONS"),
-        ("DELETE", "/-/reload", "POST, PUT, OPTIONS"),
-    ] {
-        let answer = server.ask(&format!("{method} {path}")).await;
-        assert_eq!(status(&answer), 405, "{method} {path}");
-        assert_eq!(header(&answer, "allow"), Some(allowed), "{method} {path}");
-    }
-}
-
-#[tokio::test]
-async fn reload_tells_how_it_went() {
-    let server = Setup::new().start().await;
-    for method in ["POST", "PUT"] {
-        let answer = server.ask(&format!("{method} /-/reload")).await;
-        assert_eq!(status(&answer), 200, "{method}");
-    }
-    let mut setup = Setup::new();
-    setup.reloading = Arc::new(Reloading {
-        fails: true,
-        ..Reloading::default()
-    });
-    let answer = setup.start().await.ask("POST /-/reload").await;
-    assert_eq!(status(&answer), 500);
-    assert!(body(&answer).contains("line 3 is wrong"), "{answer}");
-}
-
-#[tokio::test]
-async fn reload_is_off_without_lifecycle() {
-    let mut setup = Setup::new();
-    setup.web.enable_lifecycle = false;
-    let server = setup.start().await;
-    let answer = server.ask("POST /-/reload").await;
-    assert_eq!(status(&answer), 403);
-    assert_eq!(body(&answer), "Lifecycle API is not enabled.\n");
-    assert_eq!(status(&server.ask("GET /-/reload").await), 405);
-}
-
-#[tokio::test]
-async fn metrics_are_where_the_operator_put_them() {
+async fn settings_move_the_metrics_switch_reload_off_and_lead_to_the_proxy() {
     let mut setup = Setup::new();
     setup.web.telemetry_path = "/".to_owned();
+    setup.web.enable_lifecycle = false;
+    setup.web.external_url = Some("https://proxy.example/wechat/".parse().unwrap());
     let server = setup.start().await;
-    let answer = server.ask("GET /?name[]=up").await;
-    assert_eq!(header(&answer, "vary"), Some("Accept, Accept-Encoding"));
-    assert_eq!(status(&server.ask("GET /metrics").await), 404);
+    for (line, code) in [
+        ("GET /", 200),
+        ("GET /wechat/", 200),
+        ("GET /metrics", 404),
+        ("GET /wechats", 404),
+        ("POST /-/reload", 403),
+    ] {
+        assert_eq!(status(&server.ask(line).await), code, "{line}");
+    }
+    let metrics = server.ask("GET /wechat/").await;
+    assert_eq!(header(&metrics, "vary"), Some("Accept, Accept-Encoding"));
+
+    let mut setup = Setup::new();
+    setup.web.external_url = Some("https://proxy.example/wechat/".parse().unwrap());
+    let answer = setup.start().await.ask("GET /wechat").await;
+    assert_eq!(status(&answer), 308);
+    let to = header(&answer, "location");
+    assert_eq!(to, Some("https://proxy.example/wechat/"));
+}
+
+#[tokio::test]
+async fn status_page_can_neither_run_nor_load_anything() {
+    let answer = Setup::new().start().await.ask("GET /").await;
+    let policy = header(&answer, "content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';"), "{policy}");
+    assert_eq!(header(&answer, "x-frame-options"), Some("deny"));
+    assert_eq!(header(&answer, "vary"), Some("Accept-Language"));
 }
 
 #[tokio::test]
@@ -151,54 +108,6 @@ async fn app_that_is_not_configured_is_a_mistake_of_the_asker() {
 }
 
 #[tokio::test]
-async fn status_page_can_neither_run_nor_load_anything() {
-    let server = Setup::new().start().await;
-    let answer = server.ask("GET /").await;
-    assert_eq!(
-        header(&answer, "content-type"),
-        Some("text/html; charset=utf-8")
-    );
-    assert!(
-        header(&answer, "content-security-policy")
-            .unwrap()
-            .starts_with("default-src 'none';")
-    );
-    assert_eq!(header(&answer, "x-frame-options"), Some("deny"));
-    assert_eq!(header(&answer, "vary"), Some("Accept-Language"));
-}
-
-#[tokio::test]
-async fn every_address_is_answered() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("exporter.sock");
-    let mut setup = Setup::new();
-    setup.web.listen_addresses = vec![
-        ListenAddress::AnyAddress(0),
-        ListenAddress::Socket(([127, 0, 0, 1], 0).into()),
-        ListenAddress::Unix(socket.clone()),
-    ];
-    if TcpStream::connect("[::1]:1")
-        .await
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
-    {
-        setup
-            .web
-            .listen_addresses
-            .push(ListenAddress::Socket("[::1]:0".parse().unwrap()));
-    }
-    let request = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let server = setup.start().await;
-    for address in &server.addresses {
-        let stream = TcpStream::connect(address).await.unwrap();
-        assert_eq!(status(&exchange(stream, request).await), 200, "{address}");
-    }
-    let stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
-    assert_eq!(status(&exchange(stream, request).await), 200);
-    server.stop().await;
-    assert!(!socket.exists());
-}
-
-#[tokio::test]
 async fn each_app_is_a_target_of_its_own() {
     let mut setup = Setup::new();
     setup.apps = vec![app("wx1", "main shop"), app("wx2", "旗舰店")];
@@ -225,32 +134,6 @@ async fn each_app_is_a_target_of_its_own() {
     let answer = exchange(server.connect().await, request).await;
     let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(groups[0]["targets"][0], server.address().to_string());
-}
-
-#[tokio::test]
-async fn behind_a_proxy_targets_lead_to_it_and_its_path_may_be_passed_on() {
-    let mut setup = Setup::new();
-    setup.apps = vec![app("wx1", "main shop")];
-    setup.web.external_url = Some("https://proxy.example/wechat/".parse().unwrap());
-    let server = setup.start().await;
-    for path in ["/sd", "/wechat/sd"] {
-        let answer = server.ask(&format!("GET {path}")).await;
-        let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
-        assert_eq!(groups[0]["targets"][0], "proxy.example");
-        let labels = &groups[0]["labels"];
-        assert_eq!(labels["__scheme__"], "https");
-        assert_eq!(labels["__metrics_path__"], "/wechat/probe");
-    }
-    let answer = server.ask("GET /wechat").await;
-    assert_eq!(status(&answer), 308);
-    assert_eq!(
-        header(&answer, "location"),
-        Some("https://proxy.example/wechat/")
-    );
-    for path in ["/wechat/", "/wechat/metrics"] {
-        assert_eq!(status(&server.ask(&format!("GET {path}")).await), 200);
-    }
-    assert_eq!(status(&server.ask("GET /wechats").await), 404);
 }
 
 #[tokio::test]

@@ -140,18 +140,6 @@ async fn client_auth_types_mean_what_they_mean_in_go() {
 }
 
 #[tokio::test]
-async fn without_an_authority_of_its_own_the_server_trusts_the_systems() {
-    let authority = Authority::new();
-    let setup = authority.setup("  client_auth_type: RequireAndVerifyClientCert\n");
-    // Where the system has none either, the server does not start at all.
-    if Server::bind(&setup.web).await.is_ok() {
-        let server = setup.start().await;
-        let stranger = authority.identity(&[]);
-        assert!(!authority.gets_in(&server, Some(&stranger)).await);
-    }
-}
-
-#[tokio::test]
 async fn only_clients_with_a_listed_name_get_in() {
     let authority = Authority::new();
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());

@@ -318,7 +318,7 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let body = self.send(&call, meter).await?;
-        let result = blocking::work(body.len() > blocking::LONG_TO_READ, move || read(&body)).await;
+        let result = blocking::run(move || read(&body)).await;
         result.map_err(|fault| {
             let error = self.forgiven(&call, Error::from_fault(call.api, fault, &call.secrets));
             meter.failed(call.api, error.reason(), error.errcode());
