@@ -1,8 +1,8 @@
 //! A token from a central token server (中控服务器), asked each time the token is old.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use rustls::RootCertStore;
@@ -50,7 +50,7 @@ impl Server {
         {
             if error.reason() == Reason::Network {
                 // It was not told, so the next rejection may try again.
-                *self.lock() = None;
+                *self.told_of.lock() = None;
             }
             // The server may have a new token all the same.
             tracing::warn!(
@@ -64,12 +64,8 @@ impl Server {
     }
 
     fn is_first_told_of(&self, rejected: &AccessToken) -> bool {
-        let told = self.lock().replace(rejected.secret.clone());
+        let told = self.told_of.lock().replace(rejected.secret.clone());
         told.is_none_or(|told| told.expose_secret() != rejected.secret.expose_secret())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<SecretString>> {
-        self.told_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,12 +138,8 @@ async fn headers(config: &HttpTokenConfig, reads: &BlockingReads) -> Result<Head
 
 /// A client that follows no redirect, so that the headers reach one server only.
 fn client(config: &HttpTokenConfig) -> Result<Client, Error> {
-    let urls = [Some(&config.url), config.refresh_url.as_ref()];
-    let needs_tls = urls
-        .into_iter()
-        .flatten()
-        .any(|url| url.expose().to_ascii_lowercase().starts_with("https:"));
-    let roots = if needs_tls {
+    let is_https = |url: &SecretUrl| url.expose().to_ascii_lowercase().starts_with("https:");
+    let roots = if is_https(&config.url) || config.refresh_url.as_ref().is_some_and(is_https) {
         tls::system_roots()
             .map_err(|error| Error::settings("its certificate can't be checked").because(error))?
     } else {

@@ -149,14 +149,6 @@ mod minted {
     }
 
     #[tokio::test]
-    async fn token_that_comes_back_unchanged_is_none() {
-        let world = World::new(&[answer("minted-1", 7200), answer("minted-1", 7190)]).await;
-        let rejected = world.token().await.unwrap();
-        assert!(world.renew(&rejected).await.is_none());
-        assert_eq!(world.secrets().await.len(), 2);
-    }
-
-    #[tokio::test]
     async fn token_that_still_lives_bridges_a_failure_that_may_pass_and_no_other() {
         let busy = serde_json::json!({"errcode": -1, "errmsg": "system error"});
         let world = World::new(&[answer("minted-1", 200), busy]).await;
@@ -195,28 +187,6 @@ mod file {
             path: path.to_owned(),
             pointers: TokenPointers::default(),
         }
-    }
-
-    #[tokio::test]
-    async fn file_is_read_each_time_and_once_more_after_a_rejection() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token");
-        fs::write(&path, "tok-1\n").unwrap();
-        let source = source(credential(&path));
-        let held = source.token(&nowhere(), &NoMeter).await.unwrap();
-        assert!(
-            source
-                .renew(&held, &nowhere(), &NoMeter)
-                .await
-                .unwrap()
-                .is_none(),
-            "it still holds the rejected token"
-        );
-        fs::write(&path, "tok-2").unwrap();
-        let renewed = source.renew(&held, &nowhere(), &NoMeter).await.unwrap();
-        assert_eq!(text(&renewed.unwrap().token().unwrap().secret), "tok-2");
-        fs::write(&path, "tok-3").unwrap();
-        assert_eq!(text(&token(&source).await.unwrap().secret), "tok-3");
     }
 
     #[tokio::test]
@@ -679,16 +649,5 @@ mod redis {
             assert!(shown.contains(sentence), "{shown}");
             assert!(!shown.contains("canary"), "{shown}");
         }
-    }
-
-    #[tokio::test]
-    async fn server_that_is_away_is_named_without_its_password() {
-        let port = free_port();
-        let url = format!("redis://user:canary@127.0.0.1:{port}/0");
-        let away = Credential::Redis(config(url, "key"));
-        let (reason, shown) = failure(away).await;
-        assert_eq!(reason, Reason::Network);
-        let place = format!("Redis key key at redis://127.0.0.1:{port} can't be reached");
-        assert!(shown.starts_with(&place), "{shown}");
     }
 }

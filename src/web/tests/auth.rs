@@ -5,6 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
+use crate::config::{CommandLine, HttpTokenConfig, HttpTokenMethod, SecretUrl, TokenPointers};
+use crate::web::access::Access;
+use crate::web::routes::Routes;
 
 fn write(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("web.yml");
@@ -131,5 +134,53 @@ async fn file_that_can_not_be_used_stops_the_start() {
         web.config_file = Some(path);
         let error = Server::bind(&web).await.unwrap_err().to_string();
         assert!(error.contains(sentence), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn debug_output_of_all_that_serves_shows_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "canary-1").unwrap();
+    let pointers = TokenPointers::default;
+    let credentials = [
+        Credential::File {
+            path: token,
+            pointers: pointers(),
+        },
+        Credential::Http(HttpTokenConfig {
+            url: SecretUrl::new("http://canary:canary@127.0.0.1:9/canary?key=canary"),
+            method: HttpTokenMethod::Get,
+            headers_file: None,
+            refresh_url: Some(SecretUrl::new("http://127.0.0.1:9/?key=canary")),
+            pointers: pointers(),
+        }),
+        Credential::Command {
+            argv: CommandLine::new("echo", ["canary-2".to_owned()]),
+            pointers: pointers(),
+        },
+    ];
+    let mut setup = Setup::with_web_config(write(folder.path(), &users()));
+    setup.apps = ["wx1", "wx2", "wx3"]
+        .into_iter()
+        .zip(credentials)
+        .map(|(appid, credential)| AppConfig {
+            credential,
+            ..app(appid, "shop")
+        })
+        .collect();
+    let server = setup.start().await;
+    // Tokens and a password are in memory from here on.
+    let right = authorization("ann", "secret");
+    let page = server.ask_with("GET /metrics", &right).await;
+    let line = "wechat_logistics_up{appid=\"wx1\"} 0\n";
+    assert!(page.contains(line), "{page}");
+
+    let access = Access::open(server.config.web.config_file.as_deref()).unwrap();
+    let routes = Routes::new(Arc::clone(&server.site), access);
+    let shown = format!("{routes:?} {:?}", server.config);
+    assert!(shown.contains("wx3"), "{shown}");
+    for secret in ["canary", "$2b$"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
     }
 }

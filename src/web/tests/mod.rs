@@ -118,7 +118,7 @@ impl Setup {
         let collector = Arc::new(Collector::new(&config, store).unwrap());
         let site = Arc::new(Site {
             exposition: Arc::new(Exposition::new(Arc::clone(&collector))),
-            collector: Arc::clone(&collector),
+            collector,
             reload: Arc::<Reloading>::clone(&self.reloading),
             config: self.web,
         });
@@ -130,13 +130,13 @@ impl Setup {
             .filter_map(|address| address.to_string().parse().ok())
             .collect();
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(server.run(site, async {
+        let task = tokio::spawn(server.run(Arc::clone(&site), async {
             let _ = stopped.await;
         }));
         Running {
             addresses,
             config,
-            collector,
+            site,
             reloading: self.reloading,
             stop: Some(stop),
             task,
@@ -158,7 +158,7 @@ fn app(appid: &str, name: &str) -> AppConfig {
 struct Running {
     addresses: Vec<SocketAddr>,
     config: Config,
-    collector: Arc<Collector>,
+    site: Arc<Site>,
     reloading: Arc<Reloading>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
@@ -175,7 +175,7 @@ impl Running {
             apps,
             ..self.config.clone()
         };
-        self.collector.reconfigure(&config).unwrap();
+        self.site.collector.reconfigure(&config).unwrap();
     }
 
     async fn connect(&self) -> TcpStream {
