@@ -1,15 +1,19 @@
-//! The table of replies: what WeChat answers, and what is said of it in both languages.
+//! What WeChat answers, and what is said of it in both languages: rows beside those of
+//! `tests/integration/explanations.rs`.
 
 use std::collections::HashSet;
 
-use super::super::reply::{Fault, read_errcode, read_function_reply};
+use super::super::reply::{read_errcode, read_function_reply};
 use super::*;
 use crate::wechat::{CloudFunction, Error, ListLimits};
 
 const LIST: Api = Api::AccountGetall;
 const CLOUD: Api = Api::InvokeCloudFunction;
 
-use CredentialKind::{Cloudbase, Command, File, Http, None as NoToken, Redis, StableToken, Token};
+use CredentialKind::{Cloudbase, Command, File, Http, None as NoToken, Redis, StableToken};
+use Reason::{
+    Config, DailyQuota, Decode, IpWhitelist, Permission, Rate, Timeout, Token, Transient, Unknown,
+};
 
 /// The error of a call that was answered so.
 fn refused(api: Api, reply: &str) -> Error {
@@ -61,59 +65,34 @@ fn fix_follows_the_message_and_the_place_that_it_came_from() {
     );
     #[rustfmt::skip]
     let table: &[Row] = &[
-        // The token call.
-        (Api::StableToken, StableToken, r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Reason::Config, 40001, ["AppSecret is wrong", "AppSecret 错误"]),
-        (Api::Token, Token, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit, could get access_token by getStableAccessToken"}"#, Reason::DailyQuota, 45009, ["Use `stable_token`", "改为 stable_token"]),
-        (Api::StableToken, StableToken, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, Reason::DailyQuota, 45009, ["after midnight", "零点后恢复"]),
-        (Api::StableToken, StableToken, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Reason::Permission, 48001, ["registration is complete", "完成注册"]),
-        (Api::StableToken, StableToken, r#"{"errcode":61024,"errmsg":"use component token"}"#, Reason::Config, 61024, ["authorizer_access_token", "authorizer_access_token"]),
-        (Api::StableToken, StableToken, r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#, Reason::IpWhitelist, 40164, ["IP白名单", "IP白名单"]),
-        (Api::StableToken, StableToken, r#"{"errcode":89506,"errmsg":""}"#, Reason::IpWhitelist, 89506, ["Agree with the administrator", "先与管理员沟通"]),
-        (Api::StableToken, StableToken, r#"{"errcode":89507,"errmsg":""}"#, Reason::IpWhitelist, 89507, ["for an hour", "1 小时内不可调用"]),
-        // A rejected token: who has to do something depends on whose it is.
-        (LIST, StableToken, r#"{"errcode":40001,"errmsg":"not latest"}"#, Reason::Token, 40001, ["force_refresh", "force_refresh"]),
-        (LIST, Token, r#"{"errcode":40001,"errmsg":"not latest"}"#, Reason::Token, 40001, ["ends the token before it", "互踢"]),
-        (LIST, File, r#"{"errcode":42001,"errmsg":"expired"}"#, Reason::Token, 42001, ["writes the token file", "写入令牌文件的程序"]),
-        (LIST, Http, r#"{"errcode":40001,"errmsg":"not latest"}"#, Reason::Token, 40001, ["token server must renew", "中控服务器须更新"]),
-        (LIST, Command, r#"{"errcode":40014,"errmsg":"invalid"}"#, Reason::Token, 40014, ["token command", "令牌命令"]),
-        (LIST, Redis, r#"{"errcode":40001,"errmsg":"not latest"}"#, Reason::Token, 40001, ["Redis key", "Redis 键"]),
-        (LIST, Cloudbase, r#"{"errcode":40001,"errmsg":"not latest"}"#, Reason::Token, 40001, ["微信令牌", "微信令牌"]),
-        (LIST, NoToken, r#"{"errcode":40001,"errmsg":"not latest"}"#, Reason::Token, 40001, ["开放接口服务", "开放接口服务"]),
-        // Cloud Run.
-        (LIST, NoToken, r#"{"errcode":41001,"errmsg":"access_token missing"}"#, Reason::Config, 41001, ["开放接口服务 on", "开启开放接口服务"]),
-        (LIST, StableToken, r#"{"errcode":41001,"errmsg":"access_token missing"}"#, Reason::Config, 41001, ["lost on the way", "途中丢失"]),
-        (LIST, NoToken, r#"{"errcode":85107,"errmsg":"URL不在白名单内"}"#, Reason::Permission, 85107, ["云调用权限", "云调用权限"]),
-        (LIST, Cloudbase, r#"{"errcode":85105,"errmsg":"not authorised"}"#, Reason::Permission, 85105, ["publish a new version", "发布新版本"]),
-        (LIST, Cloudbase, r#"{"errcode":85113,"errmsg":"cloudbase_token is not ready yet"}"#, Reason::Transient, 85113, ["within some minutes", "几分钟内"]),
-        (LIST, NoToken, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Reason::Permission, 48001, ["from_appid", "from_appid"]),
-        (LIST, File, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Reason::Permission, 48001, ["45 or 71", "45 或 71"]),
-        (LIST, StableToken, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Reason::Permission, 48001, ["功能 → 物流助手", "功能 → 物流助手"]),
-        // Proxies and platforms.
-        (LIST, StableToken, r#"{"errcode":40066,"errmsg":"invalid url"}"#, Reason::Config, 40066, ["--wechat.api-url", "--wechat.api-url"]),
-        (LIST, StableToken, r#"{"errcode":43003,"errmsg":"require https"}"#, Reason::Config, 43003, ["--wechat.api-url", "代理改写"]),
-        (LIST, StableToken, r#"{"errcode":48017,"errmsg":""}"#, Reason::Config, 48017, ["/etc/hosts", "/etc/hosts"]),
-        (LIST, Http, r#"{"errcode":61004,"errmsg":"access clientip is not registered requestIP: 203.0.113.9"}"#, Reason::IpWhitelist, 61004, ["open.weixin.qq.com", "open.weixin.qq.com"]),
-        (LIST, Http, r#"{"errcode":45035,"errmsg":"access clientip is not registered, not in ip-white-list"}"#, Reason::IpWhitelist, 45035, ["open.weixin.qq.com", "open.weixin.qq.com"]),
-        (LIST, Http, r#"{"errcode":61015,"errmsg":""}"#, Reason::Config, 61015, ["authorizer_access_token", "authorizer_access_token"]),
-        (LIST, Http, r#"{"errcode":61016,"errmsg":""}"#, Reason::Permission, 61016, ["authorise", "重新授权"]),
-        // Quotas: the advice to clear the day's would waste one of ten times a month.
-        (LIST, StableToken, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, Reason::DailyQuota, 45009, ["after midnight", "零点后恢复"]),
-        (LIST, StableToken, r#"{"errcode":45009,"errmsg":"reach max api Minute quota limit"}"#, Reason::Rate, 45009, ["within minutes", "短时间内"]),
-        (LIST, StableToken, r#"{"errcode":"45011","errmsg":"must slower"}"#, Reason::Rate, 45011, ["go on after the wait", "自动恢复"]),
-        (LIST, StableToken, r#"{"errcode":123456,"errmsg":""}"#, Reason::Unknown, 123_456, ["error code", "错误码"]),
-        // The cloud call.
-        (CLOUD, StableToken, r#"{"errcode":-601034,"errmsg":"没有权限，请先开通云开发或者云托管"}"#, Reason::Permission, -601_034, ["Open 云开发", "开通云开发"]),
-        (CLOUD, StableToken, r#"{"errcode":-601002,"errmsg":""}"#, Reason::Config, -601_002, ["env and name", "环境 ID（env）"]),
-        (CLOUD, StableToken, r#"{"errcode":-601001,"errmsg":""}"#, Reason::Transient, -601_001, ["tries again", "重试"]),
-        (CLOUD, StableToken, r#"{"errcode":-601018,"errmsg":""}"#, Reason::Unknown, -601_018, ["error code", "错误码"]),
-        (CLOUD, StableToken, r#"{"errcode":-501000,"errmsg":"FunctionName parameter could not be found"}"#, Reason::Config, -501_000, ["Upload the function", "上传并部署"]),
-        (CLOUD, StableToken, r#"{"errcode":-501015,"errmsg":""}"#, Reason::Config, -501_015, ["quota", "套餐"]),
-        (CLOUD, StableToken, r#"{"errcode":-501019,"errmsg":""}"#, Reason::Permission, -501_019, ["belong to this Mini Program", "属于该小程序"]),
-        (CLOUD, StableToken, r#"{"errcode":-404011,"errmsg":"cloud function execution error"}"#, Reason::Config, -404_011, ["function's own log", "该函数的日志"]),
-        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"functions execute fail | errMsg: TypeError: index.js:12:40001"}"#, Reason::Token, 40001, ["Upload the cloud function again", "重新上传并部署"]),
-        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"functions execute fail | TypeError"}"#, Reason::Config, -504_002, ["function's own log", "该函数的日志"]),
-        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"Invoking task timed out after 3 seconds"}"#, Reason::Timeout, -504_002, ["5 seconds at most", "最长 5 秒"]),
-        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"errCode: -504002 functions execute fail | errMsg: Error: errCode: -604101 | errMsg: no permission"}"#, Reason::Permission, -604_101, ["config.json", "config.json"]),
+        (Api::StableToken, StableToken, r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Config, 40001, ["AppSecret is wrong", "AppSecret 错误"]),
+        (Api::StableToken, StableToken, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, DailyQuota, 45009, ["after midnight", "零点后恢复"]),
+        (Api::StableToken, StableToken, r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#, IpWhitelist, 40164, ["IP白名单", "IP白名单"]),
+        (Api::StableToken, StableToken, r#"{"errcode":89507,"errmsg":""}"#, IpWhitelist, 89507, ["for an hour", "1 小时内不可调用"]),
+        (LIST, Http, r#"{"errcode":40001,"errmsg":"not latest"}"#, Token, 40001, ["token server must renew", "中控服务器须更新"]),
+        (LIST, Redis, r#"{"errcode":40001,"errmsg":"not latest"}"#, Token, 40001, ["Redis key", "Redis 键"]),
+        (LIST, NoToken, r#"{"errcode":40001,"errmsg":"not latest"}"#, Token, 40001, ["开放接口服务", "开放接口服务"]),
+        (LIST, NoToken, r#"{"errcode":41001,"errmsg":"access_token missing"}"#, Config, 41001, ["开放接口服务 on", "开启开放接口服务"]),
+        (LIST, StableToken, r#"{"errcode":41001,"errmsg":"access_token missing"}"#, Config, 41001, ["lost on the way", "途中丢失"]),
+        (LIST, Cloudbase, r#"{"errcode":85105,"errmsg":"not authorised"}"#, Permission, 85105, ["publish a new version", "发布新版本"]),
+        (LIST, NoToken, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Permission, 48001, ["from_appid", "from_appid"]),
+        (LIST, File, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Permission, 48001, ["45 or 71", "45 或 71"]),
+        (LIST, StableToken, r#"{"errcode":43003,"errmsg":"require https"}"#, Config, 43003, ["--wechat.api-url", "代理改写"]),
+        (LIST, StableToken, r#"{"errcode":48017,"errmsg":""}"#, Config, 48017, ["/etc/hosts", "/etc/hosts"]),
+        (LIST, Http, r#"{"errcode":45035,"errmsg":"access clientip is not registered, not in ip-white-list"}"#, IpWhitelist, 45035, ["open.weixin.qq.com", "open.weixin.qq.com"]),
+        (LIST, Http, r#"{"errcode":61015,"errmsg":""}"#, Config, 61015, ["authorizer_access_token", "authorizer_access_token"]),
+        (LIST, Http, r#"{"errcode":61016,"errmsg":""}"#, Permission, 61016, ["authorise", "重新授权"]),
+        (LIST, StableToken, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, DailyQuota, 45009, ["after midnight", "零点后恢复"]),
+        (LIST, StableToken, r#"{"errcode":45009,"errmsg":"reach max api Minute quota limit"}"#, Rate, 45009, ["within minutes", "短时间内"]),
+        (CLOUD, StableToken, r#"{"errcode":-601002,"errmsg":""}"#, Config, -601_002, ["env and name", "环境 ID（env）"]),
+        (CLOUD, StableToken, r#"{"errcode":-601001,"errmsg":""}"#, Transient, -601_001, ["tries again", "重试"]),
+        (CLOUD, StableToken, r#"{"errcode":-601018,"errmsg":""}"#, Unknown, -601_018, ["error code", "错误码"]),
+        (CLOUD, StableToken, r#"{"errcode":-501015,"errmsg":""}"#, Config, -501_015, ["quota", "套餐"]),
+        (CLOUD, StableToken, r#"{"errcode":-501019,"errmsg":""}"#, Permission, -501_019, ["belong to this Mini Program", "属于该小程序"]),
+        (CLOUD, StableToken, r#"{"errcode":-404011,"errmsg":"cloud function execution error"}"#, Config, -404_011, ["function's own log", "该函数的日志"]),
+        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"functions execute fail | errMsg: TypeError: index.js:12:40001"}"#, Token, 40001, ["Upload the cloud function again", "重新上传并部署"]),
+        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"functions execute fail | TypeError"}"#, Config, -504_002, ["function's own log", "该函数的日志"]),
+        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"Invoking task timed out after 3 seconds"}"#, Timeout, -504_002, ["5 seconds at most", "最长 5 秒"]),
     ];
     for (api, kind, reply, reason, errcode, says) in table {
         assert_explained(&refused(*api, reply), *kind, *reason, *errcode, *says);
@@ -125,96 +104,41 @@ fn function_is_told_from_the_call_that_ran_it() {
     let list = r#"{"count":0,"list":[]}"#;
     let wrapped = serde_json::json!({"statusCode": 200, "body": list}).to_string();
     let quoted = serde_json::json!(list).to_string();
+    let not_a_list = ["not an account list", "不是账号列表"];
     #[rustfmt::skip]
-    let table: &[(&str, Reason, i64, [&str; 2])] = &[
-        (r#"{"errCode":40001,"errMsg":"openapi.logistics.getAllAccount:fail"}"#, Reason::Token, 40001, ["not the exporter's", "不是导出器的"]),
-        (r#"{"errCode":-604101,"errMsg":"openapi.logistics.getAllAccount:fail"}"#, Reason::Permission, -604_101, ["config.json", "config.json"]),
-        (r#"{"errCode":48001,"errMsg":""}"#, Reason::Permission, 48001, ["功能 → 物流助手", "功能 → 物流助手"]),
-        (&quoted, Reason::Decode, 0, ["cloud_function.pointer", "cloud_function.pointer"]),
-        (&wrapped, Reason::Decode, 0, ["cloud_function.pointer", "cloud_function.pointer"]),
-        (r#"{"success":false,"error":"no such shop"}"#, Reason::Decode, 0, ["not an account list", "不是账号列表"]),
-        ("{}", Reason::Decode, 0, ["not an account list", "不是账号列表"]),
-        ("null", Reason::Decode, 0, ["not an account list", "不是账号列表"]),
+    let table: &[(&str, Reason, i64, [&str; 2], &str)] = &[
+        (r#"{"errCode":-604101,"errMsg":"fail"}"#, Permission, -604_101, ["config.json", "config.json"], "(fail)"),
+        (r#"{"errCode":48001,"errMsg":""}"#, Permission, 48001, ["功能 → 物流助手", "功能 → 物流助手"], "48001"),
+        (&quoted, Decode, 0, not_a_list, "JSON.stringify"),
+        (&wrapped, Decode, 0, not_a_list, "`cloud_function.pointer` to /body"),
+        (r#"{"success":false,"error":"no such shop"}"#, Decode, 0, not_a_list, "(no such shop)"),
+        (r#"{"result":"<html>","errMsg":"ok","errCode":0}"#, Decode, 0, not_a_list, "text that is not JSON"),
+        ("{}", Decode, 0, not_a_list, "`errCode` and `errMsg`"),
+        ("null", Decode, 0, not_a_list, "returned nothing"),
     ];
-    for (result, reason, errcode, says) in table {
+    for (result, reason, errcode, says, hint) in table {
         let error = returned(result);
         assert_explained(&error, StableToken, *reason, *errcode, *says);
         assert!(!error.token_rejected(), "{error}");
-    }
-    for (result, hint) in [
-        (quoted.as_str(), "JSON.stringify"),
-        (&wrapped, "`cloud_function.pointer` to /body"),
-        (
-            r#"{"success":false,"error":"no such shop"}"#,
-            "(no such shop)",
-        ),
-        ("{}", "`errCode` and `errMsg`"),
-        (
-            r#"{"result":"<html>","errMsg":"ok","errCode":0}"#,
-            "text that is not JSON",
-        ),
-    ] {
-        let text = returned(result).to_string();
-        assert!(text.contains(hint), "{text}");
-    }
-}
-
-#[test]
-fn reply_of_others_leads_to_the_proxy_and_an_encrypted_one_to_its_switch() {
-    for (fault, reason, says) in [
-        (
-            Fault::WebPage,
-            Reason::Decode,
-            ["--wechat.api-url", "--wechat.api-url"],
-        ),
-        (Fault::Encrypted, Reason::Config, ["API安全", "API安全"]),
-        (
-            Fault::Malformed("?".to_owned()),
-            Reason::Decode,
-            ["can't be read", "无法解析"],
-        ),
-    ] {
-        assert_explained(
-            &Error::from_fault(LIST, fault, &[]),
-            StableToken,
-            reason,
-            0,
-            says,
-        );
+        assert!(error.to_string().contains(hint), "{error}");
     }
 }
 
 #[test]
 fn source_without_a_token_is_named() {
-    for (kind, reason, says) in [
-        (File, Reason::Token, ["token file", "令牌文件"]),
-        (Http, Reason::Token, ["token server", "中控服务器"]),
-        (Command, Reason::Token, ["token command", "令牌命令"]),
-        (Redis, Reason::Token, ["Redis key", "Redis 键"]),
-        (
-            Cloudbase,
-            Reason::Token,
-            ["Switch 微信令牌 on", "开启微信令牌"],
-        ),
-        (
-            StableToken,
-            Reason::Config,
-            ["AppSecret can't be read", "无法读取 AppSecret"],
-        ),
+    #[rustfmt::skip]
+    let table = [
+        (File, Token, ["token file", "令牌文件"]),
+        (Http, Token, ["token server", "中控服务器"]),
+        (Command, Token, ["token command", "令牌命令"]),
+        (Redis, Token, ["Redis key", "Redis 键"]),
+        (StableToken, Config, ["AppSecret can't be read", "无法读取 AppSecret"]),
         (Http, Reason::Network, ["can't be reached", "无法连接"]),
-    ] {
-        let cause = Cause {
-            reason,
-            ..Cause::unknown()
-        };
-        let explanation = cause.explanation(kind);
-        let texts = [
-            explanation.meaning,
-            explanation.fix,
-            explanation.meaning_zh,
-            explanation.fix_zh,
-        ];
-        let text = texts.join(" ");
+    ];
+    for (kind, reason, says) in table {
+        let unknown = Cause::unknown();
+        let explanation = Cause { reason, ..unknown }.explanation(kind);
+        let text = format!("{explanation:?}");
         assert!(text.contains(says[0]) && text.contains(says[1]), "{text}");
         assert!(!text.contains("mp.weixin.qq.com"), "{text}");
     }
@@ -222,35 +146,19 @@ fn source_without_a_token_is_named() {
 
 #[test]
 fn address_to_whitelist_is_read_from_the_message() {
-    for (message, address) in [
-        (
-            "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 60c976e4-051e6c8e-47215cd3",
-            "203.0.113.7",
-        ),
+    #[rustfmt::skip]
+    let table = [
+        ("invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 60c976e4-051e6c8e-47215cd3", "203.0.113.7"),
         ("invalid ip 2001:db8::1, not in whitelist", "2001:db8::1"),
-        (
-            "access clientip is not registered requestIP: 203.0.113.9 rid: 60c976e4-051e6c8e-47215cd3",
-            "203.0.113.9",
-        ),
-        (
-            "access clientip is not registered requestIP:203.0.113.9",
-            "203.0.113.9",
-        ),
-    ] {
-        assert_eq!(
-            address_to_whitelist(message),
-            address.parse().ok(),
-            "{message}"
-        );
-    }
-    for other in [
-        "",
-        "invalid ip ",
-        "invalid ip <b>, not",
-        "not in whitelist: ::",
-        "a: b",
-    ] {
-        assert_eq!(address_to_whitelist(other), None, "{other}");
+        ("access clientip is not registered requestIP: 203.0.113.9 rid: 60c976e4-051e6c8e-47215cd3", "203.0.113.9"),
+        ("access clientip is not registered requestIP:203.0.113.9", "203.0.113.9"),
+        ("invalid ip <b>, not", ""),
+        ("not in whitelist: ::", ""),
+        ("a: b", ""),
+    ];
+    for (message, address) in table {
+        let found = address_to_whitelist(message);
+        assert_eq!(found, address.parse().ok(), "{message}");
     }
 }
 
