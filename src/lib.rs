@@ -50,6 +50,7 @@ pub mod config;
 pub mod demo;
 mod error;
 pub mod exposition;
+mod http_client;
 pub mod limiter;
 pub mod logging;
 mod proxy;

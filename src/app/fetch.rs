@@ -14,8 +14,8 @@ use crate::clock::Moment;
 use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
-use crate::token::{self, Held};
-use crate::wechat::{self, AccountList, Api, Cause, Reason};
+use crate::token;
+use crate::wechat::{self, AccountList, Api, Authorization, Cause, Reason};
 
 use super::call_budget::Stage;
 use super::optional_calls::OptionalCalls;
@@ -190,7 +190,7 @@ impl Fetch {
     }
 
     /// Keeps what a fetch came to, and sends the optional calls that are due.
-    async fn keep(&self, turn: Turn, fetched: Option<(Arc<Snapshot>, Held)>) {
+    async fn keep(&self, turn: Turn, fetched: Option<(Arc<Snapshot>, Authorization)>) {
         let app = &self.app;
         let Some((snapshot, token)) = fetched else {
             turn.tell(app, None, 0).await;
@@ -214,7 +214,7 @@ impl Fetch {
     }
 
     /// The list, and the token that it was read with.
-    async fn account_list(&self) -> Result<(AccountList, Held), FetchError> {
+    async fn account_list(&self) -> Result<(AccountList, Authorization), FetchError> {
         let app = &self.app;
         let token = app.tokens.token(&app.client, self).await;
         let token = token.map_err(FetchError::Token)?;
@@ -276,9 +276,8 @@ impl Fetch {
         rejected.may_renew
     }
 
-    async fn list_with(&self, token: &Held) -> Result<AccountList, wechat::Error> {
+    async fn list_with(&self, authorization: &Authorization) -> Result<AccountList, wechat::Error> {
         let client = &self.app.client;
-        let authorization = token.authorization();
         match &self.app.config.cloud_function {
             None => client.account_getall(authorization, self).await,
             Some(function) => {
@@ -292,8 +291,8 @@ impl Fetch {
     /// Puts the outcome on record, logs a failure, the one place where it is logged, and lets the scrapes that wait go on.
     fn publish(
         &self,
-        result: Result<(AccountList, Held), FetchError>,
-    ) -> Option<(Arc<Snapshot>, Held)> {
+        result: Result<(AccountList, Authorization), FetchError>,
+    ) -> Option<(Arc<Snapshot>, Authorization)> {
         let app = &self.app;
         match result {
             Ok((list, token)) => {

@@ -16,7 +16,6 @@ use crate::clock::{ChinaDay, Moment, unix_millis, unix_seconds};
 use crate::error::chain;
 use crate::limiter::{Cause, MINUTE_RATE_HOLD};
 use crate::snapshot::{Balance, Snapshot};
-use crate::token::Held;
 use crate::wechat::courier::Network;
 use crate::wechat::{self, Account, Api, Authorization, Delivery, Reason};
 
@@ -33,8 +32,8 @@ const BALANCES_MAX: usize = 10;
 #[derive(Debug, Default)]
 pub struct CourierNames {
     names: ArcSwap<HashMap<Box<str>, Box<str>>>,
-    /// Whether a balance can be asked for, where WeChat says so.
-    can_get_quota: ArcSwap<HashMap<Box<str>, bool>>,
+    /// Where WeChat says whether a balance can be asked for.
+    networks: ArcSwap<HashMap<Box<str>, Network>>,
     due: Mutex<Option<Instant>>,
 }
 
@@ -44,22 +43,12 @@ impl CourierNames {
         self.names.load_full()
     }
 
-    /// Whether `getQuota` serves a courier of that network: it serves franchise couriers, unless WeChat says otherwise.
-    fn has_live_balances(&self, delivery_id: &str, network: Network) -> bool {
-        let told = self.can_get_quota.load().get(delivery_id).copied();
-        match network {
-            Network::Franchise => told != Some(false),
-            Network::Direct => false,
-            Network::Unknown => told == Some(true),
-        }
-    }
-
     fn learn(&self, deliveries: Vec<Delivery>) {
-        let can_get_quota = deliveries
+        let networks = deliveries
             .iter()
-            .filter_map(|delivery| Some((delivery.delivery_id.clone(), delivery.can_get_quota?)));
-        self.can_get_quota
-            .store(Arc::new(can_get_quota.collect::<HashMap<_, _>>()));
+            .map(|delivery| (delivery.delivery_id.clone(), delivery.network()))
+            .filter(|(_, network)| *network != Network::Unknown);
+        self.networks.store(Arc::new(networks.collect()));
         let names: HashMap<_, _> = deliveries
             .into_iter()
             .filter(|delivery| !delivery.delivery_name.is_empty())
@@ -135,10 +124,9 @@ impl OptionalCalls {
     pub(super) async fn send(
         self,
         fetch: &Fetch,
-        token: &Held,
+        authorization: &Authorization,
         snapshot: &Arc<Snapshot>,
     ) -> Option<Arc<Snapshot>> {
-        let authorization = token.authorization();
         if self.couriers {
             ask_for_couriers(fetch, authorization).await;
         }
@@ -172,9 +160,11 @@ fn due_balances(
     let latest = unix_seconds(latest);
     let mut without = app.state.no_live_balance.lock();
     without.retain(|_, until| *until > now.monotonic);
+    let networks = app.shared.couriers.networks.load();
+    // `getQuota` serves franchise couriers alone.
     let has_live_balances = |delivery_id: &str| {
-        let network = app.config.couriers.network(delivery_id);
-        app.shared.couriers.has_live_balances(delivery_id, network)
+        let listed = networks.get(delivery_id).copied();
+        app.config.couriers.network(delivery_id, listed) == Network::Franchise
     };
     let is_due = |account: &&Account| {
         account.status_code == Some(0)
@@ -214,7 +204,7 @@ fn room_beside_the_list(app: &App) -> u64 {
     }
 }
 
-async fn ask_for_couriers(fetch: &Fetch, authorization: Authorization<'_>) {
+async fn ask_for_couriers(fetch: &Fetch, authorization: &Authorization) {
     let app = &fetch.app;
     match app.client.delivery_getall(authorization, fetch).await {
         Ok(deliveries) => app.shared.couriers.learn(deliveries),
@@ -225,7 +215,7 @@ async fn ask_for_couriers(fetch: &Fetch, authorization: Authorization<'_>) {
     }
 }
 
-async fn ask_for_api_quota(fetch: &Fetch, authorization: Authorization<'_>) {
+async fn ask_for_api_quota(fetch: &Fetch, authorization: &Authorization) {
     let app = &fetch.app;
     let api = app.list_endpoint();
     let asked = app.client.api_quota_get(authorization, api, fetch).await;
@@ -238,7 +228,7 @@ async fn ask_for_api_quota(fetch: &Fetch, authorization: Authorization<'_>) {
 async fn ask_for_balances<'a>(
     fetch: &Fetch,
     accounts: &'a [AccountKey],
-    authorization: Authorization<'_>,
+    authorization: &Authorization,
 ) -> HashMap<(&'a str, &'a str), Balance> {
     let app = &fetch.app;
     let interval = app.config.live_quota.unwrap_or(RETRY_INTERVAL);

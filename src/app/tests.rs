@@ -1,5 +1,6 @@
 //! One app and a WeChat that counts what it is asked.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,12 +11,14 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
 use crate::collector::{Collector, scrape};
-use crate::config::{Config, Credential, SecretSource, WechatConfig};
+use crate::config::{Config, CourierConfig, Couriers, Credential, SecretSource, WechatConfig};
 use crate::limiter::Cause;
+use crate::wechat::courier::Network;
 
 const APPID: &str = "wx0000000000000001";
 const LIST: &str = "/cgi-bin/express/business/account/getall";
 const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
+const DELIVERIES: &str = "/cgi-bin/express/business/delivery/getall";
 const QUOTA: &str = "/cgi-bin/express/business/quota/get";
 const API_QUOTA: &str = "/cgi-bin/openapi/quota/get";
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,6 +37,10 @@ fn reply(body: serde_json::Value) -> ResponseTemplate {
 
 impl World {
     async fn new() -> Self {
+        Self::with_accounts_at(&["YTO"; 25]).await
+    }
+
+    async fn with_accounts_at(couriers: &[&str]) -> Self {
         let wechat = MockServer::start().await;
         let credential = Credential::StableToken {
             secret: SecretSource::Simulated,
@@ -44,8 +51,8 @@ impl World {
             live_quota: Some(HOUR),
             ..AppConfig::new(APPID, credential)
         };
-        let account = |id: u32| json!({"biz_id": format!("K{id}"), "delivery_id": "YTO", "status_code": 0, "quota_num": 5});
-        let accounts: Vec<_> = (0..25).map(account).collect();
+        let account = |(id, courier)| json!({"biz_id": format!("K{id}"), "delivery_id": courier, "status_code": 0, "quota_num": 5});
+        let accounts: Vec<_> = couriers.iter().enumerate().map(account).collect();
         let world = Self { wechat, app };
         let token = json!({"access_token": "token-0123456789", "expires_in": 7200});
         world.answers(STABLE_TOKEN, reply(token)).await;
@@ -139,6 +146,34 @@ async fn refusal_of_live_balances_holds_them_and_that_of_one_account_no_other() 
         }
         assert_eq!(world.calls(QUOTA).await, asked, "{errcode}");
     }
+}
+
+#[tokio::test]
+async fn operator_then_wechat_then_the_table_say_which_couriers_have_live_balances() {
+    let mut world = World::with_accounts_at(&["YTO", "NEW", "OTP", "STO", "ODD"]).await;
+    world.app.refresh_couriers = true;
+    let configured = |id: &str, network| {
+        let name = "configured".to_owned();
+        (id.to_owned(), CourierConfig { name, network })
+    };
+    world.app.couriers = Arc::new(Couriers(BTreeMap::from([
+        configured("YTO", Network::Direct),
+        configured("NEW", Network::Franchise),
+    ])));
+    let listed = |id, can_get_quota| json!({"delivery_id": id, "can_get_quota": can_get_quota});
+    let listed = json!({"data": [listed("YTO", 1), listed("NEW", 0), listed("OTP", 1)]});
+    world.answers(DELIVERIES, reply(listed)).await;
+    world.answers(QUOTA, reply(json!({"quota_num": 4}))).await;
+    let exporter = world.exporter(None);
+    for asked in [2, 3] {
+        settle(&exporter).await;
+        assert_eq!(world.calls(QUOTA).await, asked);
+    }
+    let snapshot = app(&exporter).snapshot(HOUR, Moment::now()).unwrap();
+    let live = snapshot.accounts().iter();
+    let live = live.filter(|account| account.quota_num == Some(4.0));
+    let live: Vec<&str> = live.map(|account| &*account.delivery_id).collect();
+    assert_eq!(live, ["NEW", "OTP", "STO"]);
 }
 
 #[tokio::test]

@@ -373,7 +373,7 @@ pub struct CourierConfig {
 
 /// `couriers:` of the configuration file, by `delivery_id`. Stronger than the built-in table and what WeChat lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Couriers(BTreeMap<String, CourierConfig>);
+pub struct Couriers(pub(crate) BTreeMap<String, CourierConfig>);
 
 impl Couriers {
     /// A courier's name: the operator's, else the one that `getAllDelivery` gave, else the built-in one, else its id.
@@ -386,10 +386,12 @@ impl Couriers {
             .unwrap_or(delivery_id)
     }
 
-    /// How a courier sells its waybills: as the operator says, else as the built-in table does.
-    pub(crate) fn network(&self, delivery_id: &str) -> Network {
+    /// How a courier sells its waybills: as the operator says, else as `getAllDelivery` gave it, else as the built-in
+    /// table does.
+    pub(crate) fn network(&self, delivery_id: &str, listed: Option<Network>) -> Network {
         let configured = self.0.get(delivery_id).map(|courier| courier.network);
         configured
+            .or(listed)
             .or_else(|| courier::lookup(delivery_id).map(|courier| courier.network))
             .unwrap_or(Network::Unknown)
     }

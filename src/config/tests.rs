@@ -289,10 +289,13 @@ couriers:
     assert_eq!(redis.key, "shop:wx10_access_token");
     assert_eq!(redis.pointers.token.as_deref(), Some(""));
     let couriers = &app(1).couriers;
-    assert_eq!(couriers.network("DNWL"), Network::Franchise);
+    assert_eq!(
+        couriers.network("DNWL", Some(Network::Direct)),
+        Network::Franchise
+    );
     assert_eq!(couriers.name("DNWL", Some("WeChat's name")), "丹鸟");
     assert_eq!(couriers.name("YTO", None), "圆通速递");
-    assert_eq!(couriers.network("OTHER"), Network::Unknown);
+    assert_eq!(couriers.network("OTHER", None), Network::Unknown);
 }
 
 #[test]

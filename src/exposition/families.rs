@@ -345,7 +345,7 @@ fn account_info(
     let couriers = &reading.app.config.couriers;
     let listed = courier_names.get(&account.delivery_id);
     let name = couriers.name(&account.delivery_id, listed.map(AsRef::as_ref));
-    let network = couriers.network(&account.delivery_id);
+    let network = couriers.network(&account.delivery_id, None);
     let [name, alias, wrong, content] = [
         name,
         &account.alias,

@@ -268,7 +268,7 @@ impl<'a> Row<'a> {
         now: Moment,
     ) -> Self {
         let couriers = &facts.couriers;
-        let network = couriers.network(&account.delivery_id);
+        let network = couriers.network(&account.delivery_id, None);
         let listed = names.get(&account.delivery_id).map(AsRef::as_ref);
         Self {
             account,

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Response, StatusCode, Url};
 use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
@@ -14,9 +14,9 @@ use super::parse::{self, TEXT_MAX};
 use crate::blocking::BlockingReads;
 use crate::config::{HttpTokenConfig, HttpTokenMethod, SecretUrl, read_headers_file};
 use crate::error::chain;
+use crate::http_client;
 use crate::proxy::Proxy;
 use crate::tls;
-use crate::version::USER_AGENT;
 use crate::wechat::{AccessToken, Reason};
 
 /// For a connection. Well below the time for the whole reading, so that a server that was never reached is told from one
@@ -59,8 +59,12 @@ impl Server {
             );
         }
         let asked = SystemTime::now();
-        let response = send(client, &config.url, config.method, &headers).await?;
-        parse::find(&text(response).await?, &config.pointers, Some(asked))
+        let mut response = send(client, &config.url, config.method, &headers).await?;
+        let body = http_client::body(&mut response, TEXT_MAX).await;
+        let body = body
+            .map_err(|error| Error::unreachable().because(error.without_url()))?
+            .ok_or_else(parse::too_long)?;
+        parse::find(&body, &config.pointers, Some(asked))
     }
 
     fn is_first_told_of(&self, rejected: &AccessToken) -> bool {
@@ -107,18 +111,6 @@ async fn send(
     }
 }
 
-async fn text(mut response: Response) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::new();
-    let broken = |error: reqwest::Error| Error::unreachable().because(error.without_url());
-    while let Some(chunk) = response.chunk().await.map_err(broken)? {
-        text.extend_from_slice(&chunk);
-        if text.len() > TEXT_MAX {
-            break;
-        }
-    }
-    Ok(text)
-}
-
 async fn headers(config: &HttpTokenConfig, reads: &BlockingReads) -> Result<HeaderMap, Error> {
     let Some(path) = config.headers_file.clone() else {
         return Ok(HeaderMap::new());
@@ -136,7 +128,6 @@ async fn headers(config: &HttpTokenConfig, reads: &BlockingReads) -> Result<Head
     })
 }
 
-/// A client that follows no redirect, so that the headers reach one server only.
 fn client(config: &HttpTokenConfig) -> Result<Client, Error> {
     let is_https = |url: &SecretUrl| url.expose().to_ascii_lowercase().starts_with("https:");
     let roots = if is_https(&config.url) || config.refresh_url.as_ref().is_some_and(is_https) {
@@ -145,11 +136,8 @@ fn client(config: &HttpTokenConfig) -> Result<Client, Error> {
     } else {
         RootCertStore::empty()
     };
-    Client::builder()
-        .tls_backend_preconfigured(tls::trusting(roots))
-        .redirect(redirect::Policy::none())
+    http_client::builder(roots)
         .connect_timeout(CONNECT_TIMEOUT)
-        .user_agent(USER_AGENT)
         .build()
         .map_err(|error| {
             Error::settings("the HTTP client can't be set up").because(error.without_url())

@@ -81,13 +81,13 @@ pub struct TokenSource {
 
 #[derive(Debug, Default)]
 struct TokenCache {
-    held: Option<Held>,
+    held: Option<Authorization>,
     /// On both clocks, as either can jump: the wall clock is set, the other one sleeps with the machine.
     until: Option<Moment>,
 }
 
 impl TokenCache {
-    fn fresh(&self) -> Option<&Held> {
+    fn fresh(&self) -> Option<&Authorization> {
         let now = Moment::now();
         let until = self.until?;
         let is_fresh = now.monotonic < until.monotonic && now.wall < until.wall;
@@ -95,10 +95,10 @@ impl TokenCache {
     }
 
     /// The token, if it lives long enough for one more fetch.
-    fn last_resort(&self) -> Option<&Held> {
+    fn last_resort(&self) -> Option<&Authorization> {
         let earliest = SystemTime::now() + LAST_RESORT;
         let held = self.held.as_ref();
-        held.filter(|held| held.expiry().is_some_and(|expiry| expiry > earliest))
+        held.filter(|held| expiry(held).is_some_and(|expiry| expiry > earliest))
     }
 }
 
@@ -123,7 +123,7 @@ impl TokenSource {
     ///
     /// # Errors
     /// When there is no token. One that lives for some more time bridges a failure that may pass.
-    pub async fn token(&self, client: &Client, meter: &dyn Meter) -> Result<Held, Error> {
+    pub async fn token(&self, client: &Client, meter: &dyn Meter) -> Result<Authorization, Error> {
         let fresh = self.cache().fresh().cloned();
         if let Some(held) = fresh {
             return Ok(held);
@@ -150,10 +150,10 @@ impl TokenSource {
     /// When there is no token.
     pub async fn renew(
         &self,
-        rejected: &Held,
+        rejected: &Authorization,
         client: &Client,
         meter: &dyn Meter,
-    ) -> Result<Option<Held>, Error> {
+    ) -> Result<Option<Authorization>, Error> {
         let Some(rejected) = rejected.token() else {
             return Ok(None);
         };
@@ -168,7 +168,7 @@ impl TokenSource {
     /// When the token in use ends, where known.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
-        self.cache().held.as_ref()?.expiry()
+        expiry(self.cache().held.as_ref()?)
     }
 
     /// Whether it mints for that app as it did for the app before a reload, so that its token stays in use.
@@ -209,7 +209,7 @@ impl TokenSource {
         rejected: Option<&AccessToken>,
         client: &Client,
         meter: &dyn Meter,
-    ) -> Result<Held, Error> {
+    ) -> Result<Authorization, Error> {
         let ask = self.ask(rejected, client, meter);
         let held = match self.place() {
             // WeChat's client has a limit of its own.
@@ -225,7 +225,7 @@ impl TokenSource {
         let now = Moment::now();
         *self.cache() = TokenCache {
             held: Some(held.clone()),
-            until: Some(now.after(self.keep(held.expiry(), now.wall))),
+            until: Some(now.after(self.keep(expiry(&held), now.wall))),
         };
         Ok(held)
     }
@@ -235,7 +235,7 @@ impl TokenSource {
         rejected: Option<&AccessToken>,
         client: &Client,
         meter: &dyn Meter,
-    ) -> Result<Held, Error> {
+    ) -> Result<Authorization, Error> {
         let reads = &self.reads;
         let mint = |api, secret| mint::mint(api, &self.appid, secret, reads, client, meter);
         let token = match &self.credential {
@@ -256,15 +256,15 @@ impl TokenSource {
             Credential::Cloudbase { path } => {
                 let pointers = TokenPointers::default();
                 let token = file::read(path, &pointers, MISSING_MOUNT, reads).await;
-                return token.map(Held::CloudbaseAccessToken);
+                return token.map(Authorization::CloudbaseAccessToken);
             }
             Credential::None { from_appid } => {
-                return Ok(Held::None {
+                return Ok(Authorization::None {
                     from_appid: from_appid.clone(),
                 });
             }
         };
-        token.map(Held::AccessToken)
+        token.map(Authorization::AccessToken)
     }
 
     /// How long a token is used before the source is asked again.
@@ -291,41 +291,6 @@ impl TokenSource {
     }
 }
 
-/// What a call is authorised with.
-#[derive(Clone, Debug)]
-pub enum Held {
-    /// `?access_token=`
-    AccessToken(AccessToken),
-    /// `?cloudbase_access_token=`
-    CloudbaseAccessToken(AccessToken),
-    /// Nothing.
-    None {
-        /// `?from_appid=`
-        from_appid: Option<String>,
-    },
-}
-
-impl Held {
-    /// As the client takes it.
-    #[must_use]
-    pub fn authorization(&self) -> Authorization<'_> {
-        match self {
-            Self::AccessToken(token) => Authorization::AccessToken(token),
-            Self::CloudbaseAccessToken(token) => Authorization::CloudbaseAccessToken(token),
-            Self::None { from_appid } => Authorization::None {
-                from_appid: from_appid.as_deref(),
-            },
-        }
-    }
-
-    fn expiry(&self) -> Option<SystemTime> {
-        self.token()?.expires
-    }
-
-    fn token(&self) -> Option<&AccessToken> {
-        match self {
-            Self::AccessToken(token) | Self::CloudbaseAccessToken(token) => Some(token),
-            Self::None { .. } => None,
-        }
-    }
+fn expiry(held: &Authorization) -> Option<SystemTime> {
+    held.token()?.expires
 }

@@ -70,7 +70,7 @@ pub(super) fn find(
     }
 }
 
-fn too_long() -> Error {
+pub(super) fn too_long() -> Error {
     Error::no_token("it is too long for a token")
 }
 

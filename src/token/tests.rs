@@ -106,11 +106,11 @@ mod minted {
             }
         }
 
-        async fn token(&self) -> Result<Held, Error> {
+        async fn token(&self) -> Result<Authorization, Error> {
             self.source.token(&self.client, &NoMeter).await
         }
 
-        async fn renew(&self, rejected: &Held) -> Option<Held> {
+        async fn renew(&self, rejected: &Authorization) -> Option<Authorization> {
             let renewed = self.source.renew(rejected, &self.client, &NoMeter).await;
             renewed.unwrap()
         }
@@ -130,7 +130,7 @@ mod minted {
         serde_json::json!({"access_token": token, "expires_in": expires_in})
     }
 
-    fn text_of(held: &Held) -> String {
+    fn text_of(held: &Authorization) -> String {
         text(&held.token().unwrap().secret)
     }
 
@@ -236,7 +236,7 @@ mod file {
         fs::write(&path, "tok-1").unwrap();
         let source = source(Credential::Cloudbase { path });
         let held = source.token(&nowhere(), &NoMeter).await.unwrap();
-        assert!(matches!(held, Held::CloudbaseAccessToken(_)));
+        assert!(matches!(held, Authorization::CloudbaseAccessToken(_)));
     }
 }
 

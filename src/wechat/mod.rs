@@ -32,17 +32,27 @@ pub struct AccessToken {
 }
 
 /// How a call proves who it is.
-#[derive(Clone, Copy, Debug)]
-pub enum Authorization<'a> {
+#[derive(Clone, Debug)]
+pub enum Authorization {
     /// `?access_token=`
-    AccessToken(&'a AccessToken),
+    AccessToken(AccessToken),
     /// `?cloudbase_access_token=`: a token mounted into a WeChat Cloud Run container.
-    CloudbaseAccessToken(&'a AccessToken),
+    CloudbaseAccessToken(AccessToken),
     /// Nothing: Cloud Run's open-interface service adds it.
     None {
         /// `?from_appid=`: the app whose resources are shared.
-        from_appid: Option<&'a str>,
+        from_appid: Option<String>,
     },
+}
+
+impl Authorization {
+    /// The token, where it has one.
+    pub(crate) fn token(&self) -> Option<&AccessToken> {
+        match self {
+            Self::AccessToken(token) | Self::CloudbaseAccessToken(token) => Some(token),
+            Self::None { .. } => None,
+        }
+    }
 }
 
 /// A cloud function that returns the account list.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wechat_logistics_exporter::command::Cli;
 use wechat_logistics_exporter::config::{AppConfig, Config, Credential, TokenPointers};
-use wechat_logistics_exporter::token::{Error as TokenError, Held, TokenSource};
+use wechat_logistics_exporter::token::{Error as TokenError, TokenSource};
 use wechat_logistics_exporter::web_config;
 use wechat_logistics_exporter::wechat::{
     AccountList, Api, Authorization, Client, ClientOptions, CloudFunction, DailyLimitReached,
@@ -282,8 +282,8 @@ fn token_answer_gives_a_token_of_it_or_is_not_quoted() {
     });
 }
 
-fn is_a_token_of(held: &Held, input: &[u8]) {
-    let Authorization::AccessToken(token) = held.authorization() else {
+fn is_a_token_of(held: &Authorization, input: &[u8]) {
+    let Authorization::AccessToken(token) = held else {
         panic!("a token file gives an access token: {held:?}");
     };
     let text = token.secret.expose_secret();

@@ -88,12 +88,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn authorized(mut self, authorization: Authorization<'a>) -> Self {
+    fn authorized(mut self, authorization: &'a Authorization) -> Self {
         let (name, token) = match authorization {
             Authorization::AccessToken(token) => ("access_token", token),
             Authorization::CloudbaseAccessToken(token) => ("cloudbase_access_token", token),
             Authorization::None { from_appid } => {
                 self.open_interface = true;
+                let from_appid = from_appid.as_deref();
                 self.query
                     .extend(from_appid.map(|appid| ("from_appid", appid)));
                 return self;
@@ -168,7 +169,7 @@ impl Client {
     /// See [`Error`].
     pub async fn account_getall(
         &self,
-        authorization: Authorization<'_>,
+        authorization: &Authorization,
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
         let mut call = Call::new(Api::AccountGetall, Method::GET).authorized(authorization);
@@ -184,7 +185,7 @@ impl Client {
     /// See [`Error`]. The errcode is WeChat's own or the one that the function returned.
     pub async fn invoke_cloud_function(
         &self,
-        authorization: Authorization<'_>,
+        authorization: &Authorization,
         function: &CloudFunction,
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
@@ -208,7 +209,7 @@ impl Client {
     /// See [`Error`].
     pub async fn delivery_getall(
         &self,
-        authorization: Authorization<'_>,
+        authorization: &Authorization,
         meter: &dyn Meter,
     ) -> Result<Vec<Delivery>, Error> {
         let call = Call::new(Api::DeliveryGetall, Method::GET).authorized(authorization);
@@ -223,7 +224,7 @@ impl Client {
     /// See [`Error`].
     pub async fn quota_get(
         &self,
-        authorization: Authorization<'_>,
+        authorization: &Authorization,
         delivery_id: &str,
         biz_id: &str,
         meter: &dyn Meter,
@@ -240,7 +241,7 @@ impl Client {
     /// See [`Error`].
     pub async fn api_quota_get(
         &self,
-        authorization: Authorization<'_>,
+        authorization: &Authorization,
         of: Api,
         meter: &dyn Meter,
     ) -> Result<ApiQuota, Error> {

@@ -1,6 +1,5 @@
 //! One try at one host: connect, send, and take in a reply of bounded size.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +12,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Kind, Reason, path, reply};
-use crate::tls;
-use crate::version::USER_AGENT;
+use crate::http_client;
 use crate::wechat::{Symptom, remote_text};
 
 /// How long a connection that nobody uses is kept. Shorter than the minute after which servers commonly close one: a
@@ -27,24 +25,16 @@ const CONNECT_SHARE: u32 = 4;
 const IDLE_CONNECTIONS_MAX: usize = 8;
 /// Of a reply whose status tells of a failure, only an errcode is looked for. Unit: bytes.
 const FAILED_BODY_MAX: usize = 4096;
-/// Taken at once for a reply that announces a length; more only as it comes, because the length may be a lie.
-/// Unit: bytes.
-const BODY_RESERVE_MAX: usize = 1 << 20;
 
 pub(super) fn http_client(
     options: &ClientOptions,
     roots: Arc<rustls::RootCertStore>,
 ) -> Result<reqwest::Client, ClientError> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        // A redirect would carry the token or the secret to wherever it points.
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
+    let mut builder = http_client::builder(roots)
         // Each request that leaves is metered, so none may leave behind the meter's back.
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-        .tls_backend_preconfigured(tls::trusting(roots));
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
     if options.api_urls.len() > 1 {
         builder = builder.connect_timeout(options.timeout / CONNECT_SHARE);
     }
@@ -58,13 +48,13 @@ pub(super) fn http_client(
 
 /// Sends the call to this host. `time` is for everything, up to the reply's last byte.
 pub(super) async fn attempt(
-    http: &reqwest::Client,
+    client: &reqwest::Client,
     call: &Call<'_>,
     host: &Host,
     time: Duration,
 ) -> Result<Vec<u8>, Error> {
     let url = host.url(path(call.api), &call.query);
-    let mut request = http.request(call.method.clone(), url).timeout(time);
+    let mut request = client.request(call.method.clone(), url).timeout(time);
     if let Some(body) = &call.body {
         request = request
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
@@ -76,7 +66,10 @@ pub(super) async fn attempt(
     if !response.status().is_success() {
         return Err(unsuccessful(response, host, call).await);
     }
-    let Some(body) = body(&mut response, call.body_max).await.map_err(lost)? else {
+    let Some(body) = http_client::body(&mut response, call.body_max)
+        .await
+        .map_err(lost)?
+    else {
         return Err(malformed(format!(
             "it has more than {} bytes",
             call.body_max
@@ -92,23 +85,6 @@ pub(super) async fn attempt(
         }
         _ => Ok(body),
     }
-}
-
-/// The reply's body; `None` where it is longer than `max`.
-async fn body(response: &mut Response, max: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
-    let announced = response.content_length().unwrap_or(0);
-    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
-    if announced > max {
-        return Ok(None);
-    }
-    let mut body = Vec::with_capacity(announced.min(BODY_RESERVE_MAX));
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > max {
-            return Ok(None);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Some(body))
 }
 
 /// Whether a body is text after all, as where a proxy has unpacked it and left the header.
@@ -152,43 +128,29 @@ fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError
 }
 
 /// What is wrong with the certificate that the host showed.
-fn certificate_fault(fault: &CertificateError) -> (Symptom, Cow<'static, str>) {
+fn certificate_fault(fault: &CertificateError) -> (Symptom, String) {
     use CertificateError as Fault;
+    let dates = |event, at: UnixTime, now: UnixTime| {
+        format!(
+            "its certificate {event} on {}, and this machine's clock says {}",
+            utc(at),
+            utc(now)
+        )
+    };
+    let untrusted = |cause: &str| (Symptom::UntrustedCertificate, cause.to_owned());
     match fault {
-        Fault::ExpiredContext { time, not_after } => (
-            Symptom::CertificateDates,
-            format!(
-                "its certificate ended on {}, and this machine's clock says {}",
-                utc(*not_after),
-                utc(*time)
-            )
-            .into(),
-        ),
+        Fault::ExpiredContext { time, not_after } => {
+            (Symptom::CertificateDates, dates("ended", *not_after, *time))
+        }
         Fault::NotValidYetContext { time, not_before } => (
             Symptom::CertificateDates,
-            format!(
-                "its certificate begins on {}, and this machine's clock says {}",
-                utc(*not_before),
-                utc(*time)
-            )
-            .into(),
+            dates("begins", *not_before, *time),
         ),
-        Fault::Expired => (
-            Symptom::CertificateDates,
-            "its certificate has expired".into(),
-        ),
-        Fault::NotValidYet => (
-            Symptom::CertificateDates,
-            "its certificate is not valid yet".into(),
-        ),
-        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => (
-            Symptom::UntrustedCertificate,
-            "its certificate is another host's".into(),
-        ),
-        _ => (
-            Symptom::UntrustedCertificate,
-            "its certificate is self-signed, or from an authority that this machine doesn't trust"
-                .into(),
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => {
+            untrusted("its certificate is another host's")
+        }
+        _ => untrusted(
+            "its certificate is self-signed, or from an authority that this machine doesn't trust",
         ),
     }
 }
@@ -207,7 +169,7 @@ fn utc(time: UnixTime) -> String {
 async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> Error {
     let status = response.status();
     if status.is_client_error()
-        && let Ok(Some(body)) = body(&mut response, FAILED_BODY_MAX).await
+        && let Ok(Some(body)) = http_client::body(&mut response, FAILED_BODY_MAX).await
         && let Some(refused) = reply::read_errcode(&body)
     {
         return Error::from_fault(call.api, refused, &call.secrets);

@@ -183,13 +183,8 @@ pub fn read_function_reply(
 pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {
     let text = as_text(body);
     let list = read_list_text(&text, limits)?;
-    let lossy = is_lossy(&text, body);
+    let lossy = std::str::from_utf8(body).is_err();
     Ok(AccountList { lossy, ..list })
-}
-
-/// Whether bytes of the body were replaced.
-fn is_lossy(text: &str, body: &[u8]) -> bool {
-    text.as_bytes() != body && std::str::from_utf8(body).is_err()
 }
 
 fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> {
@@ -271,7 +266,7 @@ pub(super) fn read_function_result(
     };
     match list {
         Ok(list) => Ok(AccountList {
-            lossy: is_lossy(&text, body),
+            lossy: std::str::from_utf8(body).is_err(),
             ..list
         }),
         Err(fault) => Err(of_function(fault, &result)),

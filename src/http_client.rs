@@ -1,0 +1,44 @@
+//! What the exporter's own HTTP calls, to WeChat and to token servers, have in common.
+
+use std::sync::Arc;
+
+use reqwest::{ClientBuilder, Response, redirect};
+use rustls::RootCertStore;
+
+use crate::tls;
+use crate::version::USER_AGENT;
+
+/// Taken at once for a reply that announces a length; more only as it comes, because the length may be a lie.
+/// Unit: bytes.
+const BODY_RESERVE_MAX: usize = 1 << 20;
+
+/// A client that follows no redirect: it would carry the token, the secret or the headers to wherever it points.
+pub(crate) fn builder(roots: impl Into<Arc<RootCertStore>>) -> ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(tls::trusting(roots))
+}
+
+/// The reply's body; `None` where it is longer than `max`.
+///
+/// # Errors
+/// When the connection breaks or the time is over.
+pub(crate) async fn body(
+    response: &mut Response,
+    max: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let announced = response.content_length().unwrap_or(0);
+    let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+    if announced > max {
+        return Ok(None);
+    }
+    let mut body = Vec::with_capacity(announced.min(BODY_RESERVE_MAX));
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
