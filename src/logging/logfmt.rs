@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, time::FormatTime};
 use tracing_subscriber::registry::LookupSpan;
 
 const TIME: &[BorrowedFormatItem<'_>] =
@@ -28,16 +28,10 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        writer.write_str("ts=")?;
-        self.format_time(&mut writer)?;
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warn",
-            Level::INFO => "info",
-            Level::DEBUG => "debug",
-            Level::TRACE => "trace",
-        };
-        write!(writer, " level={level}")?;
+        let time = OffsetDateTime::now_utc().format(TIME);
+        let time = time.map_err(|_| fmt::Error)?;
+        let level = event.metadata().level().as_str().to_ascii_lowercase();
+        write!(writer, "ts={time} level={level}")?;
         let mut fields = Fields {
             line: writer,
             written: Ok(()),
@@ -45,13 +39,6 @@ where
         event.record(&mut fields);
         fields.written?;
         fields.line.write_char('\n')
-    }
-}
-
-impl FormatTime for Logfmt {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let time = OffsetDateTime::now_utc().format(TIME);
-        writer.write_str(&time.map_err(|_| fmt::Error)?)
     }
 }
 

@@ -85,32 +85,21 @@ where
     let ours = Targets::new()
         .with_default(LevelFilter::OFF)
         .with_target(OWN_TARGETS, level);
-    // A log that can't be written is lost; to report that on standard error would panic where that is the closed one.
-    let report_failures = false;
-    match format {
-        LogFormat::Logfmt => Box::new(
-            Registry::default().with(
-                tracing_subscriber::fmt::layer()
-                    .event_format(Logfmt)
-                    .with_writer(writer)
-                    .log_internal_errors(report_failures)
-                    .with_filter(ours),
-            ),
-        ),
-        LogFormat::Json => Box::new(
-            Registry::default().with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_target(false)
-                    .with_current_span(false)
-                    .with_span_list(false)
-                    .with_writer(writer)
-                    .log_internal_errors(report_failures)
-                    .with_filter(ours),
-            ),
-        ),
-    }
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        // A log that can't be written is lost; to report that on standard error would panic where that is the closed one.
+        .log_internal_errors(false);
+    let layer = match format {
+        LogFormat::Logfmt => layer.event_format(Logfmt).boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+    };
+    Box::new(Registry::default().with(layer.with_filter(ours)))
 }
 
 /// Logs where a panic began. Its message only where it is a literal of the source: a formatted one can hold anything

@@ -28,7 +28,7 @@ pub(super) async fn read(
 fn unreadable(error: io::Error, missing: &str) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::new(Reason::Token, missing),
-        io::ErrorKind::FileTooLarge => Error::no_token("it is too long for a token"),
+        io::ErrorKind::FileTooLarge => Error::no_token(parse::TOO_LONG),
         io::ErrorKind::PermissionDenied => {
             Error::settings("the exporter's user may not read it; give it the permission")
                 .because(error)

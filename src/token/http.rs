@@ -63,7 +63,7 @@ impl Server {
         let body = http_client::body(&mut response, TEXT_MAX).await;
         let body = body
             .map_err(|error| Error::unreachable().because(error.without_url()))?
-            .ok_or_else(parse::too_long)?;
+            .ok_or_else(|| Error::no_token(parse::TOO_LONG))?;
         parse::find(&body, &config.pointers, Some(asked))
     }
 

@@ -16,9 +16,10 @@ mod tests;
 
 pub use error::Error;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 
 use crate::blocking::BlockingReads;
@@ -124,7 +125,7 @@ impl TokenSource {
     /// # Errors
     /// When there is no token. One that lives for some more time bridges a failure that may pass.
     pub async fn token(&self, client: &Client, meter: &dyn Meter) -> Result<Authorization, Error> {
-        let fresh = self.cache().fresh().cloned();
+        let fresh = self.cache.lock().fresh().cloned();
         if let Some(held) = fresh {
             return Ok(held);
         }
@@ -132,7 +133,7 @@ impl TokenSource {
             Err(error) if error.may_pass() => error,
             result => return result,
         };
-        let last_resort = self.cache().last_resort().cloned();
+        let last_resort = self.cache.lock().last_resort().cloned();
         let held = last_resort.ok_or_else(|| error.clone())?;
         tracing::warn!(
             appid = self.appid,
@@ -157,7 +158,7 @@ impl TokenSource {
         let Some(rejected) = rejected.token() else {
             return Ok(None);
         };
-        *self.cache() = TokenCache::default();
+        *self.cache.lock() = TokenCache::default();
         let held = self.read(Some(rejected), client, meter).await?;
         let is_rejected = held
             .token()
@@ -168,7 +169,7 @@ impl TokenSource {
     /// When the token in use ends, where known.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
-        expiry(self.cache().held.as_ref()?)
+        expiry(self.cache.lock().held.as_ref()?)
     }
 
     /// Whether it mints for that app as it did for the app before a reload, so that its token stays in use.
@@ -223,7 +224,7 @@ impl TokenSource {
             },
         };
         let now = Moment::now();
-        *self.cache() = TokenCache {
+        *self.cache.lock() = TokenCache {
             held: Some(held.clone()),
             until: Some(now.after(self.keep(expiry(&held), now.wall))),
         };
@@ -283,11 +284,6 @@ impl TokenSource {
                 left.saturating_sub(REFRESH_MARGIN)
             }),
         }
-    }
-
-    fn cache(&self) -> MutexGuard<'_, TokenCache> {
-        // Every change is complete in itself, so a panic elsewhere leaves nothing half done.
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,6 +21,8 @@ const WORD_MAX: usize = 32;
 /// More seconds left are a date or a mistake: WeChat's tokens live two hours.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
+pub(super) const TOO_LONG: &str = "it is too long for a token";
+
 const TOKEN_POINTERS: [&str; 9] = [
     "/access_token",
     "/accessToken",
@@ -42,36 +44,39 @@ pub(super) fn find(
     pointers: &TokenPointers,
     written: Option<SystemTime>,
 ) -> Result<AccessToken, Error> {
+    parse(bytes, pointers, written).map_err(Error::no_token)
+}
+
+/// Errors are what is wrong with the text.
+fn parse(
+    bytes: &[u8],
+    pointers: &TokenPointers,
+    written: Option<SystemTime>,
+) -> Result<AccessToken, String> {
     if bytes.len() > TEXT_MAX {
-        return Err(too_long());
+        return Err(TOO_LONG.to_owned());
     }
     if let Some(why) = serialized(bytes) {
-        return Err(Error::no_token(why));
+        return Err(why.to_owned());
     }
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(Error::no_token(
-            "it is not text; let the program that keeps the token store it as plain text",
-        ));
-    };
+    let text = std::str::from_utf8(bytes).map_err(
+        |_| "it is not text; let the program that keeps the token store it as plain text",
+    )?;
     // Editors on Windows begin a file with a byte order mark.
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('<') {
-        return Err(Error::no_token("it is an HTML page"));
+        return Err("it is an HTML page".to_owned());
     }
-    match (serde_json::from_str::<Value>(text), &pointers.token) {
+    match (serde_json::from_str(text), &pointers.token) {
         (Ok(document), _) => in_document(&document, pointers, written),
-        (Err(_), Some(pointer)) => Err(Error::no_token(format!(
+        (Err(_), Some(pointer)) => Err(format!(
             "it is not JSON, so it has no {pointer}; correct or remove token_pointer"
-        ))),
+        )),
         (Err(_), None) => Ok(AccessToken {
             secret: token(text)?,
             expires: None,
         }),
     }
-}
-
-pub(super) fn too_long() -> Error {
-    Error::no_token("it is too long for a token")
 }
 
 /// Values that SDKs store with their language's own serializer: what wrote them, and the way out.
@@ -93,26 +98,23 @@ fn in_document(
     document: &Value,
     pointers: &TokenPointers,
     written: Option<SystemTime>,
-) -> Result<AccessToken, Error> {
+) -> Result<AccessToken, String> {
     let errcode = document.get("errcode").and_then(integer).unwrap_or(0);
     if errcode != 0 {
-        return Err(Error::no_token(format!(
+        return Err(format!(
             "it is WeChat's error {errcode}, passed on by the program that keeps the token"
-        )));
+        ));
     }
     let text = match (&pointers.token, document) {
-        (Some(pointer), _) => at(document, std::slice::from_ref(pointer))?,
+        (Some(pointer), _) => text_at(document, &[pointer])?,
         (None, Value::String(text)) => text,
-        (None, Value::Array(values)) if values.first().is_some_and(is_java_type) => {
-            return Err(Error::no_token(
-                "it is JSON with the name of a Java type (Jackson); set token_pointer: /1",
-            ));
-        }
-        (None, _) => at(document, &TOKEN_POINTERS)?,
+        (None, _) => text_at(document, &TOKEN_POINTERS)?,
     };
     let lifetime = match &pointers.expires {
         Some(pointer) => document.pointer(pointer).and_then(lifetime),
-        None => values(document, &LIFETIME_POINTERS).find_map(lifetime),
+        None => LIFETIME_POINTERS
+            .iter()
+            .find_map(|pointer| document.pointer(pointer).and_then(lifetime)),
     };
     Ok(AccessToken {
         secret: token(text.trim())?,
@@ -120,57 +122,47 @@ fn in_document(
     })
 }
 
-fn is_java_type(value: &Value) -> bool {
-    value.as_str().is_some_and(|name| name.starts_with("java."))
-}
-
-fn values<'a>(
-    document: &'a Value,
-    pointers: &'a [impl AsRef<str>],
-) -> impl Iterator<Item = &'a Value> {
-    pointers
-        .iter()
-        .filter_map(|pointer| document.pointer(pointer.as_ref()))
-}
-
 /// The first text at one of the pointers.
-fn at<'a>(document: &'a Value, pointers: &'a [impl AsRef<str>]) -> Result<&'a str, Error> {
-    if let Some(text) = values(document, pointers).find_map(Value::as_str) {
+fn text_at<'a>(document: &'a Value, pointers: &[&str]) -> Result<&'a str, String> {
+    let values = pointers.iter().filter_map(|at| document.pointer(at));
+    if let Some(text) = values.clone().find_map(Value::as_str) {
         return Ok(text);
     }
-    if document.is_null() || values(document, pointers).any(Value::is_null) {
-        return Err(Error::no_token("it is null"));
+    let is_java = |name: &str| name.starts_with("java.");
+    if document.is_null() || values.into_iter().any(Value::is_null) {
+        Err("it is null".to_owned())
+    } else if document[0].as_str().is_some_and(is_java) {
+        Err("it is JSON with the name of a Java type (Jackson); set token_pointer: /1".to_owned())
+    } else {
+        Err(format!(
+            "it is JSON without a text at {}; set token_pointer to where the token is",
+            pointers.join(", ")
+        ))
     }
-    let places: Vec<_> = pointers.iter().map(AsRef::as_ref).collect();
-    Err(Error::no_token(format!(
-        "it is JSON without a text at {}; set token_pointer to where the token is",
-        places.join(", ")
-    )))
 }
 
-fn token(text: &str) -> Result<SecretString, Error> {
+fn token(text: &str) -> Result<SecretString, &'static str> {
+    let is_null = ["null", "undefined", "none", "nil"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word));
     let has_digit = text.contains(|c: char| c.is_ascii_digit());
     let is_token_character =
         |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+/=!*@|$".contains(&byte);
-    let why = if text.is_empty() {
-        "it is empty"
+    if text.is_empty() {
+        Err("it is empty")
     } else if text.len() > TOKEN_MAX {
-        return Err(too_long());
-    } else if ["null", "undefined", "none", "nil"]
-        .iter()
-        .any(|word| text.eq_ignore_ascii_case(word))
-    {
-        "it is null"
+        Err(TOO_LONG)
+    } else if is_null {
+        Err("it is null")
     } else if text.trim_end_matches('=').contains('=') {
-        "it is a name and a value; only the token alone or JSON can be read"
+        Err("it is a name and a value; only the token alone or JSON can be read")
     } else if !text.bytes().all(is_token_character) {
-        "it holds characters that no token has"
+        Err("it holds characters that no token has")
     } else if !has_digit && text.len() < WORD_MAX {
-        "it is a word, not a token"
+        Err("it is a word, not a token")
     } else {
-        return Ok(text.into());
-    };
-    Err(Error::no_token(why))
+        Ok(text.into())
+    }
 }
 
 /// A whole number, also as text, as some languages' JSON libraries write it.

@@ -51,37 +51,28 @@ struct Stored {
 
 async fn stored(config: &RedisTokenConfig, client: &Client) -> Result<Stored, RedisError> {
     let key = &config.key;
-    let (text, expire) = match (&config.field, &config.expire_field) {
-        (None, _) => (
-            client
-                .run(redis::cmd("GET").arg(key), SOURCE_TIMEOUT)
-                .await?,
-            None,
-        ),
-        (Some(field), None) => (
-            client
-                .run(redis::cmd("HGET").arg(key).arg(field), SOURCE_TIMEOUT)
-                .await?,
-            None,
-        ),
-        (Some(field), Some(expire_field)) => {
-            let mut both = redis::cmd("HMGET");
-            client
-                .run(both.arg(key).arg(field).arg(expire_field), SOURCE_TIMEOUT)
-                .await?
+    let values: Vec<Option<Vec<u8>>> = match &config.field {
+        None => {
+            let mut get = redis::cmd("GET");
+            vec![client.run(get.arg(key), SOURCE_TIMEOUT).await?]
+        }
+        Some(field) => {
+            let mut get = redis::cmd("HMGET");
+            let get = get.arg(key).arg(field).arg(&config.expire_field);
+            client.run(get, SOURCE_TIMEOUT).await?
         }
     };
-    let time_left = match client
-        .run::<i64>(redis::cmd("PTTL").arg(key), SOURCE_TIMEOUT)
-        .await
-    {
+    let mut values = values.into_iter();
+    let mut time_left = redis::cmd("PTTL");
+    let time_left = client.run::<i64>(time_left.arg(key), SOURCE_TIMEOUT);
+    let time_left = match time_left.await {
         Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
         Err(RedisError::Refused(_)) => None,
         Err(error) => return Err(error),
     };
     Ok(Stored {
-        text,
-        expire,
+        text: values.next().flatten(),
+        expire: values.next().flatten(),
         time_left,
     })
 }

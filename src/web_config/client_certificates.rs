@@ -6,70 +6,23 @@ use std::sync::Arc;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    SignatureScheme,
-};
-use serde_saphyr::Location;
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
-
-use crate::config::ConfigError;
-
-use super::errors::FileErrors;
-use super::file::ClientAuth;
 
 /// Decides over a client's certificate as Go's `tls.ClientAuthType` and exporter-toolkit's `client_allowed_sans` do.
 #[derive(Debug)]
 pub(super) struct ClientCertificates {
-    is_needed: bool,
+    pub(super) is_needed: bool,
     /// Verifies the chain; `None`: any certificate will do whose key the client holds.
-    chain: Option<Arc<dyn ClientCertVerifier>>,
+    pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
     /// `None`: any name.
-    allowed_sans: Option<Vec<String>>,
-    provider: Arc<CryptoProvider>,
+    pub(super) allowed_sans: Option<Vec<String>>,
+    pub(super) provider: Arc<CryptoProvider>,
 }
 
 impl ClientCertificates {
-    /// `None`: no certificate is asked for. `roots` is only called where a chain must be verified.
-    pub(super) fn new(
-        auth: ClientAuth,
-        roots: impl FnOnce() -> Result<RootCertStore, ConfigError>,
-        allowed_sans: Option<Vec<String>>,
-        provider: &Arc<CryptoProvider>,
-        errors: FileErrors<'_>,
-    ) -> Result<Option<Self>, ConfigError> {
-        let (is_needed, is_verified) = match auth {
-            ClientAuth::Unset | ClientAuth::NoClientCert | ClientAuth::RequestClientCert => {
-                return Ok(None);
-            }
-            ClientAuth::RequireAnyClientCert => (true, false),
-            ClientAuth::VerifyClientCertIfGiven => (false, true),
-            ClientAuth::RequireAndVerifyClientCert => (true, true),
-        };
-        let chain = if is_verified {
-            let roots = Arc::new(roots()?);
-            let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
-            let chain = builder.build().map_err(|error| {
-                let text = format!(
-                    "clients' certificates can't be verified, {error}; give client_ca_file"
-                );
-                errors.at(Location::UNKNOWN, &text)
-            })?;
-            Some(chain)
-        } else {
-            None
-        };
-        Ok(Some(Self {
-            is_needed,
-            chain,
-            allowed_sans,
-            provider: Arc::clone(provider),
-        }))
-    }
-
     fn is_allowed(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let Some(allowed) = &self.allowed_sans else {
             return Ok(());

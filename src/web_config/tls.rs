@@ -5,19 +5,20 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use crate::config::{ConfigError, read_regular};
 use crate::tls::system_roots;
 
 use super::client_certificates::ClientCertificates;
 use super::errors::FileErrors;
-use super::file::{Curve, FILE_MAX, Pem, PemSource, Tls, TlsVersion};
+use super::file::{ClientAuth, Curve, FILE_MAX, Pem, PemSource, Tls, TlsVersion};
 
 /// Reads certificates and key.
 pub(super) fn server_config(
@@ -120,19 +121,46 @@ fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
     }
 }
 
+/// `None`: no certificate is asked for.
 fn client_certificates(
     tls: &Tls,
     provider: &Arc<CryptoProvider>,
     errors: FileErrors<'_>,
 ) -> Result<Option<ClientCertificates>, ConfigError> {
-    let roots = || match &tls.client_ca {
-        Some(pem) => authorities(pem, errors),
-        // As in Go: without authorities of one's own the system's are trusted.
-        // Where it has none, the verifier says so.
-        None => Ok(system_roots().unwrap_or_else(|_| RootCertStore::empty())),
+    let (is_needed, is_verified) = match tls.client_auth {
+        ClientAuth::Unset | ClientAuth::NoClientCert | ClientAuth::RequestClientCert => {
+            return Ok(None);
+        }
+        ClientAuth::RequireAnyClientCert => (true, false),
+        ClientAuth::VerifyClientCertIfGiven => (false, true),
+        ClientAuth::RequireAndVerifyClientCert => (true, true),
     };
-    let allowed_sans = tls.client_allowed_sans.clone();
-    ClientCertificates::new(tls.client_auth, roots, allowed_sans, provider, errors)
+    let chain = is_verified.then(|| client_chain(tls, provider, errors));
+    Ok(Some(ClientCertificates {
+        is_needed,
+        chain: chain.transpose()?,
+        allowed_sans: tls.client_allowed_sans.clone(),
+        provider: Arc::clone(provider),
+    }))
+}
+
+fn client_chain(
+    tls: &Tls,
+    provider: &Arc<CryptoProvider>,
+    errors: FileErrors<'_>,
+) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+    let roots = match &tls.client_ca {
+        Some(pem) => authorities(pem, errors)?,
+        // As in Go: without authorities of one's own the system's are trusted. Where it has none, the verifier says so.
+        None => system_roots().unwrap_or_else(|_| RootCertStore::empty()),
+    };
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| {
+            let text =
+                format!("clients' certificates can't be verified, {error}; give client_ca_file");
+            errors.at(Location::UNKNOWN, &text)
+        })
 }
 
 fn authorities(pem: &Pem, errors: FileErrors<'_>) -> Result<RootCertStore, ConfigError> {
