@@ -14,7 +14,7 @@ use super::{Api, CredentialKind, Reason, Symptom};
 pub(super) type Text = [&'static str; 2];
 
 /// What a failure means and how to fix it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
     /// What happened.
     pub meaning: &'static str,

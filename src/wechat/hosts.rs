@@ -1,8 +1,9 @@
 //! Which of WeChat's hosts is asked first.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use reqwest::Url;
 
 use super::ClientError;
@@ -130,61 +131,51 @@ impl Hosts {
     }
 
     pub(super) fn current(&self) -> &Host {
-        self.host(self.with_state(|state| state.current))
+        let current = self.state.lock().current;
+        self.host(current)
     }
 
     pub(super) fn order(&self, now: Instant) -> Order {
-        self.with_state(|state| {
-            let current = state.current;
-            if state.outage {
-                let hosts = vec![current];
-                return Order {
-                    hosts,
-                    on_trial: false,
-                };
-            }
-            let on_trial = state.preferred_due.is_some_and(|due| due <= now);
-            if on_trial {
-                // This call alone tries it; others at the same time stay where they are.
-                state.preferred_due = Some(now + PREFERRED_RETRY);
-            }
-            let others = (1..self.list.len()).filter(|index| *index != current);
-            let mut hosts: Vec<usize> = std::iter::once(current).chain(others).collect();
-            if on_trial {
-                hosts.insert(0, 0);
-            } else if current != 0 {
-                hosts.push(0);
-            }
-            Order { hosts, on_trial }
-        })
+        let mut state = self.state.lock();
+        let current = state.current;
+        if state.outage {
+            return Order {
+                hosts: vec![current],
+                on_trial: false,
+            };
+        }
+        let on_trial = state.preferred_due.is_some_and(|due| due <= now);
+        let mut hosts = vec![current];
+        hosts.extend((1..self.list.len()).filter(|index| *index != current));
+        if on_trial {
+            // This call alone tries it; others at the same time stay where they are.
+            state.preferred_due = Some(now + PREFERRED_RETRY);
+            hosts.insert(0, 0);
+        } else if current != 0 {
+            hosts.push(0);
+        }
+        Order { hosts, on_trial }
     }
 
     /// This one answered: the next calls go there.
     pub(super) fn answered(&self, index: usize, now: Instant) {
-        self.with_state(|state| {
-            if index == 0 {
-                state.preferred_due = None;
-            } else if state.outage || state.current != index || state.preferred_due.is_none() {
-                state.preferred_due = Some(now + PREFERRED_RETRY);
-            }
-            state.current = index;
-            state.outage = false;
-        });
+        let mut state = self.state.lock();
+        if index == 0 {
+            state.preferred_due = None;
+        } else if state.outage || state.current != index || state.preferred_due.is_none() {
+            state.preferred_due = Some(now + PREFERRED_RETRY);
+        }
+        state.current = index;
+        state.outage = false;
     }
 
     /// Every host that a call tried failed. `out_of_time`: there was no time for the others.
     pub(super) fn none_answered(&self, out_of_time: bool) {
-        self.with_state(|state| {
-            if state.outage || out_of_time {
-                state.current = (state.current + 1) % self.list.len();
-            }
-            state.outage = true;
-        });
-    }
-
-    fn with_state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
-        // Nothing panics while it is held.
-        with(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut state = self.state.lock();
+        if state.outage || out_of_time {
+            state.current = (state.current + 1) % self.list.len();
+        }
+        state.outage = true;
     }
 }
 

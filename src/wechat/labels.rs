@@ -17,12 +17,6 @@ macro_rules! labels {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
-
-            /// The value that a label names, if it is one of ours.
-            #[must_use]
-            pub fn from_label(label: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|value| value.as_str() == label)
-            }
         }
 
         impl std::fmt::Display for $name {

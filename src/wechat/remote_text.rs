@@ -16,23 +16,15 @@ pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
             .replace(&percent_encoded(secret), REDACTED);
     }
     let text = without_token_like_runs(&text);
-    let mut line = String::with_capacity(text.len().min(CHARS_MAX));
-    let mut chars = 0;
-    for word in text.split(|c: char| c.is_whitespace() || is_unprintable(c)) {
-        if word.is_empty() {
-            continue;
-        }
-        let space = (!line.is_empty()).then_some(' ');
-        for c in space.into_iter().chain(word.chars()) {
-            if chars == CHARS_MAX {
-                line.push('…');
-                return line;
-            }
-            line.push(c);
-            chars += 1;
-        }
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || is_unprintable(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
-    line
 }
 
 /// Controls, and what reorders or hides the text around it.
@@ -51,22 +43,16 @@ fn percent_encoded(secret: &str) -> String {
 }
 
 fn without_token_like_runs(text: &str) -> String {
-    let is_token_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let run = rest.find(|c| !is_token_char(c)).unwrap_or(rest.len());
-        out.push_str(if run >= SECRET_CHARS {
-            REDACTED
-        } else {
-            &rest[..run]
-        });
-        rest = &rest[run..];
-        let gap = rest.find(is_token_char).unwrap_or(rest.len());
-        out.push_str(&rest[..gap]);
-        rest = &rest[gap..];
+    let is_outside = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
+    let mut cleaned = String::with_capacity(text.len());
+    // Each piece is a run, which may be empty, and the character after it.
+    for piece in text.split_inclusive(is_outside) {
+        let run = piece.trim_end_matches(is_outside);
+        let is_secret = run.len() >= SECRET_CHARS;
+        cleaned.push_str(if is_secret { REDACTED } else { run });
+        cleaned.push_str(&piece[run.len()..]);
     }
-    out
+    cleaned
 }
 
 #[cfg(test)]

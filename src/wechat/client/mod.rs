@@ -6,7 +6,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Kind;
@@ -64,9 +63,8 @@ pub enum ClientError {
 /// One call, for whatever host it goes to.
 struct Call<'a> {
     api: Api,
-    method: Method,
     query: Vec<(&'static str, &'a str)>,
-    /// JSON. Always of known length: WeChat answers a chunked request with 412.
+    /// JSON, which makes it a POST. Always of known length: WeChat answers a chunked request with 412.
     body: Option<Vec<u8>>,
     body_max: usize,
     /// What of a reply must never be quoted.
@@ -76,10 +74,9 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(api: Api, method: Method) -> Self {
+    fn new(api: Api) -> Self {
         Self {
             api,
-            method,
             query: Vec::new(),
             body: None,
             body_max: BODY_MAX,
@@ -172,7 +169,7 @@ impl Client {
         authorization: &Authorization,
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
-        let mut call = Call::new(Api::AccountGetall, Method::GET).authorized(authorization);
+        let mut call = Call::new(Api::AccountGetall).authorized(authorization);
         call.body_max = self.list_body_max();
         let limits = self.options.list_limits;
         let read = move |body: &[u8]| reply::read_list(body, limits);
@@ -190,7 +187,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
         // An empty body is refused (44002); the function gets an empty event.
-        let mut call = Call::new(Api::InvokeCloudFunction, Method::POST)
+        let mut call = Call::new(Api::InvokeCloudFunction)
             .authorized(authorization)
             .json(&serde_json::json!({}));
         call.query.push(("env", &function.env));
@@ -212,7 +209,7 @@ impl Client {
         authorization: &Authorization,
         meter: &dyn Meter,
     ) -> Result<Vec<Delivery>, Error> {
-        let call = Call::new(Api::DeliveryGetall, Method::GET).authorized(authorization);
+        let call = Call::new(Api::DeliveryGetall).authorized(authorization);
         let limits = self.options.list_limits;
         let read = move |body: &[u8]| reply::read_deliveries(body, limits);
         self.call(call, meter, read).await
@@ -229,7 +226,7 @@ impl Client {
         biz_id: &str,
         meter: &dyn Meter,
     ) -> Result<Option<f64>, Error> {
-        let call = Call::new(Api::QuotaGet, Method::POST)
+        let call = Call::new(Api::QuotaGet)
             .authorized(authorization)
             .json(&serde_json::json!({"delivery_id": delivery_id, "biz_id": biz_id}));
         self.call(call, meter, reply::read_quota).await
@@ -245,7 +242,7 @@ impl Client {
         of: Api,
         meter: &dyn Meter,
     ) -> Result<ApiQuota, Error> {
-        let call = Call::new(Api::ApiQuotaGet, Method::POST)
+        let call = Call::new(Api::ApiQuotaGet)
             .authorized(authorization)
             .json(&serde_json::json!({"cgi_path": path(of)}));
         self.call(call, meter, reply::read_api_quota).await
@@ -262,7 +259,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccessToken, Error> {
         let secret = secret.expose_secret();
-        let mut call = Call::new(Api::StableToken, Method::POST).json(&serde_json::json!({
+        let mut call = Call::new(Api::StableToken).json(&serde_json::json!({
             "grant_type": "client_credential",
             "appid": appid,
             "secret": secret,
@@ -283,7 +280,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccessToken, Error> {
         let secret = secret.expose_secret();
-        let mut call = Call::new(Api::Token, Method::GET);
+        let mut call = Call::new(Api::Token);
         call.query = vec![
             ("grant_type", "client_credential"),
             ("appid", appid),

@@ -54,15 +54,17 @@ pub(super) async fn attempt(
     time: Duration,
 ) -> Result<Vec<u8>, Error> {
     let url = host.url(path(call.api), &call.query);
-    let mut request = client.request(call.method.clone(), url).timeout(time);
-    if let Some(body) = &call.body {
-        request = request
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(body.clone());
-    }
+    let json = HeaderValue::from_static("application/json");
+    let request = match &call.body {
+        None => client.get(url),
+        Some(body) => client
+            .post(url)
+            .header(CONTENT_TYPE, json)
+            .body(body.clone()),
+    };
     let lost = |error: reqwest::Error| lost(&error.without_url(), host, call);
     let malformed = |what| Error::from_fault(call.api, Fault::Malformed(what), &call.secrets);
-    let mut response = request.send().await.map_err(lost)?;
+    let mut response = request.timeout(time).send().await.map_err(lost)?;
     if !response.status().is_success() {
         return Err(unsuccessful(response, host, call).await);
     }

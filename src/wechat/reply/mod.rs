@@ -251,25 +251,27 @@ pub(super) fn read_function_result(
         Some(result) => result.to_string(),
         None => return Err(Fault::malformed("it has no `resp_data`")),
     };
-    let list = match &function.pointer {
-        None => read_list_text(&result, limits),
-        Some(pointer) => match serde_json::from_str::<Value>(&result) {
-            Ok(value) => match value.pointer(pointer) {
-                Some(Value::String(text)) => read_list_text(&as_text(text.as_bytes()), limits),
-                Some(list) => read_list_text(&list.to_string(), limits),
-                None => Reply::read(&result).and(Err(Fault::Malformed(format!(
-                    "it has nothing at the configured pointer {pointer:?}"
-                )))),
-            },
-            Err(error) => Err(not_read(&error, &result)),
-        },
+    let list = list_at(function.pointer.as_deref(), &result, limits);
+    let list = list.map_err(|fault| of_function(fault, &result))?;
+    let lossy = std::str::from_utf8(body).is_err();
+    Ok(AccountList { lossy, ..list })
+}
+
+/// The account list at the configured place of a function's result.
+fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<AccountList, Fault> {
+    let Some(pointer) = pointer else {
+        return read_list_text(result, limits);
     };
-    match list {
-        Ok(list) => Ok(AccountList {
-            lossy: std::str::from_utf8(body).is_err(),
-            ..list
-        }),
-        Err(fault) => Err(of_function(fault, &result)),
+    let value: Value = serde_json::from_str(result).map_err(|error| not_read(&error, result))?;
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => read_list_text(&as_text(text.as_bytes()), limits),
+        Some(list) => read_list_text(&list.to_string(), limits),
+        None => {
+            // An error of the function's own says more.
+            Reply::read(result)?;
+            let what = format!("it has nothing at the configured pointer {pointer:?}");
+            Err(Fault::Malformed(what))
+        }
     }
 }
 
@@ -290,45 +292,42 @@ fn of_function(fault: Fault, result: &str) -> Fault {
             Value::Object(_) => Some(error.to_string().into()),
             _ => None,
         });
-    let hint = match &value {
-        Value::Null => "the function returned nothing".to_owned(),
+    let hint = hint(&value);
+    Fault::FunctionResult {
+        what: [what, hint].join("; ").trim_end_matches("; ").to_owned(),
+        error: error.unwrap_or_default(),
+    }
+}
+
+/// What most likely happened in a function that returned this; empty where nothing is known.
+fn hint(result: &Value) -> String {
+    let holds_list = |value: &Value| match value {
+        Value::String(text) => text.contains("\"list\""),
+        value => value.get("list").is_some(),
+    };
+    let hint = match result {
+        Value::Null => "the function returned nothing",
         Value::String(_) => {
             "the function returned text, most likely by JSON.stringify: let it return \
              the object itself, or set `cloud_function.pointer`"
-                .to_owned()
         }
         Value::Object(fields) if fields.is_empty() => {
             "a JavaScript Error that the function returns looks like \
              this: let it return `errCode` and `errMsg`"
-                .to_owned()
         }
         Value::Object(fields) => {
-            let holds_list = |value: &Value| match value {
-                Value::String(text) => text.contains("\"list\""),
-                value => value.get("list").is_some(),
-            };
-            match fields.iter().find(|(_, value)| holds_list(value)) {
-                Some((key, _)) => {
-                    format!("the list is deeper: set `cloud_function.pointer` to /{key}")
-                }
-                None if fields.get("result").is_some_and(Value::is_string) => {
-                    "WeChat answered the function with a text that is not JSON".to_owned()
-                }
-                None => {
-                    "where the function wraps the list, set `cloud_function.pointer`".to_owned()
-                }
+            if let Some((key, _)) = fields.iter().find(|(_, value)| holds_list(value)) {
+                return format!("the list is deeper: set `cloud_function.pointer` to /{key}");
+            }
+            if fields.get("result").is_some_and(Value::is_string) {
+                "WeChat answered the function with a text that is not JSON"
+            } else {
+                "where the function wraps the list, set `cloud_function.pointer`"
             }
         }
-        _ => String::new(),
+        _ => "",
     };
-    Fault::FunctionResult {
-        what: if hint.is_empty() {
-            what
-        } else {
-            format!("{what}; {hint}")
-        },
-        error: error.unwrap_or_default(),
-    }
+    hint.to_owned()
 }
 
 /// The errcode and errmsg of a reply whose HTTP status tells of a failure already.
