@@ -221,7 +221,7 @@ mod tests {
             &["--log.level=warn", "check", "--config-only=true"],
         ] {
             let cli = read(line);
-            assert_eq!(cli.args.log_level(), crate::config::LogLevel::Warn);
+            assert_eq!(cli.args.log.level, crate::config::LogLevel::Warn);
             let Some(Command::Check(check)) = cli.command else {
                 panic!("{line:?}");
             };

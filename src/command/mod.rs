@@ -84,7 +84,7 @@ impl Error {
 /// See [`Error`].
 pub async fn run(cli: Cli) -> Result<(), Error> {
     let Cli { command, args } = cli;
-    logging::init(args.log_level(), args.log_format());
+    logging::init(args.log.level, args.log.format);
     // One TLS stack for all; a second installation is a test's.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {

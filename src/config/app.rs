@@ -1,16 +1,14 @@
 //! The settings of one app. Flags, the file's `defaults` and each app's own keys say them with the same struct.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 
-use super::credential::CredentialForm;
-use super::file::CloudFunctionForm;
-use super::units::{ApiUrl, Appid, Span, Text};
+use super::units::{api_url, duration, read_duration, read_name, read_pointer, read_text};
 use super::{AppConfig, Credential};
+use crate::wechat::CloudFunction;
 
 /// At most one account-list call in this time, unless the operator says otherwise.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -59,6 +57,10 @@ impl AppConfig {
 }
 
 /// What somebody said of how an app is called; `None`: nothing. The docs of the flags are their help texts.
+#[expect(
+    clippy::doc_markdown,
+    reason = "clap makes --help of these docs, where backticks would be noise"
+)]
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[expect(clippy::doc_markdown, reason = "help texts are shown as they stand")]
 #[command(next_help_heading = "Calls to WeChat")]
@@ -66,11 +68,12 @@ impl AppConfig {
 pub(super) struct AppSettings {
     // These four belong to one app; no flag and no `defaults` can say them.
     #[arg(skip)]
-    pub(super) appid: Option<Spanned<Appid>>,
+    pub(super) appid: Option<Spanned<String>>,
     #[arg(skip)]
-    pub(super) name: Option<Spanned<Text>>,
+    #[serde(deserialize_with = "read_name")]
+    pub(super) name: Option<String>,
     #[arg(skip)]
-    pub(super) access_token: Option<Spanned<CredentialForm>>,
+    pub(super) access_token: Option<Spanned<Credential>>,
     #[arg(skip)]
     pub(super) cloud_function: Option<CloudFunctionForm>,
 
@@ -80,13 +83,15 @@ pub(super) struct AppSettings {
                 https://api.weixin.qq.com and WeChat's other hosts]",
         long = "wechat.api-url",
         value_name = "URL",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = api_url
     )]
     #[serde(alias = "api_url", deserialize_with = "one_or_many")]
-    pub(super) api_urls: Option<Vec<ApiUrl>>,
+    pub(super) api_urls: Option<Vec<String>>,
     /// At most one account-list call per app in this time [default: 60s]
-    #[arg(long = "wechat.min-interval", value_name = "DURATION")]
-    pub(super) min_interval: Option<Span>,
+    #[arg(long = "wechat.min-interval", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "read_duration")]
+    pub(super) min_interval: Option<Duration>,
     /// Calls per app from midnight to midnight in China; 0: no limit [default: 2000]
     #[arg(long = "wechat.daily-limit", value_name = "CALLS")]
     pub(super) daily_limit: Option<u64>,
@@ -97,8 +102,9 @@ pub(super) struct AppSettings {
     #[arg(long = "wechat.remark-content")]
     pub(super) remark_content: Option<bool>,
     /// Ask franchise couriers for each account's live balance, once in this time; a call per account; 0: never
-    #[arg(long = "wechat.live-quota", value_name = "DURATION")]
-    pub(super) live_quota: Option<Span>,
+    #[arg(long = "wechat.live-quota", value_name = "DURATION", value_parser = duration)]
+    #[serde(deserialize_with = "read_duration")]
+    pub(super) live_quota: Option<Duration>,
     /// Ask WeChat once an hour for its own figures of the daily quota
     #[arg(long = "wechat.api-quota")]
     pub(super) api_quota: Option<bool>,
@@ -108,64 +114,65 @@ pub(super) struct AppSettings {
 }
 
 impl AppSettings {
-    /// What `self` leaves open is as `weaker` says.
-    pub(super) fn or(&self, weaker: &Self) -> Self {
-        Self {
-            api_urls: self.api_urls.clone().or_else(|| weaker.api_urls.clone()),
-            min_interval: self.min_interval.clone().or(weaker.min_interval.clone()),
-            daily_limit: self.daily_limit.or(weaker.daily_limit),
-            remark_wrong_msg: self.remark_wrong_msg.or(weaker.remark_wrong_msg),
-            remark_content: self.remark_content.or(weaker.remark_content),
-            live_quota: self.live_quota.clone().or(weaker.live_quota.clone()),
-            api_quota: self.api_quota.or(weaker.api_quota),
-            refresh_couriers: self.refresh_couriers.or(weaker.refresh_couriers),
-            ..self.clone()
-        }
-    }
-
-    /// An app with these settings; what is left open is built in.
-    pub(super) fn app(&self, appid: &str, credential: Credential) -> AppConfig {
-        let mut app = AppConfig::new(appid, credential);
+    /// Puts in force what is said here, over what weaker settings said.
+    pub(super) fn apply(&self, app: &mut AppConfig) {
         if let Some(urls) = &self.api_urls {
-            app.api_urls = urls.iter().map(|ApiUrl(url)| url.clone()).collect();
-        }
-        self.adjust(&mut app);
-        app
-    }
-
-    /// Puts in force what can be said of a simulated app too.
-    pub(super) fn adjust(&self, app: &mut AppConfig) {
-        if let Some(Span(interval)) = self.min_interval {
-            app.min_interval = interval;
+            // A second try of the same host would be a call for nothing.
+            app.api_urls.clear();
+            for url in urls {
+                if !app.api_urls.contains(url) {
+                    app.api_urls.push(url.clone());
+                }
+            }
         }
         if let Some(limit) = self.daily_limit {
             app.daily_limit = Some(limit).filter(|limit| *limit > 0);
         }
-        if let Some(Span(interval)) = self.live_quota {
+        if let Some(interval) = self.live_quota {
             app.live_quota = Some(interval).filter(|interval| !interval.is_zero());
         }
+        app.min_interval = self.min_interval.unwrap_or(app.min_interval);
         app.remark_wrong_msg = self.remark_wrong_msg.unwrap_or(app.remark_wrong_msg);
         app.remark_content = self.remark_content.unwrap_or(app.remark_content);
         app.api_quota = self.api_quota.unwrap_or(app.api_quota);
         app.refresh_couriers = self.refresh_couriers.unwrap_or(app.refresh_couriers);
     }
+
+    /// Whether something is said that belongs to one app.
+    pub(super) fn belongs_to_one_app(&self) -> bool {
+        self.appid.is_some()
+            || self.name.is_some()
+            || self.access_token.is_some()
+            || self.cloud_function.is_some()
+    }
 }
 
-/// Whether each URL stands there once: each host is tried once, and a second try would be a call of the budget for
-/// nothing.
-pub(super) fn check_api_urls(urls: &[ApiUrl]) -> Result<(), &'static str> {
-    let mut seen = HashSet::new();
-    if urls.iter().all(|ApiUrl(url)| seen.insert(url)) {
-        Ok(())
-    } else {
-        Err("names one URL twice; keep one")
+/// [`CloudFunction`] as it is written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub(super) struct CloudFunctionForm {
+    #[serde(deserialize_with = "read_text")]
+    env: String,
+    #[serde(deserialize_with = "read_text")]
+    name: String,
+    #[serde(default, deserialize_with = "read_pointer")]
+    pointer: Option<String>,
+}
+
+impl From<CloudFunctionForm> for CloudFunction {
+    fn from(form: CloudFunctionForm) -> Self {
+        Self {
+            env: form.env,
+            name: form.name,
+            pointer: form.pointer,
+        }
     }
 }
 
 /// `api_url: http://a`, `api_urls: [http://a, http://b]`.
 fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<Vec<ApiUrl>>, D::Error> {
+) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "must be a URL or a list of URLs")]
     enum Form {
@@ -181,8 +188,6 @@ fn one_or_many<'de, D: Deserializer<'de>>(
             "is empty; name a URL or leave the key out",
         ));
     }
-    let urls: Result<Vec<ApiUrl>, String> = texts.iter().map(|text| text.parse()).collect();
-    let urls = urls.map_err(de::Error::custom)?;
-    check_api_urls(&urls).map_err(de::Error::custom)?;
-    Ok(Some(urls))
+    let urls: Result<_, String> = texts.iter().map(|text| api_url(text)).collect();
+    urls.map(Some).map_err(de::Error::custom)
 }

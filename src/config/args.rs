@@ -9,24 +9,22 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::app::{AppSettings, check_api_urls};
-use super::units::{Appid, Text, at_least_one, duration, duration_above_zero, telemetry_path};
+use super::app::AppSettings;
+use super::units::{appid, count, duration, duration_above_zero, name, telemetry_path};
 use super::{
-    AppConfig, Config, ConfigError, Credential, ExternalUrl, ListenAddress, MaxRequests,
-    ScrapeConfig, SecretSource, TokenPointers, WebConfig, WechatConfig, file,
+    AppConfig, Config, ConfigError, Credential, ExternalUrl, ListenAddress, SecretSource,
+    TokenPointers, file,
 };
 use crate::proxy;
 use crate::wechat::ListLimits;
 
 /// The environment variable that may hold the one app's AppSecret.
 const SECRET_VARIABLE: &str = "WECHAT_LOGISTICS_WECHAT_SECRET";
-/// More than a semaphore can count is as good as no limit.
-const MAX_CONCURRENCY: usize = 1 << 20;
 
 const NO_APP: &str = "no Mini Program is configured; name one with --wechat.appid and --wechat.secret-file, \
     or several with --config.file, as the README shows under quick start, or look around without any: \
@@ -40,13 +38,26 @@ pub struct Args {
     #[command(flatten)]
     apps: AppSettings,
     #[command(flatten)]
-    wechat: WechatArgs,
+    wechat: WechatConfig,
     #[command(flatten)]
-    scrape: ScrapeArgs,
+    list: ListArgs,
     #[command(flatten)]
-    web: WebArgs,
+    scrape: ScrapeConfig,
+    /// Directory in which limits and readings survive a restart [default: none]
+    #[arg(long = "state.dir", value_name = "DIR", help_heading = "Scrapes")]
+    state_dir: Option<PathBuf>,
     #[command(flatten)]
-    log: LogArgs,
+    web: WebConfig,
+    /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
+    /// more]
+    #[arg(
+        long = "web.max-requests",
+        value_name = "REQUESTS",
+        help_heading = "HTTP server"
+    )]
+    max_requests: Option<usize>,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
     /// The flags that were set by their environment variables.
     #[arg(skip)]
     pub(crate) from_environment: BTreeSet<String>,
@@ -60,11 +71,11 @@ struct SourceArgs {
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// AppID of the one Mini Program
-    #[arg(long = "wechat.appid", value_name = "APPID")]
-    appid: Option<Appid>,
+    #[arg(long = "wechat.appid", value_name = "APPID", value_parser = appid)]
+    appid: Option<String>,
     /// Name that people know it by [default: the AppID]
-    #[arg(long = "wechat.app-name", value_name = "NAME")]
-    name: Option<Text>,
+    #[arg(long = "wechat.app-name", value_name = "NAME", value_parser = name)]
+    name: Option<String>,
     /// File that holds its AppSecret
     #[arg(long = "wechat.secret-file", value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -77,30 +88,54 @@ struct SourceArgs {
 }
 
 /// How WeChat is called, for all apps.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Calls to WeChat")]
-struct WechatArgs {
+pub struct WechatConfig {
     /// The longest that one call may take
     #[arg(
+        id = "wechat.timeout",
         long = "wechat.timeout",
         value_name = "DURATION",
         value_parser = duration_above_zero,
         default_value = "10s"
     )]
-    wechat_timeout: Duration,
+    pub timeout: Duration,
     /// Apps that are fetched at one time
     #[arg(
         long = "wechat.max-concurrency",
         value_name = "APPS",
-        value_parser = at_least_one,
-        default_value_t = WechatConfig::default().max_concurrency
+        value_parser = count,
+        default_value_t = Self::default().max_concurrency
     )]
-    max_concurrency: usize,
+    pub max_concurrency: usize,
+    // What is taken in of an account list: see `ListArgs`.
+    #[arg(skip)]
+    pub list_limits: ListLimits,
+    // Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count; not for the simulated API.
+    #[arg(skip = true)]
+    pub proxy_from_env: bool,
+}
+
+impl Default for WechatConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            max_concurrency: 64,
+            list_limits: ListLimits::default(),
+            proxy_from_env: true,
+        }
+    }
+}
+
+/// [`ListLimits`] as flags.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Calls to WeChat")]
+struct ListArgs {
     /// Accounts of one app that are taken in; the rest is counted in accounts_dropped
     #[arg(
         long = "wechat.max-accounts",
         value_name = "ACCOUNTS",
-        value_parser = at_least_one,
+        value_parser = count,
         default_value_t = ListLimits::default().accounts
     )]
     max_accounts: usize,
@@ -108,24 +143,25 @@ struct WechatArgs {
     #[arg(
         long = "wechat.max-label-length",
         value_name = "BYTES",
-        value_parser = at_least_one,
+        value_parser = count,
         default_value_t = ListLimits::default().label_bytes
     )]
     max_label_length: usize,
 }
 
 /// How scrapes are answered.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Scrapes")]
-struct ScrapeArgs {
+pub struct ScrapeConfig {
     /// The longest that a scrape may take, whatever Prometheus allows
     #[arg(
+        id = "scrape.timeout",
         long = "scrape.timeout",
         value_name = "DURATION",
         value_parser = duration_above_zero,
         default_value = "10s"
     )]
-    scrape_timeout: Duration,
+    pub timeout: Duration,
     /// Taken off Prometheus's own timeout, so that the answer is there before it gives up
     #[arg(
         long = "scrape.timeout-offset",
@@ -133,7 +169,7 @@ struct ScrapeArgs {
         value_parser = duration,
         default_value = "0.5s"
     )]
-    timeout_offset: Duration,
+    pub timeout_offset: Duration,
     /// How old a reading may be and still be served, whatever kept a newer one back; keep it above
     /// --wechat.min-interval
     #[arg(
@@ -142,60 +178,116 @@ struct ScrapeArgs {
         value_parser = duration_above_zero,
         default_value = "15m"
     )]
-    max_stale: Duration,
-    /// Directory in which limits and readings survive a restart [default: none]
-    #[arg(long = "state.dir", value_name = "DIR")]
-    state_dir: Option<PathBuf>,
+    pub max_stale: Duration,
+}
+
+impl Default for ScrapeConfig {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            timeout_offset: Duration::from_millis(500),
+            max_stale: Duration::from_secs(15 * 60),
+        }
+    }
 }
 
 /// The HTTP server.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "HTTP server")]
-struct WebArgs {
+pub struct WebConfig {
     /// Address to listen on; may be repeated
     #[arg(
         long = "web.listen-address",
         value_name = "ADDRESS",
         value_delimiter = ',',
-        default_values_t = WebConfig::default().listen_addresses
+        default_values_t = Self::default().listen_addresses
     )]
-    listen_addresses: Vec<ListenAddress>,
+    pub listen_addresses: Vec<ListenAddress>,
     /// Take the sockets that systemd opened instead
-    #[arg(long = "web.systemd-socket")]
-    systemd_socket: Option<bool>,
+    #[arg(
+        long = "web.systemd-socket",
+        default_value_t = false,
+        hide_default_value = true
+    )]
+    pub systemd_socket: bool,
     /// Path of the metrics
     #[arg(
         long = "web.telemetry-path",
         value_name = "PATH",
         value_parser = telemetry_path,
-        default_value_t = WebConfig::default().telemetry_path
+        default_value_t = Self::default().telemetry_path
     )]
-    telemetry_path: String,
+    pub telemetry_path: String,
     /// URL under which clients reach the exporter where a proxy stands in front; /sd and the links of the status page
     /// lead there [default: the address that the client asked]
     #[arg(long = "web.external-url", value_name = "URL")]
-    external_url: Option<ExternalUrl>,
+    pub external_url: Option<ExternalUrl>,
     /// Web configuration file (TLS, users, headers), the same as every official exporter's
-    #[arg(long = "web.config.file", value_name = "FILE")]
-    web_config_file: Option<PathBuf>,
+    #[arg(id = "web.config.file", long = "web.config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
     /// Let POST /-/reload read the configuration again
-    #[arg(long = "web.enable-lifecycle")]
-    enable_lifecycle: Option<bool>,
-    /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
-    /// more]
-    #[arg(long = "web.max-requests", value_name = "REQUESTS")]
-    max_requests: Option<usize>,
+    #[arg(
+        long = "web.enable-lifecycle",
+        default_value_t = false,
+        hide_default_value = true
+    )]
+    pub enable_lifecycle: bool,
+    // `--web.max-requests`
+    #[arg(skip)]
+    pub max_requests: MaxRequests,
 }
 
-#[derive(Clone, Debug, clap::Args)]
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            listen_addresses: vec![ListenAddress::AnyAddress(10086)],
+            systemd_socket: false,
+            telemetry_path: "/metrics".to_owned(),
+            external_url: None,
+            config_file: None,
+            enable_lifecycle: false,
+            max_requests: MaxRequests::ByApps,
+        }
+    }
+}
+
+/// How many requests are answered at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MaxRequests {
+    /// [`Self::FEW`], or one for each app where that is more: while WeChat is slow, each app's `/probe` waits.
+    #[default]
+    ByApps,
+    /// So many, whatever the number of apps.
+    Fixed(usize),
+    /// No limit.
+    Unlimited,
+}
+
+impl MaxRequests {
+    /// As many as official exporters answer by default.
+    const FEW: usize = 40;
+
+    /// The number for so many apps; `None`: no limit.
+    #[must_use]
+    pub fn for_apps(self, apps: usize) -> Option<usize> {
+        match self {
+            Self::ByApps => Some(apps.max(Self::FEW)),
+            Self::Fixed(requests) => Some(requests),
+            Self::Unlimited => None,
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
-struct LogArgs {
+pub(crate) struct LogArgs {
     /// Least level that is logged
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
-    log_level: LogLevel,
+    pub(crate) level: LogLevel,
     /// Form of the log lines on standard error
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
-    log_format: LogFormat,
+    pub(crate) format: LogFormat,
 }
 
 /// The least level that is logged.
@@ -225,26 +317,32 @@ impl Config {
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
         proxy::check(|name| std::env::var_os(name))
             .map_err(|malformed| ConfigError(malformed.to_string()))?;
-        args.check_api_urls()?;
-        let mut config = args.config(Vec::new());
-        let limits = config.wechat.list_limits;
-        match &args.source.config_file {
-            Some(path) => {
-                args.name_no_app_beside(path)?;
-                let file = file::load(path, &args.apps, limits)?;
-                config.apps = file.apps;
-                config.shared_state = file.shared_state;
-            }
-            None => config.apps = vec![args.single_app(limits)?],
+        let Some(path) = &args.source.config_file else {
+            return Ok(args.config(vec![args.single_app()?]));
+        };
+        if let Some(flag) = args.single_app_flags().next() {
+            return Err(ConfigError(format!(
+                "{flag} can't be used together with {} ({}); move the app into the file or leave one of the two out",
+                args.named("config.file"),
+                path.display()
+            )));
         }
-        Ok(config)
+        let file = file::load(path, &args.apps)?;
+        Ok(Self {
+            shared_state: file.shared_state,
+            ..args.config(file.apps)
+        })
     }
 
     /// The flags' meaning for apps that are simulated: neither the file nor a credential is looked at.
     #[must_use]
     pub fn for_simulated(args: &Args, mut apps: Vec<AppConfig>) -> Self {
+        let flags = AppSettings {
+            api_urls: None,
+            ..args.apps.clone()
+        };
         for app in &mut apps {
-            args.apps.adjust(app);
+            flags.apply(app);
         }
         let mut config = args.config(apps);
         // The simulation listens on loopback, where no proxy can reach it.
@@ -254,18 +352,6 @@ impl Config {
 }
 
 impl Args {
-    /// The least level that is logged.
-    #[must_use]
-    pub fn log_level(&self) -> LogLevel {
-        self.log.log_level
-    }
-
-    /// The form of the log lines.
-    #[must_use]
-    pub fn log_format(&self) -> LogFormat {
-        self.log.log_format
-    }
-
     /// What a setting goes by: its flag, or the environment variable that it came from.
     fn named(&self, flag: &str) -> String {
         if self.from_environment.contains(flag) {
@@ -275,43 +361,29 @@ impl Args {
         }
     }
 
-    fn check_api_urls(&self) -> Result<(), ConfigError> {
-        let urls = self.apps.api_urls.as_deref().unwrap_or_default();
-        check_api_urls(urls)
-            .map_err(|problem| ConfigError(format!("{} {problem}", self.named("wechat.api-url"))))
-    }
-
     fn config(&self, apps: Vec<AppConfig>) -> Config {
+        let list_limits = ListLimits {
+            accounts: self.list.max_accounts,
+            label_bytes: self.list.max_label_length,
+        };
+        let max_requests = match self.max_requests {
+            None => MaxRequests::ByApps,
+            Some(0) => MaxRequests::Unlimited,
+            Some(requests) => MaxRequests::Fixed(requests),
+        };
         Config {
-            scrape: ScrapeConfig {
-                timeout: self.scrape.scrape_timeout,
-                timeout_offset: self.scrape.timeout_offset,
-                max_stale: self.scrape.max_stale,
-            },
+            apps,
+            scrape: self.scrape,
             wechat: WechatConfig {
-                timeout: self.wechat.wechat_timeout,
-                max_concurrency: self.wechat.max_concurrency.min(MAX_CONCURRENCY),
-                list_limits: ListLimits {
-                    accounts: self.wechat.max_accounts,
-                    label_bytes: self.wechat.max_label_length,
-                },
-                proxy_from_env: true,
+                list_limits,
+                ..self.wechat
             },
-            state_dir: self.scrape.state_dir.clone(),
+            state_dir: self.state_dir.clone(),
+            shared_state: None,
             web: WebConfig {
-                listen_addresses: self.web.listen_addresses.clone(),
-                systemd_socket: self.web.systemd_socket.unwrap_or(false),
-                telemetry_path: self.web.telemetry_path.clone(),
-                external_url: self.web.external_url.clone(),
-                config_file: self.web.web_config_file.clone(),
-                enable_lifecycle: self.web.enable_lifecycle.unwrap_or(false),
-                max_requests: match self.web.max_requests {
-                    None => MaxRequests::ByApps,
-                    Some(0) => MaxRequests::Unlimited,
-                    Some(requests) => MaxRequests::Fixed(requests),
-                },
+                max_requests,
+                ..self.web.clone()
             },
-            ..Config::new(apps)
         }
     }
 
@@ -334,58 +406,44 @@ impl Args {
             .map(|(flag, _)| self.named(flag))
     }
 
-    fn name_no_app_beside(&self, file: &Path) -> Result<(), ConfigError> {
-        match self.single_app_flags().next() {
-            None => Ok(()),
-            Some(flag) => Err(ConfigError(format!(
-                "{flag} can't be used together with {} ({}); move the app into the file or leave one of the two out",
-                self.named("config.file"),
-                file.display()
-            ))),
-        }
-    }
-
     /// The flags that say which apps there are and where they are called, which simulated ones go without.
     #[must_use]
     pub fn flags_of_real_apps(&self) -> Vec<String> {
-        let others = [
-            ("config.file", self.source.config_file.is_some()),
-            ("wechat.api-url", self.apps.api_urls.is_some()),
-        ];
-        let others = others.into_iter().filter(|(_, given)| *given);
-        others
-            .map(|(flag, _)| self.named(flag))
-            .chain(self.single_app_flags())
-            .collect()
+        let mut flags: Vec<String> = self.single_app_flags().collect();
+        if self.source.config_file.is_some() {
+            flags.push(self.named("config.file"));
+        }
+        if self.apps.api_urls.is_some() {
+            flags.push(self.named("wechat.api-url"));
+        }
+        flags
     }
 
-    fn single_app(&self, limits: ListLimits) -> Result<AppConfig, ConfigError> {
-        let credential = self.single_credential()?;
-        let Some(Appid(appid)) = &self.source.appid else {
-            return Err(match credential {
-                None => ConfigError(NO_APP.to_owned()),
-                Some((name, _)) => ConfigError(format!(
+    fn single_app(&self) -> Result<AppConfig, ConfigError> {
+        let (appid, name, credential) = match (&self.source.appid, self.single_credential()?) {
+            (Some(appid), Some((name, credential))) => (appid, name, credential),
+            (None, None) => return Err(ConfigError(NO_APP.to_owned())),
+            (None, Some((name, _))) => {
+                return Err(ConfigError(format!(
                     "{name} is given without an app; add --wechat.appid"
-                )),
-            });
-        };
-        let Some((name, credential)) = credential else {
-            return Err(ConfigError(format!(
-                "{} needs a credential; add --wechat.secret-file, --wechat.token-file or the environment variable \
-                 {SECRET_VARIABLE}",
-                self.named("wechat.appid")
-            )));
+                )));
+            }
+            (Some(_), None) => {
+                return Err(ConfigError(format!(
+                    "{} needs a credential; add --wechat.secret-file, --wechat.token-file or the environment variable \
+                     {SECRET_VARIABLE}",
+                    self.named("wechat.appid")
+                )));
+            }
         };
         if let Credential::StableToken { secret } = &credential {
             secret
                 .read()
                 .map_err(|error| ConfigError(format!("{name} can't be used: {error}")))?;
         }
-        let mut app = self.apps.app(appid, credential);
-        if let Some(Text(name)) = &self.source.name {
-            file::check_name(name, limits).map_err(|problem| {
-                ConfigError(format!("{} {problem}", self.named("wechat.app-name")))
-            })?;
+        let mut app = AppConfig::new(appid, credential);
+        self.apps.apply(&mut app);
+        if let Some(name) = &self.source.name {
             app.name.clone_from(name);
         }
         Ok(app)
@@ -394,14 +452,15 @@ impl Args {
     /// The one credential that flags and environment name, with the name it goes by.
     fn single_credential(&self) -> Result<Option<(String, Credential)>, ConfigError> {
         let source = &self.source;
+        let stable_token = |secret| Credential::StableToken { secret };
         let mut given = Vec::new();
-        if let Some(path) = &source.secret_file {
-            let secret = SecretSource::File(path.clone());
-            given.push((self.named("wechat.secret-file"), stable_token(secret)));
+        if let Some(path) = source.secret_file.clone() {
+            let name = self.named("wechat.secret-file");
+            given.push((name, stable_token(SecretSource::File(path))));
         }
-        if let Some(name) = &source.secret_credential {
-            let secret = SecretSource::Credential(name.clone());
-            given.push((self.named("wechat.secret-credential"), stable_token(secret)));
+        if let Some(credential) = source.secret_credential.clone() {
+            let name = self.named("wechat.secret-credential");
+            given.push((name, stable_token(SecretSource::Credential(credential))));
         }
         if std::env::var_os(SECRET_VARIABLE).is_some_and(|value| !value.is_empty()) {
             let secret = SecretSource::Env(SECRET_VARIABLE.to_owned());
@@ -409,18 +468,14 @@ impl Args {
         }
         if let Some(path) = source.token_file.clone() {
             let pointers = TokenPointers::default();
-            let credential = Credential::File { path, pointers };
-            given.push((self.named("wechat.token-file"), credential));
+            let name = self.named("wechat.token-file");
+            given.push((name, Credential::File { path, pointers }));
         }
-        match given.as_slice() {
-            [(first, _), (second, _), ..] => Err(ConfigError(format!(
+        if let [(first, _), (second, _), ..] = given.as_slice() {
+            return Err(ConfigError(format!(
                 "both {first} and {second} are given; keep one"
-            ))),
-            _ => Ok(given.pop()),
+            )));
         }
+        Ok(given.pop())
     }
-}
-
-fn stable_token(secret: SecretSource) -> Credential {
-    Credential::StableToken { secret }
 }

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde::{Deserialize, Deserializer, de};
 
-use super::file::Place;
-use super::secret::{read_headers_file, read_secret_file};
-use super::units::{Pointer, RedisUrl, Text, WebUrl};
+use super::secret::read_headers_file;
+use super::units::{read_path, read_pointer, read_redis_url, read_text, read_web_url};
 use super::{
     CommandLine, ConfigError, Credential, HttpTokenConfig, HttpTokenMethod, RedisTokenConfig,
     SecretSource, SecretUrl, TokenPointers,
@@ -16,309 +14,229 @@ use super::{
 /// Where WeChat Cloud Run mounts its token.
 ///
 /// Source: <https://developers.weixin.qq.com/minigame/dev/wxcloud/guide/container/cloudcall.html>, 2026-11.
-const CLOUDBASE_PATH: &str = "/.tencentcloudbase/wx/cloudbase_access_token";
-
-/// `access_token:` as it is written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum CredentialForm {
-    StableToken(Spanned<SecretSource>),
-    Token(Spanned<SecretSource>),
-    File(FileForm),
-    Http(HttpForm),
-    Command(Spanned<CommandForm>),
-    Redis(Box<Spanned<RedisForm>>),
-    // `cloudbase:` is as good as `cloudbase: {}`.
-    Cloudbase(Option<CloudbaseForm>),
-    None(Option<NoneForm>),
+pub(super) fn cloudbase_path() -> PathBuf {
+    PathBuf::from("/.tencentcloudbase/wx/cloudbase_access_token")
 }
 
-#[derive(Clone, Debug, Deserialize)]
+/// Where a secret is. It is read when it is needed; it is read here too, so that the start fails and not the first
+/// scrape.
+pub(super) fn read_secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SecretSource, D::Error> {
+    let source = SecretSource::deserialize(deserializer)?;
+    source.read().map_err(unusable)?;
+    Ok(source)
+}
+
+/// A file with a password, which is read here as a secret is.
+pub(super) fn read_password_path<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    let path: PathBuf = read_path(deserializer)?;
+    SecretSource::File(path.clone()).read().map_err(unusable)?;
+    Ok(Some(path))
+}
+
+fn read_headers_path<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    let path: PathBuf = read_path(deserializer)?;
+    read_headers_file(&path).map_err(unusable)?;
+    Ok(Some(path))
+}
+
+fn unusable<E: de::Error>(error: ConfigError) -> E {
+    E::custom(format_args!("can't be used: {error}"))
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct FileForm {
-    path: Text,
-    token_pointer: Option<Pointer>,
-    expires_pointer: Option<Pointer>,
+struct FileForm {
+    #[serde(deserialize_with = "read_path")]
+    path: PathBuf,
+    #[serde(default, deserialize_with = "read_pointer")]
+    token_pointer: Option<String>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    expires_pointer: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+pub(super) fn read_file<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<(PathBuf, TokenPointers), D::Error> {
+    let form = FileForm::deserialize(deserializer)?;
+    let pointers = TokenPointers {
+        token: form.token_pointer,
+        expires: form.expires_pointer,
+    };
+    Ok((form.path, pointers))
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct HttpForm {
-    url: WebUrl,
-    method: Option<Spanned<Text>>,
-    headers_file: Option<Spanned<Text>>,
-    refresh_url: Option<WebUrl>,
-    token_pointer: Option<Pointer>,
-    expires_pointer: Option<Pointer>,
+    #[serde(deserialize_with = "read_web_url")]
+    url: SecretUrl,
+    #[serde(default)]
+    method: HttpTokenMethod,
+    #[serde(default, deserialize_with = "read_headers_path")]
+    headers_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "read_web_url")]
+    refresh_url: Option<SecretUrl>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    token_pointer: Option<String>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    expires_pointer: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+impl From<HttpForm> for HttpTokenConfig {
+    fn from(form: HttpForm) -> Self {
+        Self {
+            url: form.url,
+            method: form.method,
+            headers_file: form.headers_file,
+            refresh_url: form.refresh_url,
+            pointers: TokenPointers {
+                token: form.token_pointer,
+                expires: form.expires_pointer,
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(
     untagged,
     expecting = "must be a list of the program and its arguments, or a mapping with the list as argv; there is no shell"
 )]
-pub(super) enum CommandForm {
-    Argv(Vec<Text>),
+enum CommandForm {
+    Argv(Vec<String>),
     Mapping(CommandMapping),
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CommandMapping {
-    argv: Vec<Text>,
-    token_pointer: Option<Pointer>,
-    expires_pointer: Option<Pointer>,
+struct CommandMapping {
+    argv: Vec<String>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    token_pointer: Option<String>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    expires_pointer: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+pub(super) fn read_command<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<(CommandLine, TokenPointers), D::Error> {
+    let (argv, pointers) = match CommandForm::deserialize(deserializer)? {
+        CommandForm::Argv(argv) => (argv, TokenPointers::default()),
+        CommandForm::Mapping(form) => {
+            let pointers = TokenPointers {
+                token: form.token_pointer,
+                expires: form.expires_pointer,
+            };
+            (form.argv, pointers)
+        }
+    };
+    match argv.split_first() {
+        Some((program, arguments)) if !program.is_empty() => {
+            let argv = CommandLine::new(program, arguments.iter().cloned());
+            Ok((argv, pointers))
+        }
+        _ => Err(de::Error::custom("is empty; name a program")),
+    }
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct RedisForm {
-    url: RedisUrl,
-    key: Option<Text>,
-    field: Option<Text>,
-    expire_field: Option<Text>,
-    preset: Option<Spanned<Text>>,
-    prefix: Option<Text>,
-    token_pointer: Option<Pointer>,
-    expires_pointer: Option<Pointer>,
-    password_file: Option<Spanned<Text>>,
+    #[serde(deserialize_with = "read_redis_url")]
+    url: SecretUrl,
+    #[serde(default, deserialize_with = "read_password_path")]
+    password_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "read_text")]
+    key: Option<String>,
+    #[serde(default, deserialize_with = "read_text")]
+    field: Option<String>,
+    #[serde(default, deserialize_with = "read_text")]
+    expire_field: Option<String>,
+    preset: Option<Preset>,
+    #[serde(default, deserialize_with = "read_text")]
+    prefix: Option<String>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    token_pointer: Option<String>,
+    #[serde(default, deserialize_with = "read_pointer")]
+    expires_pointer: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct CloudbaseForm {
-    path: Option<Text>,
+/// Where well-known libraries keep their tokens, as their sources had it in 2026.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Preset {
+    /// `WxMaRedisConfigImpl` of `WxJava`; its `WxMaRedisBetterConfigImpl` is the same with a prefix of one's own.
+    Wxjava,
+    /// `AbstractWxMaRedisConfig` of `WxJava`. With a maId the prefix is `maConfig:{maId}`.
+    WxjavaHash,
+    Silenceper,
+    SilenceperStable,
+    /// It stores a JSON string.
+    Wechatpy,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct NoneForm {
-    from_appid: Option<Text>,
-}
-
-impl CredentialForm {
-    /// What it means for that app. Relative paths are relative to `base`. Secrets are read when they are needed; they
-    /// are read here too, so that the start fails and not the first scrape.
-    pub(super) fn interpret(
-        &self,
-        place: &Place<'_>,
-        appid: &str,
-        base: &Path,
-    ) -> Result<Credential, ConfigError> {
-        Ok(match self {
-            Self::StableToken(secret) => Credential::StableToken {
-                secret: interpret_secret(secret, &place.key("stable_token"), base)?,
-            },
-            Self::Token(secret) => Credential::Token {
-                secret: interpret_secret(secret, &place.key("token"), base)?,
-            },
-            Self::File(file) => Credential::File {
-                path: base.join(&file.path.0),
-                pointers: pointers(&file.token_pointer, &file.expires_pointer),
-            },
-            Self::Http(http) => Credential::Http(http.interpret(&place.key("http"), base)?),
-            Self::Command(command) => {
-                let place = place.key("command").at(command);
-                command.value.interpret(&place)?
-            }
-            Self::Redis(redis) => {
-                let place = place.key("redis").at(redis);
-                Credential::Redis(redis.value.interpret(&place, appid, base)?)
-            }
-            Self::Cloudbase(form) => Credential::Cloudbase {
-                path: match form.as_ref().and_then(|form| form.path.as_ref()) {
-                    Some(Text(path)) => base.join(path),
-                    None => PathBuf::from(CLOUDBASE_PATH),
-                },
-            },
-            Self::None(form) => Credential::None {
-                from_appid: form.as_ref().and_then(|form| owned(&form.from_appid)),
-            },
-        })
-    }
-}
-
-fn interpret_secret(
-    secret: &Spanned<SecretSource>,
-    place: &Place<'_>,
-    base: &Path,
-) -> Result<SecretSource, ConfigError> {
-    let (key, source) = match &secret.value {
-        SecretSource::File(path) => ("secret_file", SecretSource::File(base.join(path))),
-        SecretSource::Env(_) => ("secret_env", secret.value.clone()),
-        _ => ("secret_credential", secret.value.clone()),
-    };
-    match source.read() {
-        Ok(_) => Ok(source),
-        Err(error) => {
-            let place = place.key(key).at(secret);
-            Err(place.error(format_args!("can't be used: {error}")))
-        }
-    }
-}
-
-impl HttpForm {
-    fn interpret(&self, place: &Place<'_>, base: &Path) -> Result<HttpTokenConfig, ConfigError> {
-        let method = match &self.method {
-            None => HttpTokenMethod::Get,
-            Some(method) => match method.value.0.to_ascii_uppercase().as_str() {
-                "GET" => HttpTokenMethod::Get,
-                "POST" => HttpTokenMethod::Post,
-                _ => return Err(place.key("method").at(method).error("must be GET or POST")),
-            },
+impl Preset {
+    /// The key, with `{appid}` where the app's own stands.
+    fn key(self, prefix: Option<&str>) -> String {
+        let (prefix_of_library, rest) = match self {
+            Self::Wxjava => ("wa", ":access_token:{appid}"),
+            Self::WxjavaHash => ("maConfig", ":accessToken"),
+            // The double underscore is silenceper's own.
+            Self::Silenceper => ("gowechat_miniprogram_", "_access_token_{appid}"),
+            Self::SilenceperStable => ("gowechat_miniprogram_", "_stable_access_token_{appid}"),
+            Self::Wechatpy => ("wechatpy", ":{appid}_access_token"),
         };
-        let place = place.key("headers_file");
-        Ok(HttpTokenConfig {
-            url: self.url.0.clone(),
-            method,
-            headers_file: readable_file(&self.headers_file, &place, base, read_headers_file)?,
-            refresh_url: self.refresh_url.clone().map(|WebUrl(url)| url),
-            pointers: pointers(&self.token_pointer, &self.expires_pointer),
-        })
+        format!("{}{rest}", prefix.unwrap_or(prefix_of_library))
     }
 }
 
-impl CommandForm {
-    fn interpret(&self, place: &Place<'_>) -> Result<Credential, ConfigError> {
-        let (argv, pointers) = match self {
-            Self::Argv(argv) => (argv, TokenPointers::default()),
-            Self::Mapping(command) => (
-                &command.argv,
-                pointers(&command.token_pointer, &command.expires_pointer),
-            ),
-        };
-        let Some((Text(program), arguments)) = argv.split_first() else {
-            return Err(place.error("is empty; name a program"));
-        };
-        let arguments = arguments.iter().map(|Text(argument)| argument.clone());
-        Ok(Credential::Command {
-            argv: CommandLine::new(program, arguments),
-            pointers,
-        })
-    }
-}
+impl TryFrom<RedisForm> for RedisTokenConfig {
+    type Error = &'static str;
 
-impl RedisForm {
-    fn interpret(
-        &self,
-        place: &Place<'_>,
-        appid: &str,
-        base: &Path,
-    ) -> Result<RedisTokenConfig, ConfigError> {
-        let mut redis = RedisTokenConfig {
-            url: self.url.0.clone(),
-            password_file: readable_file(
-                &self.password_file,
-                &place.key("password_file"),
-                base,
-                read_secret_file,
-            )?,
+    fn try_from(form: RedisForm) -> Result<Self, &'static str> {
+        let mut redis = Self {
+            url: form.url,
+            password_file: form.password_file,
             key: String::new(),
-            field: None,
-            expire_field: None,
-            pointers: TokenPointers::default(),
+            field: form.field,
+            expire_field: form.expire_field,
+            pointers: TokenPointers {
+                token: form.token_pointer,
+                expires: form.expires_pointer,
+            },
         };
-        match (&self.key, &self.preset) {
-            (Some(_), None) if self.prefix.is_some() => {
-                return Err(
-                    place.error("has a prefix without a preset; write the whole key instead")
-                );
+        redis.key = match (form.key, form.preset) {
+            (Some(key), None) => key,
+            (None, Some(preset)) => preset.key(form.prefix.as_deref()),
+            (None, None) => return Err("needs one of key, preset"),
+            (Some(_), Some(_)) => return Err("has both key and preset; keep one"),
+        };
+        match form.preset {
+            Some(Preset::WxjavaHash) => {
+                redis.field.get_or_insert_with(|| "value".to_owned());
+                redis
+                    .expire_field
+                    .get_or_insert_with(|| "expire".to_owned());
             }
-            (Some(Text(key)), None) => redis.key.clone_from(key),
-            (None, Some(preset)) => {
-                let Text(name) = &preset.value;
-                let prefix = self.prefix.as_ref().map(|Text(prefix)| prefix.as_str());
-                if !fill_in_preset(&mut redis, name, prefix, appid) {
-                    let problem = format!("must be one of {}", PRESETS.join(", "));
-                    return Err(place.key("preset").at(preset).error(problem));
-                }
+            // The pointer names the whole document.
+            Some(Preset::Wechatpy) => {
+                redis.pointers.token.get_or_insert_default();
             }
-            (None, None) => return Err(place.error("needs one of key, preset")),
-            (Some(_), Some(_)) => return Err(place.error("has both key and preset; keep one")),
+            None if form.prefix.is_some() => {
+                return Err("has a prefix without a preset; write the whole key instead");
+            }
+            _ => {}
         }
-        redis.field = owned(&self.field).or(redis.field);
-        redis.expire_field = owned(&self.expire_field).or(redis.expire_field);
-        let own = pointers(&self.token_pointer, &self.expires_pointer);
-        redis.pointers.token = own.token.or(redis.pointers.token);
-        redis.pointers.expires = own.expires;
         if redis.expire_field.is_some() && redis.field.is_none() {
-            return Err(place.error("has expire_field without field; name the token's field too"));
+            return Err("has expire_field without field; name the token's field too");
         }
         Ok(redis)
-    }
-}
-
-const PRESETS: [&str; 5] = [
-    "wxjava",
-    "wxjava-hash",
-    "silenceper",
-    "silenceper-stable",
-    "wechatpy",
-];
-
-/// Where well-known libraries keep their tokens, as their sources had it in 2026; `false`: there is no such preset.
-fn fill_in_preset(
-    redis: &mut RedisTokenConfig,
-    name: &str,
-    prefix: Option<&str>,
-    appid: &str,
-) -> bool {
-    let or = |default| prefix.unwrap_or(default);
-    redis.key = match name {
-        // WxJava's WxMaRedisConfigImpl; its WxMaRedisBetterConfigImpl is the same with a prefix of one's own.
-        "wxjava" => format!("{}:access_token:{appid}", or("wa")),
-        // WxJava's AbstractWxMaRedisConfig. With a maId the prefix is `maConfig:{maId}`.
-        "wxjava-hash" => {
-            redis.field = Some("value".to_owned());
-            redis.expire_field = Some("expire".to_owned());
-            format!("{}:accessToken", or("maConfig"))
-        }
-        // The double underscore is silenceper's own.
-        "silenceper" => format!("{}_access_token_{appid}", or("gowechat_miniprogram_")),
-        "silenceper-stable" => {
-            format!(
-                "{}_stable_access_token_{appid}",
-                or("gowechat_miniprogram_")
-            )
-        }
-        // wechatpy stores a JSON string: the pointer names the whole document.
-        "wechatpy" => {
-            redis.pointers.token = Some(String::new());
-            format!("{}:{appid}_access_token", or("wechatpy"))
-        }
-        _ => return false,
-    };
-    true
-}
-
-fn owned(text: &Option<Text>) -> Option<String> {
-    text.as_ref().map(|Text(text)| text.clone())
-}
-
-fn pointers(token: &Option<Pointer>, expires: &Option<Pointer>) -> TokenPointers {
-    let owned = |pointer: &Option<Pointer>| pointer.as_ref().map(|Pointer(text)| text.clone());
-    TokenPointers {
-        token: owned(token),
-        expires: owned(expires),
-    }
-}
-
-/// The path of a file with secrets that can be read now, where one is given.
-pub(super) fn readable_file<T>(
-    path: &Option<Spanned<Text>>,
-    place: &Place<'_>,
-    base: &Path,
-    read: fn(&Path) -> Result<T, ConfigError>,
-) -> Result<Option<PathBuf>, ConfigError> {
-    let Some(written) = path else {
-        return Ok(None);
-    };
-    let path = base.join(&written.value.0);
-    match read(&path) {
-        Ok(_) => Ok(Some(path)),
-        Err(error) => Err(place
-            .at(written)
-            .error(format_args!("can't be used: {error}"))),
     }
 }
 
@@ -333,24 +251,17 @@ pub(super) fn token_source(credential: &Credential) -> Option<String> {
         Credential::Cloudbase { path } => format!("{:?}", (file(path), None::<String>)),
         Credential::Http(http) => {
             let headers = http.headers_file.as_deref().map(file);
-            format!(
-                "{:?}",
-                (url(&http.url), http.method, headers, &http.pointers.token)
-            )
+            let url = url(&http.url);
+            format!("{:?}", (url, http.method, headers, &http.pointers.token))
         }
-        Credential::Command { argv, pointers } => format!(
-            "{:?}",
-            (argv.program(), argv.expose_arguments(), &pointers.token)
-        ),
-        Credential::Redis(redis) => format!(
-            "{:?}",
-            (
-                url(&redis.url),
-                &redis.key,
-                &redis.field,
-                &redis.pointers.token
-            )
-        ),
+        Credential::Command { argv, pointers } => {
+            let arguments = argv.expose_arguments();
+            format!("{:?}", (argv.program(), arguments, &pointers.token))
+        }
+        Credential::Redis(redis) => {
+            let (url, pointer) = (url(&redis.url), &redis.pointers.token);
+            format!("{:?}", (url, &redis.key, &redis.field, pointer))
+        }
         Credential::None { from_appid } => format!("none {from_appid:?}"),
     })
 }

@@ -11,7 +11,7 @@ mod secret;
 mod tests;
 mod units;
 
-pub use args::{Args, LogFormat, LogLevel};
+pub use args::{Args, LogFormat, LogLevel, MaxRequests, ScrapeConfig, WebConfig, WechatConfig};
 pub use external_url::ExternalUrl;
 pub(crate) use secret::{read_headers_file, read_regular};
 pub(crate) use units::{display_duration, go_duration};
@@ -26,7 +26,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::wechat::courier::{self, Network};
-use crate::wechat::{Api, CloudFunction, CredentialKind, ListLimits};
+use crate::wechat::{Api, CloudFunction, CredentialKind};
+use credential::{HttpForm, RedisForm};
+use units::{read_name, read_path, read_redis_url, read_text};
 
 /// Everything the exporter does is decided here.
 #[derive(Clone, Debug)]
@@ -96,19 +98,27 @@ pub struct AppConfig {
 }
 
 /// Where an app's token comes from. Compared to find apps that share a source.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(
+    rename_all = "snake_case",
+    deny_unknown_fields,
+    expecting = "a mapping"
+)]
 pub enum Credential {
     /// Minted from `/cgi-bin/stable_token`, shared with every other user of it.
+    #[serde(deserialize_with = "credential::read_secret")]
     StableToken {
         /// The AppSecret.
         secret: SecretSource,
     },
     /// Minted from `/cgi-bin/token`, which invalidates everybody else's token.
+    #[serde(deserialize_with = "credential::read_secret")]
     Token {
         /// The AppSecret.
         secret: SecretSource,
     },
     /// Read from a file that another program keeps fresh.
+    #[serde(deserialize_with = "credential::read_file")]
     File {
         /// The file: the token itself, or JSON.
         path: PathBuf,
@@ -118,6 +128,7 @@ pub enum Credential {
     /// Read from a central token server (中控服务器).
     Http(HttpTokenConfig),
     /// The standard output of a command.
+    #[serde(deserialize_with = "credential::read_command")]
     Command {
         /// What is run.
         argv: CommandLine,
@@ -129,11 +140,13 @@ pub enum Credential {
     /// The `cloudbase_access_token` file mounted into a WeChat Cloud Run container.
     Cloudbase {
         /// The file; `/.tencentcloudbase/wx/cloudbase_access_token` by default.
+        #[serde(default = "credential::cloudbase_path", deserialize_with = "read_path")]
         path: PathBuf,
     },
     /// No token: Cloud Run's open-interface service adds it.
     None {
         /// `from_appid=` of every call, for shared resources.
+        #[serde(default, deserialize_with = "read_text")]
         from_appid: Option<String>,
     },
 }
@@ -168,7 +181,7 @@ impl Credential {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
 pub enum SecretSource {
     /// A file; a trailing newline does not belong to it.
-    #[serde(rename = "secret_file")]
+    #[serde(rename = "secret_file", deserialize_with = "read_path")]
     File(PathBuf),
     /// An environment variable's name.
     #[serde(rename = "secret_env")]
@@ -265,7 +278,8 @@ pub struct TokenPointers {
 }
 
 /// A central token server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(from = "HttpForm")]
 pub struct HttpTokenConfig {
     /// Where the token is read.
     pub url: SecretUrl,
@@ -280,23 +294,26 @@ pub struct HttpTokenConfig {
 }
 
 /// The method that reads a token from a token server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Hash)]
 pub enum HttpTokenMethod {
     /// GET, the default.
     #[default]
+    #[serde(rename = "GET")]
     Get,
     /// POST with an empty body.
+    #[serde(rename = "POST")]
     Post,
 }
 
 /// A token in Redis or Valkey.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(try_from = "RedisForm")]
 pub struct RedisTokenConfig {
     /// `redis://` or `rediss://`.
     pub url: SecretUrl,
     /// A file with the password, where the URL holds none.
     pub password_file: Option<PathBuf>,
-    /// The key.
+    /// The key. `{appid}` in the configuration file is the app's own.
     pub key: String,
     /// The field, where the key is a hash.
     pub field: Option<String>,
@@ -306,73 +323,38 @@ pub struct RedisTokenConfig {
     pub pointers: TokenPointers,
 }
 
-/// How a scrape is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScrapeConfig {
-    /// The longest a scrape may take, whatever the scraper allows.
-    pub timeout: Duration,
-    /// Taken off the scraper's own timeout, so that the answer is there before it gives up.
-    pub timeout_offset: Duration,
-    /// How old a snapshot may be and still be served.
-    pub max_stale: Duration,
-}
-
-impl Default for ScrapeConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            timeout_offset: Duration::from_millis(500),
-            max_stale: Duration::from_secs(15 * 60),
-        }
-    }
-}
-
-/// How WeChat is called, for all apps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WechatConfig {
-    /// The longest one call may take.
-    pub timeout: Duration,
-    /// Fetches under way at one time, over all apps.
-    pub max_concurrency: usize,
-    /// What is taken in of an account list.
-    pub list_limits: ListLimits,
-    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count; not for the simulated API.
-    pub proxy_from_env: bool,
-}
-
-impl Default for WechatConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            max_concurrency: 64,
-            list_limits: ListLimits::default(),
-            proxy_from_env: true,
-        }
-    }
-}
-
 /// Replicas that share one budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct SharedStateConfig {
     /// `redis://` or `rediss://`.
+    #[serde(deserialize_with = "read_redis_url")]
     pub redis: SecretUrl,
     /// A file with the password, where the URL holds none.
+    #[serde(default, deserialize_with = "credential::read_password_path")]
     pub password_file: Option<PathBuf>,
-    /// Begins every key.
+    /// Begins every key; `wechat_logistics:` by default.
+    #[serde(default = "key_prefix", deserialize_with = "read_text")]
     pub key_prefix: String,
 }
 
+fn key_prefix() -> String {
+    "wechat_logistics:".to_owned()
+}
+
 /// A courier that isn't in the built-in table, or that the table describes otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct CourierConfig {
     /// The name, as `delivery_name` shows it.
+    #[serde(deserialize_with = "read_name")]
     pub name: String,
     /// How it sells waybills.
     pub network: Network,
 }
 
 /// `couriers:` of the configuration file, by `delivery_id`. Stronger than the built-in table and what WeChat lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Couriers(pub(crate) BTreeMap<String, CourierConfig>);
 
 impl Couriers {
@@ -394,65 +376,6 @@ impl Couriers {
             .or(listed)
             .or_else(|| courier::lookup(delivery_id).map(|courier| courier.network))
             .unwrap_or(Network::Unknown)
-    }
-}
-
-/// The HTTP server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebConfig {
-    /// Addresses to listen on.
-    pub listen_addresses: Vec<ListenAddress>,
-    /// Take the sockets that systemd opened instead.
-    pub systemd_socket: bool,
-    /// Where the metrics are, `/metrics` by default.
-    pub telemetry_path: String,
-    /// Where a proxy in front of the exporter serves it; `None`: clients reach the exporter itself.
-    pub external_url: Option<ExternalUrl>,
-    /// exporter-toolkit's web configuration file.
-    pub config_file: Option<PathBuf>,
-    /// Whether `/-/reload` works.
-    pub enable_lifecycle: bool,
-    /// Requests answered at one time; more get 503.
-    pub max_requests: MaxRequests,
-}
-
-impl Default for WebConfig {
-    fn default() -> Self {
-        Self {
-            listen_addresses: vec![ListenAddress::AnyAddress(10086)],
-            systemd_socket: false,
-            telemetry_path: "/metrics".to_owned(),
-            external_url: None,
-            config_file: None,
-            enable_lifecycle: false,
-            max_requests: MaxRequests::ByApps,
-        }
-    }
-}
-
-/// How many requests are answered at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaxRequests {
-    /// [`Self::FEW`], or one for each app where that is more: while WeChat is slow, each app's `/probe` waits.
-    ByApps,
-    /// So many, whatever the number of apps.
-    Fixed(usize),
-    /// No limit.
-    Unlimited,
-}
-
-impl MaxRequests {
-    /// As many as official exporters answer by default.
-    pub const FEW: usize = 40;
-
-    /// The number for so many apps; `None`: no limit.
-    #[must_use]
-    pub fn for_apps(self, apps: usize) -> Option<usize> {
-        match self {
-            Self::ByApps => Some(apps.max(Self::FEW)),
-            Self::Fixed(requests) => Some(requests),
-            Self::Unlimited => None,
-        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Durations, counts, URLs and names as operators write them. What is wrong with one is the second half of a sentence.
 
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use super::SecretUrl;
-use crate::wechat::courier::Network;
+use super::file::in_base;
+use crate::wechat::ListLimits;
 
 /// The longest duration of a setting. Far below what the clocks can add, so that no sum of two can overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -19,17 +20,10 @@ const DAY: f64 = 24.0 * HOUR;
 const HOUR: f64 = 60.0 * MINUTE;
 const MINUTE: f64 = 60.0;
 
-/// Prometheus's units, the longest first. Unit: seconds.
-const UNITS: [(&str, f64); 6] = [
+/// All units, the longest first. Unit: seconds.
+const UNITS: [(&str, f64); 10] = [
     ("w", WEEK),
     ("d", DAY),
-    ("h", HOUR),
-    ("m", MINUTE),
-    ("s", 1.0),
-    ("ms", 1e-3),
-];
-/// Those of Go's `time.ParseDuration`. Unit: seconds.
-const GO_UNITS: [(&str, f64); 8] = [
     ("h", HOUR),
     ("m", MINUTE),
     ("s", 1.0),
@@ -39,31 +33,25 @@ const GO_UNITS: [(&str, f64); 8] = [
     ("μs", 1e-6),
     ("ns", 1e-9),
 ];
+/// From weeks to milliseconds.
+const PROMETHEUS_UNITS: &[(&str, f64)] = UNITS.split_at(6).0;
+/// Those of Go's `time.ParseDuration`: from hours to nanoseconds.
+const GO_UNITS: &[(&str, f64)] = UNITS.split_at(2).1;
 
 /// Reads a duration as Prometheus writes it: `60s`, `1m30s`, `500ms`, `0.5s`, `0`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const FORM: &str = "write a number and a unit (ms, s, m, h, d, w), for example 60s or 1m30s";
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    if text.is_empty() {
-        return Err(format!("is empty; {FORM}"));
-    }
-    if text.starts_with('-') {
-        return Err(format!("is negative; {FORM}"));
-    }
-    if text.ends_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("has no unit; {FORM}"));
-    }
-    let duration = sum(text, &UNITS).ok_or_else(|| format!("is not a duration; {FORM}"))?;
-    if duration > LONGEST {
-        return Err("is longer than a year; choose less".to_owned());
-    }
+    let duration = sum(text, PROMETHEUS_UNITS).ok_or(
+        "is not a duration; write a number and a unit (ms, s, m, h, d, w), for example 60s or 1m30s",
+    )?;
     let is_zero = !text.contains(|c: char| ('1'..='9').contains(&c));
-    if duration < SHORTEST && !is_zero {
-        return Err("is shorter than a millisecond; choose more, or 0".to_owned());
+    if is_zero || (SHORTEST..=LONGEST).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("must be 0 or from a millisecond to a year".to_owned())
     }
-    Ok(duration)
 }
 
 /// The same for what can't be 0.
@@ -82,7 +70,7 @@ pub(crate) fn go_duration(text: &str) -> Option<Duration> {
         Ok(nanoseconds) => Duration::from_nanos(nanoseconds),
         Err(_) => {
             let text = text.strip_prefix('+').unwrap_or(text);
-            sum(text, &GO_UNITS)?
+            sum(text, GO_UNITS)?
         }
     };
     Some(duration).filter(|duration| *duration <= LONGEST)
@@ -131,12 +119,11 @@ pub(crate) fn display_duration(duration: Duration) -> String {
     text
 }
 
-/// Reads a count that can't be 0.
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+/// Reads a count that can't be 0. What is more than anybody has is a slip of the finger.
+pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("must be at least 1".to_owned()),
-        Ok(count) => Ok(count),
-        Err(_) => Err("must be a whole number".to_owned()),
+        Ok(count @ 1..=1_000_000_000) => Ok(count),
+        _ => Err("must be a whole number from 1 to 1000000000".to_owned()),
     }
 }
 
@@ -154,52 +141,73 @@ pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Texts that are checked as they are read, from a flag or from the file.
-macro_rules! checked {
-    ($($(#[$doc:meta])* $name:ident($inner:ty) by $check:path;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, Deserialize, PartialEq)]
-        #[serde(try_from = "String")]
-        pub(super) struct $name(pub(super) $inner);
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                $check(text).map(Self)
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-    )*};
+/// For serde: a text of the file that is checked as it is read.
+fn checked<'de, D: Deserializer<'de>, T, U: From<T>>(
+    deserializer: D,
+    check: fn(&str) -> Result<T, String>,
+) -> Result<U, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    check(&text).map(U::from).map_err(de::Error::custom)
 }
 
-checked! {
-    /// An AppID: it names series, files and keys.
-    Appid(String) by appid;
-    /// Text that is not empty.
-    Text(String) by text;
-    /// A duration, or 0.
-    Span(Duration) by duration;
-    /// A base URL of the API, without a trailing slash.
-    ApiUrl(String) by api_url;
-    /// A URL of a token server; it may hold a password or a key.
-    WebUrl(SecretUrl) by web_url;
-    /// The URL of a Redis or Valkey server; it may hold a password.
-    RedisUrl(SecretUrl) by redis_url;
-    /// How a courier sells its waybills.
-    NetworkName(Network) by network;
-    /// A JSON pointer (RFC 6901).
-    Pointer(String) by pointer;
+/// Text that is not empty.
+pub(super) fn read_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<String>,
+{
+    checked(deserializer, text)
 }
 
-fn appid(text: &str) -> Result<String, String> {
+/// A name that becomes a label.
+pub(super) fn read_name<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<String>,
+{
+    checked(deserializer, name)
+}
+
+/// A path; a relative one begins at the folder of the configuration file.
+pub(super) fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    checked(deserializer, text).map(|path: String| in_base(&path))
+}
+
+/// A duration, or 0.
+pub(super) fn read_duration<'de, D>(deserializer: D) -> Result<Option<Duration>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    checked(deserializer, duration)
+}
+
+/// A JSON pointer (RFC 6901).
+pub(super) fn read_pointer<'de, D>(deserializer: D) -> Result<Option<String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    checked(deserializer, pointer)
+}
+
+/// A URL of a token server; it may hold a password or a key.
+pub(super) fn read_web_url<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<SecretUrl>,
+{
+    checked(deserializer, web_url)
+}
+
+/// The URL of a Redis or Valkey server; it may hold a password.
+pub(super) fn read_redis_url<'de, D>(deserializer: D) -> Result<SecretUrl, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    checked(deserializer, redis_url)
+}
+
+/// Reads an AppID: it names series, files and keys.
+pub(super) fn appid(text: &str) -> Result<String, String> {
     let is_of_an_appid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(is_of_an_appid) {
         return Ok(text.to_owned());
@@ -221,15 +229,13 @@ fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn network(text: &str) -> Result<Network, String> {
-    match text {
-        "franchise" => Ok(Network::Franchise),
-        "direct" => Ok(Network::Direct),
-        _ => Err(
-            "must be franchise (waybills are bought in advance) or direct (paid monthly)"
-                .to_owned(),
-        ),
+/// Reads a name that becomes a label.
+pub(super) fn name(name: &str) -> Result<String, String> {
+    let most = ListLimits::default().label_bytes;
+    if name.len() > most {
+        return Err(format!("is longer than {most} bytes; shorten it"));
     }
+    text(name)
 }
 
 fn pointer(text: &str) -> Result<String, String> {
@@ -241,7 +247,8 @@ fn pointer(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn api_url(text: &str) -> Result<String, String> {
+/// Reads a base URL of the API, and takes a slash off its end.
+pub(super) fn api_url(text: &str) -> Result<String, String> {
     const FORM: &str =
         "must be http:// or https:// and a host, for example https://api.weixin.qq.com";
     let url = Url::parse(text.trim()).map_err(|_| FORM)?;
@@ -264,17 +271,12 @@ fn web_url(text: &str) -> Result<SecretUrl, String> {
 
 fn redis_url(text: &str) -> Result<SecretUrl, String> {
     let url = url_with_host(text, ["redis", "rediss"])?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(
-            "must not contain ? or #; the database is a number in the path, as in redis://redis.internal:6379/2"
-                .to_owned(),
-        );
-    }
-    let database = url.path().strip_prefix('/').unwrap_or_default();
+    let database = url.path().trim_start_matches('/');
     let is_number = database.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number || (!database.is_empty() && database.parse::<u32>().is_err()) {
+    let is_database = database.is_empty() || (is_number && database.parse::<u32>().is_ok());
+    if !is_database || url.query().is_some() || url.fragment().is_some() {
         return Err(
-            "must end with the number of a database or after the host, as in redis://redis.internal:6379/2"
+            "must end after the host or with the number of a database, as in redis://redis.internal:6379/2"
                 .to_owned(),
         );
     }
@@ -329,32 +331,17 @@ mod tests {
     }
 
     #[test]
-    fn bad_durations_say_what_to_write() {
-        let form = "write a number and a unit (ms, s, m, h, d, w), for example 60s or 1m30s";
-        for (text, problem) in [
-            ("", "is empty"),
-            ("60", "has no unit"),
-            ("1m30", "has no unit"),
-            ("-5s", "is negative"),
-            ("s", "is not a duration"),
-            ("5 s", "is not a duration"),
-            ("5x", "is not a duration"),
-            ("1..5s", "is not a duration"),
-            (".s", "is not a duration"),
-            ("1e9s", "is not a duration"),
-            ("NaN", "is not a duration"),
-            ("十s", "is not a duration"),
+    fn bad_durations_are_refused() {
+        for text in [
+            "", "60", "1m30", "-5s", "s", "5 s", "5x", "1..5s", ".s", "1e9s", "NaN", "十s",
         ] {
-            assert_eq!(duration(text), Err(format!("{problem}; {form}")), "{text}");
-        }
-        for text in ["0.0000000001s", "0.9ms", "0h0.00000000001m"] {
-            let problem = "is shorter than a millisecond; choose more, or 0";
-            assert_eq!(duration(text), Err(problem.to_owned()), "{text}");
+            let error = duration(text).unwrap_err();
+            assert!(error.contains("for example 60s or 1m30s"), "{text}");
         }
         let many_digits = "9".repeat(400) + "s";
-        for text in ["367d", "99999999999999999999999999w", &many_digits] {
-            let problem = "is longer than a year; choose less";
-            assert_eq!(duration(text), Err(problem.to_owned()), "{text}");
+        for text in ["0.0000000001s", "0.9ms", "367d", &many_digits] {
+            let error = duration(text).unwrap_err();
+            assert!(error.contains("from a millisecond to a year"), "{text}");
         }
     }
 

@@ -4,16 +4,20 @@
 //! That a franchise (加盟) means waybills bought in advance and direct (直营) a monthly account follows from
 //! `logistics.getQuota`, which serves franchise couriers alone.
 
+use serde::Deserialize;
+
 use super::{Delivery, ServiceType};
 
 /// How a courier sells its waybills: the `network` label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum Network {
     /// 加盟: outlets sell waybills in advance, so there is a balance to run out.
     Franchise,
     /// 直营: a monthly account, no stock of waybills.
     Direct,
     /// Not in the table.
+    #[serde(skip)]
     Unknown,
 }
 

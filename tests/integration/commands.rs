@@ -270,7 +270,7 @@ fn configuration_faults_name_the_file_the_line_and_the_key() {
             "nowhere",
         ),
         (app("{ file: { path: a }, none: {} }"), "3", "access_token"),
-        (app("{ magic: {} }"), "3", "magic"),
+        (app("{ magic: {} }"), "3", "stable_token"),
         (
             "apps:\n  - name: x\n    access_token: { none: {} }\n".to_owned(),
             "2",
