@@ -142,25 +142,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_right_password_of_a_known_user_is_let_in() {
+    async fn new_hash_shuts_a_remembered_password_out() {
         let (passwords, mut users) = (Passwords::new(), users());
-        for (user, password, outcome) in [
-            ("ann", "a:b", Ok(())),
-            ("ann", "a:b", Ok(())),
-            ("bob", "b", Ok(())),
-            ("ann", "b", Err(Refusal::Unauthorized)),
-            ("bob", "", Err(Refusal::Unauthorized)),
-            ("", "", Err(Refusal::Unauthorized)),
-            // The hash checked for unknown users is Ann's.
-            ("eve", "a:b", Err(Refusal::Unauthorized)),
-        ] {
-            let header = header(user, password);
-            let checked = passwords.check(&users, Some(&header)).await;
-            assert_eq!(checked, outcome, "{user}");
+        // The second time it is remembered.
+        for _ in 0..2 {
+            let checked = passwords.check(&users, Some(&header("ann", "a:b"))).await;
+            assert_eq!(checked, Ok(()));
         }
-        // A new hash shuts the remembered password out.
-        users.insert("bob".to_owned(), bcrypt::hash("new", 4).unwrap().into());
-        let checked = passwords.check(&users, Some(&header("bob", "b"))).await;
+        users.insert("ann".to_owned(), bcrypt::hash("new", 4).unwrap().into());
+        let checked = passwords.check(&users, Some(&header("ann", "a:b"))).await;
         assert_eq!(checked, Err(Refusal::Unauthorized));
     }
 

@@ -12,11 +12,7 @@ async fn client_that_does_not_go_on_is_cut_off() {
     let server = setup.start().await;
 
     // A byte now and then keeps no connection.
-    let mut stream = server.connect().await;
-    stream
-        .write_all(b"GET /-/ready HTTP/1.1\r\nX-Slow: ")
-        .await
-        .unwrap();
+    let mut stream = server.sending(b"GET /-/ready HTTP/1.1\r\nX-Slow: ").await;
     let cut = within(async {
         while stream.write_all(b"a").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -24,10 +20,9 @@ async fn client_that_does_not_go_on_is_cut_off() {
     });
     cut.await;
 
-    let mut used = server.connect().await;
-    used.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    let mut used = server
+        .sending(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
     assert!(rest(&mut used).await.ends_with("ready\n"));
     assert_eq!(rest(&mut server.connect().await).await, "");
 
@@ -45,11 +40,9 @@ async fn client_that_reads_steadily_is_not_cut_off_however_slowly() {
         .map(|number| app(&format!("wx{number}"), "shop"))
         .collect();
     let server = setup.start().await;
-    let mut stream = server.connect().await;
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    let mut stream = server
+        .sending(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
     let (mut page, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
     while let read @ 1.. = within(stream.read(&mut chunk)).await.unwrap() {
         page.extend_from_slice(&chunk[..read]);
@@ -63,9 +56,9 @@ async fn client_that_reads_steadily_is_not_cut_off_however_slowly() {
 #[tokio::test]
 async fn body_of_a_request_is_not_read() {
     let server = Setup::new().start().await;
-    let mut stream = server.connect().await;
-    let request = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nsome";
-    stream.write_all(request).await.unwrap();
+    let mut stream = server
+        .sending(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nsome")
+        .await;
     let answer = rest(&mut stream).await;
     assert_eq!(status(&answer), 200);
 }
@@ -126,14 +119,10 @@ async fn connection_that_waits_for_its_client_makes_room_when_there_are_too_many
     setup.limits.connections = 3;
     let server = setup.start().await;
     let mut silent = server.connect().await;
-    let mut half = server.connect().await;
-    half.write_all(b"GET /-/ready HTTP/1.1\r\nHos")
-        .await
-        .unwrap();
-    let mut used = server.connect().await;
-    used.write_all(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    let mut half = server.sending(b"GET /-/ready HTTP/1.1\r\nHos").await;
+    let mut used = server
+        .sending(b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
     read_until(&mut used, "ready\n").await;
 
     assert_eq!(status(&server.ask("GET /-/ready").await), 200);
@@ -161,10 +150,9 @@ async fn request_under_way_keeps_its_place_however_many_knock() {
     setup.limits.connections = 2;
     setup.reloading = Reloading::waiting();
     let server = setup.start().await;
-    let mut slow = server.connect().await;
-    slow.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    let mut slow = server
+        .sending(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
     within(server.reloading.begun.notified()).await;
     for _ in 0..20 {
         let _silent = server.connect().await;
@@ -191,9 +179,9 @@ async fn client_that_ends_its_side_is_answered() {
     let mut setup = Setup::new();
     setup.reloading = Reloading::waiting();
     let server = setup.start().await;
-    let mut stream = server.connect().await;
-    let request = b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n";
-    stream.write_all(request).await.unwrap();
+    let mut stream = server
+        .sending(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
     stream.shutdown().await.unwrap();
     within(server.reloading.begun.notified()).await;
     // Long after the server has seen the end.

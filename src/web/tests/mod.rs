@@ -182,6 +182,13 @@ impl Running {
         TcpStream::connect(self.address()).await.unwrap()
     }
 
+    /// A connection on which these bytes have been sent.
+    async fn sending(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
     /// The answer to one request, as it is on the wire.
     async fn ask(&self, request_line: &str) -> String {
         self.ask_with(request_line, "").await

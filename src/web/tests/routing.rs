@@ -146,11 +146,9 @@ async fn metrics_of_the_exporter_alone_wait_for_no_fetch() {
     }];
     setup.scrape.timeout = 2 * PATIENCE;
     let server = setup.start().await;
-    let mut waits = server.connect().await;
-    waits
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
+    let mut waits = server
+        .sending(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
     let _silent = within(wechat.accept()).await.unwrap();
     let own = "GET /metrics?name[]=wechat_logistics_exporter_build_info";
     assert_eq!(status(&server.ask(own).await), 200);
