@@ -2,7 +2,7 @@
 //!
 //! # The path of one scrape
 //!
-//! 1. [`web`] takes `GET /metrics`, works out the deadline and asks [`collector`] for a scrape.
+//! 1. `web` takes `GET /metrics`, works out the deadline and asks [`collector`] for a scrape.
 //! 2. [`collector::scrape`] asks every [`app`], all at the same time. An app joins the fetch under way; else, if its
 //!    [`limiter`] grants a call, it starts one; else its last [`snapshot`] has to do.
 //! 3. A fetch is a task of its own, which ends also when nobody waits any more. Where [`replicas`] share the budget it
@@ -10,7 +10,7 @@
 //!    new snapshot. Before it, the calls that it can send are counted in [`store`]; after it, state and snapshot are
 //!    kept there for the next start.
 //! 4. When all have ended, or the deadline has come, [`exposition`] makes the page from the snapshots and counters,
-//!    and [`web`] sends it.
+//!    and `web` sends it.
 //!
 //! Nothing polls: without scrapes there are no calls.
 //!
@@ -19,7 +19,7 @@
 //! From top to bottom; each uses only those below it:
 //!
 //! - [`command`]: serve, demo, check, collect
-//! - [`web`]: the HTTP server and its routes
+//! - `web`: the HTTP server and its routes
 //! - [`exposition`]: every metric, and the formats of a page
 //! - [`collector`]: all apps, and one scrape
 //! - [`app`]: one Mini Program at run time
@@ -65,6 +65,6 @@ mod tls;
 pub mod token;
 pub mod usage_rate;
 pub mod version;
-pub mod web;
+mod web;
 pub mod web_config;
 pub mod wechat;

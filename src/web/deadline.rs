@@ -13,8 +13,7 @@ const SCRAPE_TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 ///
 /// The header is whatever a client sends. One that is no positive number of seconds (`NaN`, `-1`, empty) says
 /// nothing; one beyond our own limit changes nothing. A timeout too short for the offset leaves half of itself.
-#[must_use]
-pub fn time_allowed(headers: &HeaderMap, scrape: ScrapeConfig) -> Duration {
+pub(super) fn time_allowed(headers: &HeaderMap, scrape: ScrapeConfig) -> Duration {
     let Some(theirs) = headers
         .get(SCRAPE_TIMEOUT_HEADER)
         .and_then(|value| value.to_str().ok())

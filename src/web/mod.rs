@@ -18,7 +18,7 @@
 
 mod access;
 mod connections;
-pub mod deadline;
+mod deadline;
 mod listen;
 mod passwords;
 mod query;
@@ -52,26 +52,22 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What the routes work on.
 #[derive(Debug)]
-pub struct Site {
-    /// The apps.
-    pub collector: Arc<Collector>,
-    /// Their pages.
-    pub exposition: Arc<Exposition>,
-    /// Puts a new configuration in force.
-    pub reload: Arc<dyn Reload>,
-    /// The server's settings.
-    pub config: WebConfig,
+pub(crate) struct Site {
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) exposition: Arc<Exposition>,
+    pub(crate) reload: Arc<dyn Reload>,
+    pub(crate) config: WebConfig,
 }
 
 /// Reads the configuration again and puts it in force.
-pub trait Reload: fmt::Debug + Send + Sync {
+pub(crate) trait Reload: fmt::Debug + Send + Sync {
     /// On failure the old configuration stays, and the text says why.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
 }
 
 /// Listening sockets, not yet answered.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     listeners: Vec<Listener>,
     access: Access,
     limits: Limits,
@@ -85,7 +81,6 @@ pub enum ServerError {
     Listen {
         /// The address as configured.
         address: String,
-        /// Why.
         source: io::Error,
     },
     /// `--web.config.file` is wrong.
@@ -95,10 +90,7 @@ pub enum ServerError {
 
 impl Server {
     /// Opens the sockets and reads the web configuration.
-    ///
-    /// # Errors
-    /// See [`ServerError`].
-    pub async fn bind(config: &WebConfig) -> Result<Self, ServerError> {
+    pub(crate) async fn bind(config: &WebConfig) -> Result<Self, ServerError> {
         let access = Access::open(config.config_file.as_deref())?;
         Ok(Self {
             listeners: listen::open(config).await?,
@@ -108,10 +100,7 @@ impl Server {
     }
 
     /// Reads the web configuration as [`Self::bind`] does, and opens nothing.
-    ///
-    /// # Errors
-    /// When it can't be used.
-    pub fn check(config: &WebConfig) -> Result<(), ServerError> {
+    pub(crate) fn check(config: &WebConfig) -> Result<(), ServerError> {
         if let Some(file) = &config.config_file {
             crate::web_config::check(file)?;
         }
@@ -119,18 +108,17 @@ impl Server {
     }
 
     /// Where it listens; the real port where 0 was asked for, and `unix:` before a path.
-    pub fn addresses(&self) -> impl Iterator<Item = impl fmt::Display> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = impl fmt::Display> {
         self.listeners.iter()
     }
 
     /// Whether connections speak TLS, as the web configuration says.
-    #[must_use]
-    pub fn serves_tls(&self) -> bool {
+    pub(crate) fn serves_tls(&self) -> bool {
         self.access.serves_tls()
     }
 
     /// Answers until `shutdown` is ready, then lets requests under way finish, but not longer than a scrape may take.
-    pub async fn run(self, site: Arc<Site>, shutdown: impl Future<Output = ()> + Send) {
+    pub(crate) async fn run(self, site: Arc<Site>, shutdown: impl Future<Output = ()> + Send) {
         let routes = Routes::new(Arc::clone(&site), self.access);
         let connections = Connections::new(routes, self.limits);
         let mut accepting = JoinSet::new();

@@ -146,7 +146,7 @@ async fn metrics_of_the_exporter_alone_wait_for_no_fetch() {
     }];
     setup.scrape.timeout = 2 * PATIENCE;
     let server = setup.start().await;
-    let mut waits = server
+    let _waits = server
         .sending(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         .await;
     let _silent = within(wechat.accept()).await.unwrap();
