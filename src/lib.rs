@@ -9,8 +9,8 @@
 //!    first takes their lock. It takes a token from [`token`], reads the account list through [`wechat`], and leaves a
 //!    new snapshot. Before it, the calls that it can send are counted in [`store`]; after it, state and snapshot are
 //!    kept there for the next start.
-//! 4. When all have ended, or the deadline has come, [`exposition`] makes the page from the snapshots and counters,
-//!    and `web` sends it.
+//! 4. When all have ended, or the deadline has come, [`exposition`] writes the page from the snapshots and counters,
+//!    while `web` sends it.
 //!
 //! Nothing polls: without scrapes there are no calls.
 //!
@@ -20,6 +20,8 @@
 //!
 //! - [`command`]: serve, demo, check, collect
 //! - `web`: the HTTP server and its routes
+//! - [`web_config`]: TLS, passwords and headers of `--web.config.file`
+//! - [`status`]: the page for people
 //! - [`exposition`]: every metric, and the formats of a page
 //! - [`collector`]: all apps, and one scrape
 //! - [`app`]: one Mini Program at run time
@@ -34,6 +36,7 @@
 //! - [`config`]: flags, environment and file become one checked value
 //! - [`demo`]: a simulated WeChat
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
+//! - `http_client`: what all outgoing HTTP calls share
 //! - `tls`: how servers' certificates are checked
 //! - `proxy`: the proxies that the environment names
 //! - [`clock`]: both clocks, and China's calendar
