@@ -52,34 +52,33 @@ impl Error {
 
     /// A reply that is not what was asked for. `secrets` are what must not be quoted of it.
     pub(super) fn from_fault(api: Api, fault: Fault, secrets: &[&str]) -> Self {
-        let answered = |reason, text: String| Self::new(api, Kind::Answered, reason, text);
-        let unreadable = |what: &str| {
-            answered(
-                Reason::Decode,
-                format!("got a reply that can't be read: {what}"),
-            )
-        };
-        match fault {
+        let unreadable = |what: &str| format!("got a reply that can't be read: {what}");
+        let (reason, symptom, text) = match fault {
             Fault::Refused { errcode, errmsg } => {
-                Self::refused(api, errcode, &errmsg, None, secrets)
+                return Self::refused(api, errcode, &errmsg, None, secrets);
             }
             Fault::FunctionRefused { errcode, errmsg } => {
                 let in_function = Some(Symptom::FunctionRefused);
-                Self::refused(api, errcode, &errmsg, in_function, secrets)
+                return Self::refused(api, errcode, &errmsg, in_function, secrets);
             }
-            Fault::Encrypted => answered(Reason::Config, "got an encrypted reply".to_owned())
-                .with_symptom(Some(Symptom::Encrypted)),
-            Fault::WebPage => {
-                unreadable("it is a web page and not JSON").with_symptom(Some(Symptom::Intercepted))
-            }
+            Fault::Encrypted => (
+                Reason::Config,
+                Some(Symptom::Encrypted),
+                "got an encrypted reply".to_owned(),
+            ),
+            Fault::WebPage => (
+                Reason::Decode,
+                Some(Symptom::Intercepted),
+                unreadable("it is a web page and not JSON"),
+            ),
             Fault::FunctionResult { what, error } => {
-                let error = remote_text::clean(&error, secrets);
-                let error = in_brackets(&error);
-                unreadable(&format!("the cloud function's result: {what}{error}"))
-                    .with_symptom(Some(Symptom::FunctionResult))
+                let error = in_brackets(&remote_text::clean(&error, secrets));
+                let text = unreadable(&format!("the cloud function's result: {what}{error}"));
+                (Reason::Decode, Some(Symptom::FunctionResult), text)
             }
-            Fault::Malformed(what) => unreadable(&what),
-        }
+            Fault::Malformed(what) => (Reason::Decode, None, unreadable(&what)),
+        };
+        Self::new(api, Kind::Answered, reason, text).with_symptom(symptom)
     }
 
     fn refused(

@@ -57,9 +57,8 @@ impl Cause {
         if self.api.is_none() {
             return without_a_call(self.reason, credential);
         }
-        if let Some(explanation) = self
-            .symptom
-            .and_then(|symptom| of_symptom(symptom, credential))
+        if let Some(symptom) = self.symptom
+            && let Some(explanation) = of_symptom(symptom, credential)
         {
             return explanation;
         }
