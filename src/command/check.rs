@@ -34,23 +34,19 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     Server::check(&config.web)?;
     let configured = config.apps.len();
     narrow(&mut config.apps, &options.only)?;
-    let mut out = io::stdout();
+    let say = |line: &str| writeln!(io::stdout(), "{line}").map_err(Error::Output);
     let plural = if configured == 1 { "" } else { "s" };
-    writeln!(
-        out,
-        "Settings: valid, {configured} app{plural}; secrets and web configuration can be read.",
-    )
-    .map_err(Error::Output)?;
+    say(&format!(
+        "Settings: valid, {configured} app{plural}; secrets and web configuration can be read."
+    ))?;
     if options.config_only == Some(true) {
         return Ok(());
     }
-    if config.apps.len() < configured {
-        let checked = config.apps.len();
-        writeln!(
-            out,
+    let checked = config.apps.len();
+    if checked < configured {
+        say(&format!(
             "Apps: {checked} of {configured} checked, as --only says."
-        )
-        .map_err(Error::Output)?;
+        ))?;
     }
     for app in &mut config.apps {
         // They are not reported on, and each would cost calls.
@@ -60,7 +56,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     }
     let budget = Budget::open(&config)?;
     if let Some(note) = &budget.note {
-        writeln!(out, "Budget: {note}").map_err(Error::Output)?;
+        say(&format!("Budget: {note}"))?;
     }
     let collector = Collector::among(None, &config, budget.store)?;
     for app in collector.apps().list() {
@@ -74,23 +70,19 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         .await;
     let mut failing = 0;
     for reading in &scrape.readings {
-        let mut report = Report::default();
+        let mut report = Report {
+            text: String::new(),
+            healthy: true,
+        };
         report.app(reading, began);
         report.calls(reading, budget.is_shared, config.scrape.max_stale);
         failing += usize::from(!report.healthy);
-        out.write_all(report.text.as_bytes())
-            .map_err(Error::Output)?;
+        say(&report.text)?;
     }
-    let verdict = match failing {
-        0 => "All apps are healthy.".to_owned(),
-        failing => format!("{failing} of {} apps failed.", scrape.readings.len()),
-    };
-    writeln!(out, "\n{verdict}")
-        .and_then(|()| out.flush())
-        .map_err(Error::Output)?;
     if failing == 0 {
-        Ok(())
+        say("All apps are healthy.")
     } else {
+        say(&format!("{failing} of {checked} apps failed."))?;
         Err(Error::AppsFailing)
     }
 }
@@ -124,32 +116,32 @@ impl Budget {
     /// must work all the same.
     fn open(config: &Config) -> Result<Self, Error> {
         let list_limits = config.wechat.list_limits;
-        let mut note = None;
+        let mut budget = Self {
+            store: Store::open(None, list_limits)?,
+            is_shared: false,
+            note: None,
+        };
         if config.shared_state.is_some() {
-            note = Some("the calls of this check are not counted in shared_state.".to_owned());
+            let note = "the calls of this check are not counted in shared_state.";
+            budget.note = Some(note.to_owned());
         } else if let Some(directory) = &config.state_dir {
             let shown = printable(&directory.display().to_string());
             match Store::open_unused(directory, list_limits) {
                 Ok(store) => {
-                    return Ok(Self {
-                        store,
-                        is_shared: true,
-                        note: Some(format!("the calls of this check are counted in {shown}.")),
-                    });
+                    let note = format!("the calls of this check are counted in {shown}.");
+                    budget.note = Some(note);
+                    budget.store = store;
+                    budget.is_shared = true;
                 }
                 Err(unusable) => {
-                    note = Some(format!(
-                        "the calls of this check are not counted in {shown}: {}.",
-                        chain(&unusable)
-                    ));
+                    let why = chain(&unusable);
+                    let note =
+                        format!("the calls of this check are not counted in {shown}: {why}.");
+                    budget.note = Some(note);
                 }
             }
         }
-        Ok(Self {
-            store: Store::open(None, list_limits)?,
-            is_shared: false,
-            note,
-        })
+        Ok(budget)
     }
 }
 
@@ -168,21 +160,16 @@ struct Report {
     healthy: bool,
 }
 
-impl Default for Report {
-    fn default() -> Self {
-        Self {
-            text: String::new(),
-            healthy: true,
-        }
-    }
-}
-
 impl Report {
+    /// Two columns; the blank subject of further lines keeps them in the second.
     fn line(&mut self, subject: &str, finding: &str) {
-        // Two columns; the blank subject of further lines keeps them in the second.
-        let line = format!("  {subject:<11} {finding}");
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
+        self.text.push_str(&format!("\n  {subject:<11} {finding}"));
+    }
+
+    fn failed(&mut self, subject: &str, finding: &str, details: &str) {
+        self.line(subject, finding);
+        self.line("", details);
+        self.healthy = false;
     }
 
     fn app(&mut self, reading: &AppReading, began: SystemTime) {
@@ -194,7 +181,6 @@ impl Report {
             self.text
                 .push_str(&format!(" ({})", printable(&settings.name)));
         }
-        self.text.push('\n');
         // What a state directory tells of fetches before this one is no finding.
         let fetch = app.last_fetch().filter(|fetch| fetch.at >= began);
         match fetch {
@@ -205,29 +191,23 @@ impl Report {
             }) => {
                 let minting = matches!(failure.api, None | Some(Api::StableToken | Api::Token));
                 let in_function = failure.symptom == Some(Symptom::FunctionRefused);
-                if minting {
-                    self.line("token", "FAILED");
-                } else if failure.reason == Reason::Token && !in_function {
-                    self.line("token", "REJECTED");
-                } else {
+                let (subject, finding) = match failure.reason {
+                    _ if minting => ("token", "FAILED"),
+                    Reason::Token if !in_function => ("token", "REJECTED"),
+                    Reason::Permission => ("permission", "FAILED"),
+                    _ => ("accounts", "FAILED"),
+                };
+                if subject != "token" {
                     self.line("token", &token(settings, app.token_expiry()));
-                    let subject = match failure.reason {
-                        Reason::Permission => "permission",
-                        _ => "accounts",
-                    };
-                    self.line(subject, "FAILED");
                 }
-                self.line("", &printable(&failure.text));
+                self.failed(subject, finding, &printable(&failure.text));
                 let explanation = failure.explanation(errcode, settings.credential.kind());
                 self.line("meaning", explanation.meaning);
                 self.line("how to fix", explanation.fix);
                 if let Some(address) = wechat::address_to_whitelist(&failure.text) {
-                    self.line(
-                        "",
-                        &format!("The address to add to the IP whitelist is {address}"),
-                    );
+                    let advice = format!("The address to add to the IP whitelist is {address}");
+                    self.line("", &advice);
                 }
-                self.healthy = false;
             }
             Some(_) => {
                 self.line("token", &token(settings, app.token_expiry()));
@@ -237,20 +217,16 @@ impl Report {
                     self.accounts(snapshot, &settings.couriers, app.api_host());
                 }
             }
-            None if let Some(reason) = throttled(app) => {
-                self.line("accounts", "NOT CHECKED");
-                self.line("", &reason);
-                self.healthy = false;
-            }
-            None => {
-                self.line("accounts", "FAILED");
-                self.line("", "WeChat did not answer in time");
-                self.line(
-                    "how to fix",
-                    "check DNS, firewall and proxy (HTTPS_PROXY) of this machine, or allow more with --wechat.timeout",
-                );
-                self.healthy = false;
-            }
+            None => match throttled(app) {
+                Some(reason) => self.failed("accounts", "NOT CHECKED", &reason),
+                None => {
+                    self.failed("accounts", "FAILED", "WeChat did not answer in time");
+                    self.line(
+                        "how to fix",
+                        "check DNS, firewall and proxy (HTTPS_PROXY) of this machine, or allow more with --wechat.timeout",
+                    );
+                }
+            },
         }
     }
 
@@ -359,7 +335,8 @@ fn describe(account: &Account, couriers: &Couriers, now: SystemTime) -> String {
         .and_then(|seconds| u64::try_from(seconds).ok())
         .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
         .and_then(|at| now.duration_since(at).ok())
-        .map(|age| format!(", refreshed {} ago", coarse(age)))
+        .map(|age| Duration::from_secs(age.as_secs()))
+        .map(|age| format!(", refreshed {} ago", display_duration(age)))
         .unwrap_or_default();
     format!(
         "{}{courier}  {}  {status}, {balance}{refreshed}",
@@ -370,13 +347,10 @@ fn describe(account: &Account, couriers: &Couriers, now: SystemTime) -> String {
 
 /// Calls in a day against the limit, if a scrape comes in each interval.
 fn calls(app: &AppConfig) -> String {
-    let lists = DAY
-        .as_nanos()
-        .checked_div(app.min_interval.as_nanos())
-        .and_then(|lists| u64::try_from(lists).ok());
-    let Some(lists) = lists else {
+    if app.min_interval.is_zero() {
         return "one for each scrape (min_interval 0)".to_owned();
-    };
+    }
+    let lists = DAY.div_duration_f64(app.min_interval) as u64;
     let tokens = match app.credential {
         Credential::StableToken { .. } | Credential::Token { .. } => TOKENS_PER_DAY,
         _ => 0,
@@ -392,15 +366,6 @@ fn calls(app: &AppConfig) -> String {
             "up to {calls} a day at one in {interval}, but the limit is {limit}: scraped that often, there are no new \
              readings late in the day"
         ),
-    }
-}
-
-fn coarse(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
     }
 }
 

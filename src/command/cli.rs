@@ -4,12 +4,11 @@
 //! (`--web.enable-lifecycle=false`).
 
 use std::any::TypeId;
+use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::{env, iter};
 
 use clap::builder::BoolishValueParser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -84,7 +83,7 @@ impl Cli {
         let mut command = command_line();
         let mut matches = command
             .try_get_matches_from_mut(&line)
-            .map_err(|error| name_the_variable(error, &command, &line))?;
+            .map_err(|error| name_the_variable(error, &line))?;
         let is_from_environment = |arg: &&Arg| {
             matches.value_source(arg.get_id().as_str()) == Some(ValueSource::EnvVariable)
         };
@@ -139,55 +138,33 @@ fn complete(arg: Arg) -> Arg {
 }
 
 /// Where a flag's environment variable is at fault, clap blames the flag, which nobody typed.
-fn name_the_variable(
-    mut error: clap::Error,
-    command: &clap::Command,
-    line: &[OsString],
-) -> clap::Error {
-    let commands = iter::once(command).chain(command.get_subcommands());
-    let mut from_variables = commands
-        .flat_map(clap::Command::get_arguments)
-        .filter_map(|arg| {
-            let (name, flag) = (arg.get_env()?.to_str()?, arg.get_long()?);
-            let value = env::var_os(name)?;
-            let typed = |word: &OsString| {
-                let word = word.to_string_lossy();
-                let rest = word
-                    .strip_prefix("--")
-                    .and_then(|word| word.strip_prefix(flag));
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-            };
-            (!line.iter().any(typed)).then_some((arg, name, value))
-        });
-    if error.kind() == ErrorKind::InvalidUtf8 {
-        let any_bytes = |arg: &Arg| arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
-        let at_fault =
-            from_variables.find(|(arg, _, value)| value.to_str().is_none() && !any_bytes(arg));
-        return match at_fault {
-            Some((_, name, _)) => {
-                let fault = format!("{name} is not UTF-8 text");
-                clap::Error::raw(ErrorKind::InvalidUtf8, fault).with_cmd(command)
-            }
-            None => error,
-        };
-    }
+fn name_the_variable(mut error: clap::Error, line: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg).cloned() else {
         return error;
     };
-    if blamed.starts_with("--wechat.api-url") {
+    // `--log.level <LEVEL>`, `--web.enable-lifecycle[=<BOOL>]`
+    let flag = blamed.split([' ', '[']).next().unwrap_or_default();
+    if flag == "--wechat.api-url" {
         // It can hold a password.
         let hidden = ContextValue::String("[hidden]".to_owned());
         error.insert(ContextKind::InvalidValue, hidden);
     }
-    if let Some((_, name, _)) = from_variables.find(|(arg, ..)| arg.to_string() == blamed) {
-        let name = ContextValue::String(name.to_owned());
-        error.insert(ContextKind::InvalidArg, name);
+    let is_flag = |word: &OsString| word.to_string_lossy().split('=').next() == Some(flag);
+    if let Some(name) = flag.strip_prefix("--")
+        && !line.iter().any(is_flag)
+    {
+        error.insert(
+            ContextKind::InvalidArg,
+            ContextValue::String(variable(name)),
+        );
     }
     error
 }
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     fn read(flags: &[&str]) -> Cli {

@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Error;
@@ -36,7 +37,8 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
 /// When it can't start.
 pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     // First of all: a signal that comes during the start must not be lost.
-    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let mut stops = StopSignals::new().map_err(Error::Signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let config = read()?;
     tracing::info!(
         version = version::VERSION,
@@ -53,20 +55,20 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
         tracing::info!(%address, tls = server.serves_tls(), "Listening on");
     }
 
-    let reloader = Reloader(Arc::new(Reloading {
-        read,
+    let reloader = Reloader {
+        read: Arc::new(read),
         collector: Arc::clone(&collector),
         exposition: Arc::clone(&exposition),
         shared_state: config.shared_state.clone(),
-        turn: Mutex::default(),
-    }));
+        turn: Arc::default(),
+    };
     let site = Arc::new(Site {
         collector: Arc::clone(&collector),
         exposition,
         reload: Arc::new(reloader.clone()),
         config: config.web.clone(),
     });
-    let hangups = tokio::spawn(reload_at_each(signals.hangup, reloader));
+    let hangups = tokio::spawn(reload_at_each(hangup, reloader));
     let (stop, stopping) = oneshot::channel::<()>();
     let served = async {
         // An error means that the sender is gone, and so is whoever could have told to stop.
@@ -79,11 +81,11 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
             .await;
     };
     let told_twice = async {
-        let signal = signals.stop.next().await;
+        let signal = stops.next().await;
         tracing::info!(%signal, "Stopping; requests and fetches under way may finish");
         // An error means that the server has ended.
         let _ = stop.send(());
-        signals.stop.next().await
+        stops.next().await
     };
     tokio::select! {
         () = served => {
@@ -130,29 +132,19 @@ impl fmt::Display for StopSignal {
     }
 }
 
-struct Signals {
-    stop: StopSignals,
-    hangup: Signal,
-}
-
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
-            stop: StopSignals {
-                terminate: signal(StopSignal::Terminate.kind())?,
-                interrupt: signal(StopSignal::Interrupt.kind())?,
-            },
-            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(StopSignal::Terminate.kind())?,
+            interrupt: signal(StopSignal::Interrupt.kind())?,
         })
     }
-}
 
-impl StopSignals {
     async fn next(&mut self) -> StopSignal {
         tokio::select! {
             _ = self.terminate.recv() => StopSignal::Terminate,
@@ -184,50 +176,41 @@ fn warn_of_pitfalls(config: &Config) {
 }
 
 /// Puts the configuration in force again, one reload at a time.
-#[derive(Clone, Debug)]
-struct Reloader(Arc<Reloading>);
-
-struct Reloading {
-    read: ReadConfig,
+#[derive(Clone)]
+struct Reloader {
+    read: Arc<ReadConfig>,
     collector: Arc<Collector>,
     exposition: Arc<Exposition>,
     /// As it was at the start: only a restart changes it.
     shared_state: Option<SharedStateConfig>,
-    /// The queue of reloads.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
-impl fmt::Debug for Reloading {
+impl fmt::Debug for Reloader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloading").finish_non_exhaustive()
+        f.debug_struct("Reloader").finish_non_exhaustive()
     }
 }
 
 impl Reload for Reloader {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
-        let reloading = Arc::clone(&self.0);
-        // A task of its own: a client that leaves must not abort it half way.
-        let task = tokio::spawn(async move { reloading.reload().await });
-        Box::pin(async move {
-            task.await
+        let reloader = self.clone();
+        // On a thread of its own: the configuration, secrets, certificates and the state of new apps may lie on slow
+        // disks, and a client that leaves must not abort it half way.
+        let reload = tokio::task::spawn_blocking(move || reloader.reload_now());
+        Box::pin(async {
+            reload
+                .await
                 .unwrap_or_else(|_| Err("the reload was aborted".to_owned()))
         })
     }
 }
 
-impl Reloading {
-    async fn reload(self: Arc<Self>) -> Result<(), String> {
-        let _turn = self.turn.lock().await;
-        let reloading = Arc::clone(&self);
-        // The configuration, secrets, certificates and the state of new apps may lie on slow disks.
-        let done = tokio::task::spawn_blocking(move || {
-            let config = (reloading.read)().map_err(|error| error.to_string())?;
-            reloading.put_in_force(&config)
-        });
-        let result = done
-            .await
-            .unwrap_or_else(|_| Err("the reload was aborted".to_owned()));
+impl Reloader {
+    fn reload_now(&self) -> Result<(), String> {
+        let _turn = self.turn.lock();
         let exporter = self.exposition.exporter();
+        let result = self.read_and_apply();
         match &result {
             Ok(()) => exporter.reload_succeeded(SystemTime::now()),
             Err(error) => {
@@ -238,14 +221,15 @@ impl Reloading {
         result
     }
 
-    fn put_in_force(&self, config: &Config) -> Result<(), String> {
+    fn read_and_apply(&self) -> Result<(), String> {
+        let config = (self.read)().map_err(|error| error.to_string())?;
         self.collector
-            .reconfigure(config)
+            .reconfigure(&config)
             .map_err(|error| chain(&error))?;
         if config.shared_state != self.shared_state {
             tracing::warn!("shared_state has changed; restart the exporter to put that in force");
         }
-        warn_of_pitfalls(config);
+        warn_of_pitfalls(&config);
         tracing::info!(apps = config.apps.len(), "Configuration reloaded");
         Ok(())
     }

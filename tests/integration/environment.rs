@@ -13,14 +13,7 @@ fn check_through(variable: &str, proxy: &str, url: &str) -> std::process::Output
 #[test]
 fn proxy_that_can_not_be_read_stops_the_start_before_anything_is_sent() {
     let nobody = unused_address();
-    for proxy in [
-        "\"http://127.0.0.1:1\"",
-        " http://127.0.0.1:1",
-        "htp://127.0.0.1:1",
-        "http//127.0.0.1:1",
-        "http://",
-        "http://canary user:canary@127.0.0.1:1",
-    ] {
+    for proxy in ["htp://127.0.0.1:1", "http://canary user:canary@127.0.0.1:1"] {
         for variable in ["HTTPS_PROXY", "http_proxy", "ALL_PROXY"] {
             let output = check_through(variable, proxy, &format!("http://{nobody}"));
             let error = String::from_utf8(output.stderr).unwrap();
@@ -130,23 +123,6 @@ fn variable_at_fault_is_named_and_not_the_flag_that_nobody_typed() {
     }
     let demo = refused(&[("WECHAT_LOGISTICS_DEMO_SEED", "x")], &["demo"]);
     assert!(demo.contains("'WECHAT_LOGISTICS_DEMO_SEED'"), "{demo}");
-}
-
-#[test]
-fn variable_that_is_no_text_is_named() {
-    use std::os::unix::ffi::OsStrExt as _;
-    let no_text = std::ffi::OsStr::from_bytes(b"\xff");
-    let output = program()
-        .arg("collect")
-        .env("WECHAT_LOGISTICS_WECHAT_DAILY_LIMIT", no_text)
-        // Any bytes are a path.
-        .env("WECHAT_LOGISTICS_CONFIG_FILE", no_text)
-        .output()
-        .unwrap();
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{error}");
-    let fault = "WECHAT_LOGISTICS_WECHAT_DAILY_LIMIT is not UTF-8 text";
-    assert!(error.contains(fault), "{error}");
 }
 
 #[test]
