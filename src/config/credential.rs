@@ -64,10 +64,7 @@ pub(super) fn read_file<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<(PathBuf, TokenPointers), D::Error> {
     let form = FileForm::deserialize(deserializer)?;
-    let pointers = TokenPointers {
-        token: form.token_pointer,
-        expires: form.expires_pointer,
-    };
+    let pointers = pointers(form.token_pointer, form.expires_pointer);
     Ok((form.path, pointers))
 }
 
@@ -95,10 +92,7 @@ impl From<HttpForm> for HttpTokenConfig {
             method: form.method,
             headers_file: form.headers_file,
             refresh_url: form.refresh_url,
-            pointers: TokenPointers {
-                token: form.token_pointer,
-                expires: form.expires_pointer,
-            },
+            pointers: pointers(form.token_pointer, form.expires_pointer),
         }
     }
 }
@@ -129,10 +123,7 @@ pub(super) fn read_command<'de, D: Deserializer<'de>>(
     let (argv, pointers) = match CommandForm::deserialize(deserializer)? {
         CommandForm::Argv(argv) => (argv, TokenPointers::default()),
         CommandForm::Mapping(form) => {
-            let pointers = TokenPointers {
-                token: form.token_pointer,
-                expires: form.expires_pointer,
-            };
+            let pointers = pointers(form.token_pointer, form.expires_pointer);
             (form.argv, pointers)
         }
     };
@@ -173,7 +164,7 @@ pub(super) struct RedisForm {
 enum Preset {
     /// `WxMaRedisConfigImpl` of `WxJava`; its `WxMaRedisBetterConfigImpl` is the same with a prefix of one's own.
     Wxjava,
-    /// `AbstractWxMaRedisConfig` of `WxJava`. With a maId the prefix is `maConfig:{maId}`.
+    /// `AbstractWxMaRedisConfig` of `WxJava`. With a `maId` the prefix is `maConfig:{maId}`.
     WxjavaHash,
     Silenceper,
     SilenceperStable,
@@ -206,10 +197,7 @@ impl TryFrom<RedisForm> for RedisTokenConfig {
             key: String::new(),
             field: form.field,
             expire_field: form.expire_field,
-            pointers: TokenPointers {
-                token: form.token_pointer,
-                expires: form.expires_pointer,
-            },
+            pointers: pointers(form.token_pointer, form.expires_pointer),
         };
         redis.key = match (form.key, form.preset) {
             (Some(key), None) => key,
@@ -238,6 +226,10 @@ impl TryFrom<RedisForm> for RedisTokenConfig {
         }
         Ok(redis)
     }
+}
+
+fn pointers(token: Option<String>, expires: Option<String>) -> TokenPointers {
+    TokenPointers { token, expires }
 }
 
 /// What two apps can't share: where a token is read. `None`: each app has tokens of its own.

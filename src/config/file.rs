@@ -133,30 +133,16 @@ pub(super) fn interpret(
             mistake(path, line(settings), &key, problem)
         };
         let settings = &settings.value;
-        let written_appid = settings.appid.as_ref().ok_or_else(|| needs("appid"))?;
-        let wrong_appid =
-            |problem: String| mistake(path, line(written_appid), &format!("{key}.appid"), problem);
-        let appid = appid(&written_appid.value).map_err(wrong_appid)?;
-        let access_token = settings.access_token.as_ref();
-        let access_token = access_token.ok_or_else(|| needs("access_token"))?;
-        if let Some(first) = lines_of_appids.insert(appid.clone(), line(written_appid)) {
-            let problem = format!("is {appid}, which line {first} has already; keep one");
-            return Err(wrong_appid(problem));
-        }
-        let credential = credential(
-            &access_token.value,
-            &appid,
-            is_shared,
-            &mut lines_of_sources,
-            line(access_token),
-        )
-        .map_err(|problem| {
-            mistake(
-                path,
-                line(access_token),
-                &format!("{key}.access_token"),
-                problem,
-            )
+        let written = settings.appid.as_ref().ok_or_else(|| needs("appid"))?;
+        let appid = appid(&written.value)
+            .and_then(|appid| only_once(appid, line(written), &mut lines_of_appids))
+            .map_err(|problem| mistake(path, line(written), &format!("{key}.appid"), problem))?;
+        let written = settings.access_token.as_ref();
+        let written = written.ok_or_else(|| needs("access_token"))?;
+        let credential = credential(written, &appid, is_shared, &mut lines_of_sources);
+        let credential = credential.map_err(|problem| {
+            let key = format!("{key}.access_token");
+            mistake(path, line(written), &key, problem)
         })?;
         let mut app = AppConfig::new(appid, credential);
         for settings in weaker.iter().copied().chain([settings]) {
@@ -175,15 +161,23 @@ pub(super) fn interpret(
     })
 }
 
+fn only_once(appid: String, line: u64, lines: &mut HashMap<String, u64>) -> Result<String, String> {
+    match lines.insert(appid.clone(), line) {
+        None => Ok(appid),
+        Some(first) => Err(format!(
+            "is {appid}, which line {first} has already; keep one"
+        )),
+    }
+}
+
 /// An app's credential, unless it can't be used beside those of other apps or by several replicas.
 fn credential(
-    written: &Credential,
+    written: &Spanned<Credential>,
     appid: &str,
     is_shared: bool,
     lines_of_sources: &mut HashMap<String, u64>,
-    line: u64,
 ) -> Result<Credential, String> {
-    let mut credential = written.clone();
+    let mut credential = written.value.clone();
     if let Credential::Redis(redis) = &mut credential {
         redis.key = redis.key.replace("{appid}", appid);
     }
@@ -195,7 +189,7 @@ fn credential(
         );
     }
     let source = token_source(&credential);
-    if let Some(first) = source.and_then(|source| lines_of_sources.insert(source, line)) {
+    if let Some(first) = source.and_then(|source| lines_of_sources.insert(source, line(written))) {
         let fix = match credential {
             Credential::None { .. } => {
                 "give each app a from_appid of its own, or run an exporter in each container"

@@ -59,7 +59,7 @@ impl fmt::Display for SecretSource {
 ///
 /// # Errors
 /// When it is missing, unreadable, not a regular file, too long or not UTF-8.
-pub(crate) fn read_secret_file(path: &Path) -> Result<SecretString, ConfigError> {
+fn read_secret_file(path: &Path) -> Result<SecretString, ConfigError> {
     let (bytes, metadata) = read_regular(path, SECRET_FILE_MAX).map_err(|error| {
         ConfigError(format!(
             "secret file {} can't be read: {error}",
@@ -85,7 +85,7 @@ pub(crate) fn read_secret_file(path: &Path) -> Result<SecretString, ConfigError>
 ///
 /// # Errors
 /// As [`read_secret_file`], and when it is empty or has more lines.
-pub(crate) fn read_line(path: &Path) -> Result<SecretString, ConfigError> {
+fn read_line(path: &Path) -> Result<SecretString, ConfigError> {
     one_line(read_secret_file(path)?, || {
         format!("secret file {}", path.display())
     })
@@ -256,14 +256,6 @@ mod tests {
             let error = SecretSource::File(path.clone()).read().unwrap_err();
             assert!(error.0.contains(path.to_str().unwrap()), "{error}");
         }
-    }
-
-    #[test]
-    fn variable_that_is_not_set_is_named() {
-        let error = SecretSource::Env("WECHAT_LOGISTICS_TEST_UNSET".into())
-            .read()
-            .unwrap_err();
-        assert!(error.0.contains("WECHAT_LOGISTICS_TEST_UNSET is not set"));
     }
 
     #[test]

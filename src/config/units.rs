@@ -206,7 +206,7 @@ where
     checked(deserializer, redis_url)
 }
 
-/// Reads an AppID: it names series, files and keys.
+/// Reads an appid: it names series, files and keys.
 pub(super) fn appid(text: &str) -> Result<String, String> {
     let is_of_an_appid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(is_of_an_appid) {
