@@ -62,7 +62,6 @@ impl AppConfig {
     reason = "clap makes --help of these docs, where backticks would be noise"
 )]
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
-#[expect(clippy::doc_markdown, reason = "help texts are shown as they stand")]
 #[command(next_help_heading = "Calls to WeChat")]
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct AppSettings {

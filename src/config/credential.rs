@@ -24,7 +24,7 @@ pub(super) fn read_secret<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<SecretSource, D::Error> {
     let source = SecretSource::deserialize(deserializer)?;
-    source.read().map_err(unusable)?;
+    source.read().map_err(|error| unusable(&error))?;
     Ok(source)
 }
 
@@ -33,7 +33,9 @@ pub(super) fn read_password_path<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<PathBuf>, D::Error> {
     let path: PathBuf = read_path(deserializer)?;
-    SecretSource::File(path.clone()).read().map_err(unusable)?;
+    SecretSource::File(path.clone())
+        .read()
+        .map_err(|error| unusable(&error))?;
     Ok(Some(path))
 }
 
@@ -41,11 +43,11 @@ fn read_headers_path<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<PathBuf>, D::Error> {
     let path: PathBuf = read_path(deserializer)?;
-    read_headers_file(&path).map_err(unusable)?;
+    read_headers_file(&path).map_err(|error| unusable(&error))?;
     Ok(Some(path))
 }
 
-fn unusable<E: de::Error>(error: ConfigError) -> E {
+fn unusable<E: de::Error>(error: &ConfigError) -> E {
     E::custom(format_args!("can't be used: {error}"))
 }
 
