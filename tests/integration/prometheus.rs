@@ -47,15 +47,15 @@ async fn real_prometheus_answers_promql_for_every_metric() {
     assert!(prometheus.query("up == 0").await.is_empty());
 }
 
-/// The jobs that a README shows for thousands of Mini Programs, for these replicas, one Prometheus, and at once.
-fn recipe(readme: &str, replicas: [&Exporter; 2]) -> String {
-    let readme = format!("{}/{readme}", env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(readme).unwrap();
-    let jobs = readme
+/// The jobs that the docs show for thousands of Mini Programs, for these replicas, one Prometheus, and at once.
+fn recipe(page: &str, replicas: [&Exporter; 2]) -> String {
+    let page = format!("{}/{page}", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(page).unwrap();
+    let jobs = page
         .split("```yaml\n")
         .filter_map(|block| block.split("```").next())
         .find(|block| block.contains("http_sd_configs"))
-        .expect("the README shows jobs with service discovery");
+        .expect("the page shows jobs with service discovery");
     let lines = jobs.lines().filter(|line| !line.contains("__tmp_share"));
     let jobs: String = lines.map(|line| format!("{line}\n")).collect();
     let [one, other] = replicas.map(|replica| replica.address.to_string());
@@ -71,8 +71,8 @@ fn recipe(readme: &str, replicas: [&Exporter; 2]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn real_prometheus_finds_apps_by_service_discovery_and_probes_each_of_each_replica() {
     let replicas = [demo(), demo()];
-    for readme in ["README.md", "README.zh-CN.md"] {
-        let config = recipe(readme, [&replicas[0], &replicas[1]]);
+    for page in ["docs/operation.md", "docs/operation.zh-CN.md"] {
+        let config = recipe(page, [&replicas[0], &replicas[1]]);
         let prometheus = Prometheus::start(&config, &[]);
         // Without an `instance` of its own each replica would write into the other's series.
         prometheus
@@ -88,7 +88,7 @@ async fn real_prometheus_finds_apps_by_service_discovery_and_probes_each_of_each
         for query in extra {
             assert!(
                 prometheus.query(query).await.is_empty(),
-                "{readme}: {query}"
+                "{page}: {query}"
             );
         }
     }
