@@ -86,10 +86,7 @@ async fn real_prometheus_finds_apps_by_service_discovery_and_probes_each_of_each
             "{job=\"wechat-logistics-exporter\", appid!=\"\"}",
         ];
         for query in extra {
-            assert!(
-                prometheus.query(query).await.is_empty(),
-                "{page}: {query}"
-            );
+            assert!(prometheus.query(query).await.is_empty(), "{page}: {query}");
         }
     }
 }
