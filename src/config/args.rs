@@ -254,7 +254,7 @@ impl Default for WebConfig {
 /// How many requests are answered at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MaxRequests {
-    /// [`Self::FEW`], or one for each app where that is more: while WeChat is slow, each app's `/probe` waits.
+    /// A few, or one for each app where that is more: while WeChat is slow, each app's `/probe` waits.
     #[default]
     ByApps,
     /// So many, whatever the number of apps.
