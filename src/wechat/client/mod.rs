@@ -25,6 +25,8 @@ const LIST_BODY_MAX: usize = 64 << 20;
 const ACCOUNT_BODY_MAX: usize = 1024;
 /// Any other reply. Unit: bytes.
 const BODY_MAX: usize = 1 << 20;
+/// A reply that is read sooner than another thread would wake: some hundred accounts. Unit: bytes.
+const INLINE_BODY_MAX: usize = 64 << 10;
 /// How long Cloud Run's open-interface service may take to be there for a container that just started.
 const OPEN_INTERFACE_START: Duration = Duration::from_secs(60);
 
@@ -316,7 +318,11 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let body = self.send(&call, meter).await?;
-        let result = blocking::run(move || read(&body)).await;
+        let result = if body.len() < INLINE_BODY_MAX {
+            read(&body)
+        } else {
+            blocking::run(move || read(&body)).await
+        };
         result.map_err(|fault| {
             let error = self.forgiven(&call, Error::from_fault(call.api, fault, &call.secrets));
             meter.failed(call.api, error.reason(), error.errcode());
