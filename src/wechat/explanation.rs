@@ -139,8 +139,8 @@ fn of_symptom(symptom: Symptom, credential: CredentialKind) -> Option<Explanatio
         // The errcode tells more.
         Symptom::FunctionRefused => return None,
         Symptom::FunctionResult => explanation(["The cloud function's result is not an account list", "云函数的返回结果不是账号列表"],
-            ["Let the function return what openapi.logistics.getAllAccount answered, as an object and without JSON.stringify, as the one in cloudfunction/ does. Where the list is deeper in the result, set `cloud_function.pointer`, for example to /body or /data. The function's own log is in WeChat DevTools, 云开发 → 云函数 → 日志.",
-             "请让云函数直接返回 openapi.logistics.getAllAccount 的结果对象（不要用 JSON.stringify），参见 cloudfunction/ 中的示例。若列表在结果的内层，请设置 cloud_function.pointer，例如 /body 或 /data。云函数日志在微信开发者工具“云开发 → 云函数 → 日志”。"]),
+            ["Let the function return what openapi.logistics.getAllAccount answered, as an object and without JSON.stringify, as the one in cloudfunctions/ does. Where the list is deeper in the result, set `cloud_function.pointer`, for example to /body or /data. The function's own log is in WeChat DevTools, 云开发 → 云函数 → 日志.",
+             "请让云函数直接返回 openapi.logistics.getAllAccount 的结果对象（不要用 JSON.stringify），参见 cloudfunctions/ 中的示例。若列表在结果的内层，请设置 cloud_function.pointer，例如 /body 或 /data。云函数日志在微信开发者工具“云开发 → 云函数 → 日志”。"]),
         Symptom::Encrypted => explanation(["WeChat's reply is encrypted, because API encryption (API安全) is on", "已开启 API安全，微信的回复已加密"], API_SECURITY),
         Symptom::Intercepted => explanation(["Something other than WeChat's API answered", "作答的不是微信接口"],
             ["See whether `--wechat.api-url` is WeChat's, by default https://api.weixin.qq.com. If it is, a proxy, a firewall or a login portal on the way answers in WeChat's place: let api.weixin.qq.com pass.",
