@@ -147,9 +147,16 @@ fn not_read(error: &serde_json::Error, body: &str) -> Fault {
 /// A reply as text. Shops' remarks have been seen with control characters in them, which JSON doesn't allow, and bytes
 /// that are not UTF-8: the former become spaces, the latter replacement characters.
 fn as_text(body: &[u8]) -> Cow<'_, str> {
+    without_controls(decoded(body))
+}
+
+/// Owned where bytes were replaced.
+fn decoded(body: &[u8]) -> Cow<'_, str> {
     // Valid text is checked several times as fast so.
-    let text =
-        std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
+    std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed)
+}
+
+fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
     // Without an early end the loop is a hundred times as fast, and replies hardly ever have one.
     if text.bytes().fold(false, |any, byte| any | (byte < b' ')) {
         return Cow::Owned(text.replace(|c: char| c < ' ', " "));
@@ -183,8 +190,9 @@ pub fn read_function_reply(
 }
 
 pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {
-    let list = read_list_text(&as_text(body), limits)?;
-    let lossy = std::str::from_utf8(body).is_err();
+    let text = decoded(body);
+    let lossy = matches!(text, Cow::Owned(_));
+    let list = read_list_text(&without_controls(text), limits)?;
     Ok(AccountList { lossy, ..list })
 }
 
@@ -246,7 +254,9 @@ pub(super) fn read_function_result(
     function: &CloudFunction,
     limits: ListLimits,
 ) -> Result<AccountList, Fault> {
-    let text = as_text(body);
+    let text = decoded(body);
+    let lossy = matches!(text, Cow::Owned(_));
+    let text = without_controls(text);
     let result = match Reply::read(&text)?.resp_data {
         Some(Value::String(text)) => as_text(text.as_bytes()).into_owned(),
         Some(result) => result.to_string(),
@@ -254,7 +264,6 @@ pub(super) fn read_function_result(
     };
     let list = list_at(function.pointer.as_deref(), &result, limits);
     let list = list.map_err(|fault| of_function(fault, &result))?;
-    let lossy = std::str::from_utf8(body).is_err();
     Ok(AccountList { lossy, ..list })
 }
 
