@@ -1,7 +1,7 @@
 //! Every metric: its name, help and type, and how its samples are got. Each name stands here and nowhere else in the code.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Metric as _;
@@ -13,7 +13,7 @@ use crate::collector::{AppReading, Collector};
 use crate::limiter::Cause;
 use crate::replicas;
 use crate::wechat::courier;
-use crate::wechat::{Account, Api, ApiQuota, Reason};
+use crate::wechat::{Account, Api, ApiQuota, Reason, ServiceType};
 
 /// The couriers' names that WeChat gave, by `delivery_id`.
 pub(super) type CourierNames = HashMap<Box<str>, Box<str>>;
@@ -373,22 +373,28 @@ fn account_info(
 
 fn account_services(reading: &AppReading, account: &Account, _: &CourierNames, out: &mut Encoder) {
     let [appid, biz_id, delivery_id] = identity(reading, account);
-    let mut seen = HashSet::new();
-    for service in &account.service_types {
-        let name = on_one_line(courier::service_name(&account.delivery_id, service));
-        let number = service.service_type.to_string();
+    let services = &account.service_types;
+    fn name_of<'a>(account: &Account, service: &'a ServiceType) -> Cow<'a, str> {
+        on_one_line(courier::service_name(&account.delivery_id, service))
+    }
+    for (index, service) in services.iter().enumerate() {
+        let name = name_of(account, service);
+        let is_same = |earlier: &ServiceType| {
+            earlier.service_type == service.service_type && name_of(account, earlier) == name
+        };
+        // WeChat can name a service twice; a series that is there twice breaks the scrape.
+        if services[..index].iter().any(is_same) {
+            continue;
+        }
+        let mut number = itoa::Buffer::new();
         let labels = [
             appid,
             biz_id,
             delivery_id,
-            ("service_type", &*number),
-            ("service_name", &*name),
+            ("service_type", number.format(service.service_type)),
+            ("service_name", &name),
         ];
-        // WeChat can name a service twice; a series that is there twice breaks the scrape.
-        let only = account.service_types.len() == 1;
-        if only || seen.insert((service.service_type, name.clone())) {
-            out.sample(&labels, 1.0);
-        }
+        out.sample(&labels, 1.0);
     }
 }
 
