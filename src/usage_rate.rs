@@ -19,14 +19,16 @@ pub struct UsageRate {
     shortest: Duration,
     /// When the latest snapshot was taken in.
     observed: Instant,
-    /// By `biz_id` and `delivery_id`.
-    accounts: HashMap<(Box<str>, Box<str>), Usage>,
+    /// By `delivery_id`, then by `biz_id`.
+    accounts: HashMap<Box<str>, HashMap<Box<str>, Usage>>,
 }
 
 /// What was seen of one account.
 #[derive(Clone, Copy, Debug)]
 struct Usage {
     since: Instant,
+    /// When a snapshot last listed the account.
+    listed: Instant,
     /// The last balance, and the one before it. Unit: waybills.
     balance: f64,
     before: f64,
@@ -46,27 +48,33 @@ impl UsageRate {
 
     /// Takes in a new snapshot.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Moment) {
-        self.observed = now.monotonic;
-        let mut accounts = HashMap::with_capacity(snapshot.accounts().len());
+        let now = now.monotonic;
+        self.observed = now;
         for account in snapshot.accounts() {
-            let key = (account.biz_id.clone(), account.delivery_id.clone());
-            let known = self.accounts.get(&key).copied();
             let balance = account.quota_num.filter(|balance| balance.is_finite());
-            let usage = match (known, balance) {
-                (Some(usage), Some(balance)) => usage.at(balance),
-                // A balance that is not sent for once hides a fall, which then shows at the next one.
-                (Some(usage), None) => usage,
-                (None, Some(balance)) => Usage {
-                    since: now.monotonic,
-                    balance,
-                    before: balance,
-                    used: 0.0,
-                },
-                (None, None) => continue,
-            };
-            accounts.insert(key, usage);
+            let of_courier = self.accounts.get_mut(&account.delivery_id);
+            match of_courier.and_then(|accounts| accounts.get_mut(&account.biz_id)) {
+                Some(usage) => {
+                    usage.listed = now;
+                    // A balance that is not sent for once hides a fall, which then shows at the next one.
+                    if let Some(balance) = balance {
+                        usage.moves_to(balance);
+                    }
+                }
+                None => {
+                    if let Some(balance) = balance {
+                        let of_courier = self.accounts.entry(account.delivery_id.clone());
+                        let usage = Usage::first_seen(balance, now);
+                        of_courier
+                            .or_default()
+                            .insert(account.biz_id.clone(), usage);
+                    }
+                }
+            }
         }
-        self.accounts = accounts;
+        for of_courier in self.accounts.values_mut() {
+            of_courier.retain(|_, usage| usage.listed == now);
+        }
     }
 
     /// How long the account's balance lasts if it goes on falling as it did. Unit: days, from now, never negative.
@@ -74,8 +82,10 @@ impl UsageRate {
     /// `None`: the account has no balance, it was never seen to fall, or it was seen for too short a time.
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         let balance = account.quota_num.filter(|balance| balance.is_finite())?;
-        let key = (account.biz_id.clone(), account.delivery_id.clone());
-        let usage = self.accounts.get(&key)?;
+        let usage = self
+            .accounts
+            .get(&account.delivery_id)?
+            .get(&account.biz_id)?;
         let seen_for = self.observed.saturating_duration_since(usage.since);
         if usage.used <= 0.0 || seen_for < self.shortest {
             return None;
@@ -89,20 +99,26 @@ impl UsageRate {
 }
 
 impl Usage {
-    fn at(self, balance: f64) -> Self {
+    fn first_seen(balance: f64, now: Instant) -> Self {
+        Self {
+            since: now,
+            listed: now,
+            balance,
+            before: balance,
+            used: 0.0,
+        }
+    }
+
+    fn moves_to(&mut self, balance: f64) {
         if balance == self.balance {
-            return self;
+            return;
         }
         let fallen = self.balance - balance;
         // A fault of the courier's: all to 0, and a little later the old balance again.
         let was_a_fault = fallen < 0.0 && balance == self.before;
-        let used = if was_a_fault { fallen } else { fallen.max(0.0) };
-        Self {
-            balance,
-            before: self.balance,
-            used: self.used + used,
-            ..self
-        }
+        self.used += if was_a_fault { fallen } else { fallen.max(0.0) };
+        self.before = self.balance;
+        self.balance = balance;
     }
 }
 

@@ -204,6 +204,7 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
         (None, _) => return Err(Fault::malformed("it has no `list`")),
     };
     let mut list = AccountList {
+        accounts: Vec::with_capacity(rows.len().min(limits.accounts)),
         count: reply.count,
         ..AccountList::default()
     };
@@ -212,27 +213,27 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
             list.beyond_limit += 1;
             continue;
         }
-        match serde_json::from_str::<Account>(row.get()) {
-            Ok(_) if !row.get().starts_with('{') => list.invalid += 1,
-            Ok(account) if account.biz_id.is_empty() || account.delivery_id.is_empty() => {
-                list.invalid += 1;
-            }
-            Ok(account)
-                if account.biz_id.len().max(account.delivery_id.len()) > limits.label_bytes =>
-            {
-                list.beyond_limit += 1;
-            }
-            Ok(account) => list
-                .accounts
-                .push(with_short_texts(account, limits.label_bytes)),
-            Err(_) => list.invalid += 1,
+        // serde would take an array for the fields in their order.
+        let is_object = row.get().starts_with('{');
+        let account = serde_json::from_str::<Account>(row.get()).ok();
+        let names_an_account =
+            |account: &Account| !account.biz_id.is_empty() && !account.delivery_id.is_empty();
+        let Some(mut account) = account.filter(names_an_account).filter(|_| is_object) else {
+            list.invalid += 1;
+            continue;
+        };
+        if account.biz_id.len().max(account.delivery_id.len()) > limits.label_bytes {
+            list.beyond_limit += 1;
+            continue;
         }
+        shorten_texts(&mut account, limits.label_bytes);
+        list.accounts.push(account);
     }
     Ok(list)
 }
 
 /// Cuts the texts that identify nothing.
-fn with_short_texts(mut account: Account, max: usize) -> Account {
+fn shorten_texts(account: &mut Account, max: usize) {
     let services = account.service_types.iter_mut();
     let names = services.map(|service| &mut service.service_name);
     let texts = [
@@ -245,7 +246,6 @@ fn with_short_texts(mut account: Account, max: usize) -> Account {
             *text = text[..text.floor_char_boundary(max)].into();
         }
     }
-    account
 }
 
 /// The account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
