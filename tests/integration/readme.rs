@@ -10,6 +10,7 @@ const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 const CONFIGURATION: [&str; 2] = ["docs/configuration.md", "docs/configuration.zh-CN.md"];
 const METRICS: [&str; 2] = ["docs/metrics.md", "docs/metrics.zh-CN.md"];
 const OPERATION: [&str; 2] = ["docs/operation.md", "docs/operation.zh-CN.md"];
+const MIGRATION: [&str; 2] = ["docs/migration.md", "docs/migration.zh-CN.md"];
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -34,7 +35,7 @@ fn assert_accepted(settings: &str, folder: &str) {
 
 #[test]
 fn settings_of_the_docs_are_accepted_as_they_stand() {
-    for file in READMES.into_iter().chain(CONFIGURATION) {
+    for file in READMES.into_iter().chain(CONFIGURATION).chain(MIGRATION) {
         let readme = read(file);
         let example = readme
             .split("```yaml\n")
@@ -53,6 +54,15 @@ fn settings_of_the_kubernetes_example_are_accepted_as_they_stand() {
 }
 
 #[test]
+fn settings_of_the_package_are_accepted_once_they_are_uncommented() {
+    let settings = read("packaging/apps.yml");
+    let (_, settings) = settings.split_once("\n#apps:").expect("an example");
+    let settings = format!("apps:{}", settings.replace("\n#", "\n"));
+    let settings = settings.replace("secret_credential: secrets_", "secret_file: /run/secrets/");
+    assert_accepted(&settings, "/run/secrets/");
+}
+
+#[test]
 fn each_flag_of_the_docs_exists() {
     let help = ["--help", "demo --help", "check --help"].map(|arguments| {
         let arguments: Vec<_> = arguments.split(' ').collect();
@@ -68,6 +78,8 @@ fn each_flag_of_the_docs_exists() {
     for file in named.chain([
         "docs/cloud-run.md",
         "docs/cloud-run.zh-CN.md",
+        "docs/compatibility.md",
+        "docs/compatibility.zh-CN.md",
         "docs/replicas.md",
         "docs/replicas.zh-CN.md",
         "docs/runbook.md",
@@ -194,9 +206,8 @@ fn runbooks_run_check_with_what_the_examples_mount() {
             "examples/systemd/wechat-logistics-exporter.service",
             &[
                 "DynamicUser=yes",
-                "LoadCredential=appsecret:/etc/wechat-logistics-exporter/appsecret",
-                "/usr/local/bin/wechat-logistics-exporter",
-                "--wechat.secret-credential=appsecret",
+                "LoadCredential=secrets:/etc/wechat-logistics-exporter/secrets",
+                "--config.file=/etc/wechat-logistics-exporter/apps.yml",
             ][..],
         ),
         (
