@@ -1,5 +1,7 @@
 //! Several exporters in one process, a real Redis server, and a WeChat that counts what it is asked.
 
+use std::path::PathBuf;
+
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
@@ -129,9 +131,17 @@ impl World {
     }
 
     fn replica_with(&self, shared_state: SharedStateConfig) -> Replica {
+        self.replica_kept_in(None, shared_state)
+    }
+
+    fn replica_kept_in(
+        &self,
+        directory: Option<PathBuf>,
+        shared_state: SharedStateConfig,
+    ) -> Replica {
         let config = self.config();
         let limits = config.wechat.list_limits;
-        let store = Store::open(None, limits).unwrap();
+        let store = Store::open(directory, limits).unwrap();
         let replicas = Arc::new(Replicas::with_patience(shared_state, limits, PATIENT));
         Replica(Collector::among(Some(replicas), &config, store).unwrap())
     }
@@ -199,6 +209,27 @@ async fn four_replicas_scraped_ten_times_at_once_cost_one_list_and_show_the_same
     assert!(later.up);
     assert_eq!(later.source, Source::Snapshot);
     assert_eq!(world.calls(LIST).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_followed_is_kept_once_and_its_state_is_left_to_the_replica_that_fetched() {
+    let world = World::new().await;
+    world.replica().settle().await;
+    let directory = tempfile::tempdir().unwrap();
+    let kept_in = Some(directory.path().to_owned());
+    let follower = world.replica_kept_in(kept_in, world.shared_state());
+    assert_eq!(follower.settle().await.source, Source::Snapshot);
+    let file = |kind: &str| directory.path().join(format!("{APPID}.{kind}.json"));
+    let written = || {
+        std::fs::metadata(file("snapshot"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let first = written();
+    assert_eq!(follower.settle().await.source, Source::Snapshot);
+    assert_eq!(written(), first);
+    assert!(!file("limiter").exists());
 }
 
 #[tokio::test]
