@@ -5,11 +5,9 @@
 //! - `stop`: how it ends
 //! - `auth`: the web configuration's users, headers and rate limit
 //! - `tls`: certificates of both sides
-//! - `certificates`: an authority of the tests' own, and what it issues
 //! - `conformance`: the web configuration beside promtool's verdict on it
 
 mod auth;
-mod certificates;
 mod conformance;
 mod limits;
 mod routing;
@@ -25,8 +23,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::connections::Limits;
 use super::{Reload, Server, Site};
@@ -41,6 +40,11 @@ use crate::wechat::ListLimits;
 /// The longest that anything in these tests may take; never waited for unless a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A request that costs nothing, on a connection that stays.
+const READY: &[u8] = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
+/// A request that reloads.
+const RELOAD: &[u8] = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
 /// A reload that waits for the test's word, and so is a request under way for as long as the test likes.
 #[derive(Debug, Default)]
 struct Reloading {
@@ -48,15 +52,6 @@ struct Reloading {
     end: Notify,
     waits: bool,
     panics: bool,
-}
-
-impl Reloading {
-    fn waiting() -> Arc<Self> {
-        Arc::new(Self {
-            waits: true,
-            ..Self::default()
-        })
-    }
 }
 
 impl Reload for Reloading {
@@ -76,7 +71,7 @@ impl Reload for Reloading {
 struct Setup {
     web: WebConfig,
     limits: Limits,
-    reloading: Arc<Reloading>,
+    reloading: Reloading,
     scrape: ScrapeConfig,
     apps: Vec<AppConfig>,
 }
@@ -90,7 +85,7 @@ impl Setup {
                 ..WebConfig::default()
             },
             limits: Limits::default(),
-            reloading: Arc::default(),
+            reloading: Reloading::default(),
             scrape: ScrapeConfig::default(),
             apps: Vec::new(),
         }
@@ -99,6 +94,13 @@ impl Setup {
     fn with_web_config(path: PathBuf) -> Self {
         let mut setup = Self::new();
         setup.web.config_file = Some(path);
+        setup
+    }
+
+    /// One whose reloads wait.
+    fn reloading() -> Self {
+        let mut setup = Self::new();
+        setup.reloading.waits = true;
         setup
     }
 
@@ -111,35 +113,28 @@ impl Setup {
                 proxy_from_env: false,
                 ..WechatConfig::default()
             },
-            web: self.web.clone(),
             ..Config::new(self.apps)
         };
+        let reloading = Arc::new(self.reloading);
         let store = Store::open(None, ListLimits::default()).unwrap();
         let collector = Arc::new(Collector::new(&config, store).unwrap());
         let site = Arc::new(Site {
             exposition: Arc::new(Exposition::new(Arc::clone(&collector))),
             collector,
-            reload: Arc::<Reloading>::clone(&self.reloading),
+            reload: Arc::<Reloading>::clone(&reloading),
             config: self.web,
         });
         let mut server = Server::bind(&site.config).await.unwrap();
         server.limits = self.limits;
-        // Those of TCP; a Unix socket's is a path.
-        let addresses = server.addresses();
-        let addresses = addresses
-            .filter_map(|address| address.to_string().parse().ok())
-            .collect();
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(server.run(Arc::clone(&site), async {
-            let _ = stopped.await;
-        }));
+        let address = server.addresses().next().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let running = server.run(Arc::clone(&site), stop.clone().cancelled_owned());
         Running {
-            addresses,
-            config,
+            address: address.parse().unwrap(),
             site,
-            reloading: self.reloading,
-            stop: Some(stop),
-            task,
+            reloading,
+            stop,
+            task: AbortOnDropHandle::new(tokio::spawn(running)),
         }
     }
 }
@@ -156,30 +151,16 @@ fn app(appid: &str, name: &str) -> AppConfig {
 
 /// A server that runs until it is dropped.
 struct Running {
-    addresses: Vec<SocketAddr>,
-    config: Config,
+    address: SocketAddr,
     site: Arc<Site>,
     reloading: Arc<Reloading>,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    stop: CancellationToken,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Running {
-    fn address(&self) -> SocketAddr {
-        self.addresses[0]
-    }
-
-    /// Puts other apps in force.
-    fn reload(&self, apps: Vec<AppConfig>) {
-        let config = Config {
-            apps,
-            ..self.config.clone()
-        };
-        self.site.collector.reconfigure(&config).unwrap();
-    }
-
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address()).await.unwrap()
+        TcpStream::connect(self.address).await.unwrap()
     }
 
     /// A connection on which these bytes have been sent.
@@ -202,19 +183,9 @@ impl Running {
         exchange(self.connect().await, request.as_bytes()).await
     }
 
-    fn begin_to_stop(&mut self) {
-        let _ = self.stop.take().unwrap().send(());
-    }
-
-    async fn stop(mut self) {
-        self.begin_to_stop();
-        within(&mut self.task).await.unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
+    async fn stop(self) {
+        self.stop.cancel();
+        within(self.task).await.unwrap();
     }
 }
 

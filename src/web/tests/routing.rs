@@ -87,22 +87,14 @@ async fn app_that_is_not_configured_is_a_mistake_of_the_asker() {
         ("/probe", "the target is missing"),
         ("/probe?target=", "the target is empty"),
         ("/probe?target=wx1", "target \"wx1\" is not configured"),
-        (
-            "/probe?target=%0a%3Cb%3E",
-            "target \"\\n<b>\" is not configured",
-        ),
+        ("/probe?target=%0a%3Cb%3E", "target \"\\n<b>\" is not"),
         ("/probe?target=a&target=a", "more than one target"),
     ] {
         let answer = server.ask(&format!("GET {path}")).await;
         assert_eq!(status(&answer), 400, "{path}");
-        assert!(
-            body(&answer).starts_with(words) || body(&answer).contains(words),
-            "{answer}"
-        );
-        assert_eq!(
-            header(&answer, "content-type"),
-            Some("text/plain; charset=utf-8")
-        );
+        assert!(body(&answer).contains(words), "{answer}");
+        let content_type = header(&answer, "content-type");
+        assert_eq!(content_type, Some("text/plain; charset=utf-8"));
         assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
     }
 }
@@ -133,17 +125,15 @@ async fn each_app_is_a_target_of_its_own() {
     let request = b"GET /sd HTTP/1.0\r\n\r\n";
     let answer = exchange(server.connect().await, request).await;
     let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
-    assert_eq!(groups[0]["targets"][0], server.address().to_string());
+    assert_eq!(groups[0]["targets"][0], server.address.to_string());
 }
 
 #[tokio::test]
 async fn metrics_of_the_exporter_alone_wait_for_no_fetch() {
     let wechat = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut setup = Setup::new();
-    setup.apps = vec![AppConfig {
-        api_urls: vec![format!("http://{}", wechat.local_addr().unwrap())],
-        ..app("wx1", "one")
-    }];
+    setup.apps.push(app("wx1", "one"));
+    setup.apps[0].api_urls = vec![format!("http://{}", wechat.local_addr().unwrap())];
     setup.scrape.timeout = 2 * PATIENCE;
     let server = setup.start().await;
     let _waits = server
