@@ -153,15 +153,11 @@ def main():
         child = stack.enter_context(running("prometheus", command, directory))
         answers(f"http://{prometheus}/-/ready", child)
 
-        others = set()
-        while (left := start + DEADLINE - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                alert = arrived.get(timeout=left)
-                if alert["labels"]["alertname"] == ALERT and alert["status"] == "firing":
-                    print(f"{ALERT} arrived after {time.monotonic() - start:.1f} s: {alert['annotations']['summary_zh']}")
-                    return
-                others.add(alert["labels"]["alertname"])
-        raise SystemExit(f"{ALERT} did not arrive within {DEADLINE} s; others that did: {sorted(others) or 'none'}")
+        # Raises where nothing comes in time.
+        while alert := arrived.get(timeout=max(0, start + DEADLINE - time.monotonic())):
+            if alert["labels"]["alertname"] == ALERT and alert["status"] == "firing":
+                print(f"{ALERT} arrived after {time.monotonic() - start:.1f} s: {alert['annotations']['summary_zh']}")
+                return
 
 
 if __name__ == "__main__":

@@ -122,7 +122,3 @@ class Dashboards(unittest.TestCase):
                 if panel["type"] == "stat":
                     shown = [m for m in panel["fieldConfig"]["defaults"]["mappings"] if m["options"].get("match") == "null+nan"]
                     self.assertNotIn(shown[0]["options"]["result"]["color"], {"green", "transparent"}, f"{path}: {panel['title']}")
-
-
-if __name__ == "__main__":
-    unittest.main()
