@@ -106,8 +106,7 @@ pub(crate) fn variable(flag: &str) -> String {
 }
 
 /// The command line as it is read here and now.
-#[must_use]
-pub fn command_line() -> clap::Command {
+fn command_line() -> clap::Command {
     Cli::command()
         .mut_args(|arg| complete(arg).global(true))
         .mut_subcommands(|command| command.mut_args(complete))

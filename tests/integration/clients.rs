@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -26,19 +28,15 @@ struct Setup {
 }
 
 impl Setup {
-    /// `accounts`: beside the usual two.
     async fn with(accounts: usize) -> Self {
-        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-        wechat.gives_token(TOKEN).await;
-        let account = |number: usize| serde_json::json!({"biz_id": format!("K{number}"), "delivery_id": "STO", "quota_num": number});
-        let list: Vec<_> = (0..accounts).map(account).collect();
-        wechat.lists(json(serde_json::json!({"list": list}))).await;
+        let list = ok(many_accounts(accounts));
+        let (scratch, wechat) = (Scratch::new(), Wechat::listing(list).await);
         let exporter = Exporter::for_one_app(&scratch, &wechat, &["--wechat.min-interval=1h"]);
-        for _ in 0..5 {
+        for _ in 0..3 {
             assert_eq!(exporter.scrape().await.up(APPID), Some(1.0));
         }
         Self {
-            at_rest: resident(exporter.process()),
+            at_rest: exporter.resident(),
             exporter,
             _scratch: scratch,
             _wechat: wechat,
@@ -50,46 +48,40 @@ impl Setup {
         stream.await.expect("the system takes the connection")
     }
 
-    fn assert_bounded(&self) {
-        let (peak, at_rest) = (peak(self.exporter.process()), self.at_rest);
-        assert!(
-            peak < at_rest + MORE_MEMORY,
-            "{at_rest} KiB at rest, {peak} KiB now"
-        );
-        let open = descriptors(self.exporter.process());
-        assert!(open < DESCRIPTORS, "{open} descriptors");
+    /// A connection on which these bytes have been sent.
+    async fn sending(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.connect().await;
+        // Until the server no longer reads, because nobody takes its answers, or closes.
+        let sent = stream.write_all(bytes);
+        let _ = tokio::time::timeout(Duration::from_millis(20), sent).await;
+        stream
     }
 
-    /// Nothing of its clients stays behind after they have gone.
+    /// What came of it is bounded, and nothing of the clients stays behind after they have gone.
     async fn lets_go_of(&self, held: Vec<TcpStream>) {
+        let (exporter, at_rest) = (&self.exporter, self.at_rest);
+        let grown = exporter.peak().saturating_sub(at_rest);
+        assert!(grown < MORE_MEMORY, "{grown} KiB beside {at_rest} at rest");
+        let open = exporter.descriptors();
+        assert!(open < DESCRIPTORS, "{open} descriptors");
         drop(held);
-        let process = self.exporter.process();
         until("descriptors are free again", async || {
-            descriptors(process) <= 60
+            exporter.descriptors() <= 60
         })
         .await;
-        self.is_well().await;
-    }
-
-    async fn is_well(&self) {
-        assert_eq!(self.exporter.get("/-/healthy").await.status, 200);
-        let log = self.exporter.log();
-        assert!(!log.contains("panic"), "{log}");
+        assert_eq!(exporter.get("/-/healthy").await.status, 200);
+        assert!(!exporter.log().contains("panic"), "{}", exporter.log());
     }
 }
 
-/// Sends the bytes and takes what comes back until the server closes.
-async fn exchange(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
+/// Sends the bytes and gives the status that comes back before the server closes, if any.
+async fn status(mut stream: TcpStream, bytes: &[u8]) -> Option<u16> {
     let mut answer = Vec::new();
     // The server may close before it has read all. What is not finished never will be.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     let read = stream.read_to_end(&mut answer);
     let _ = tokio::time::timeout(Duration::from_secs(60), read).await;
-    answer
-}
-
-fn status(answer: &[u8]) -> Option<u16> {
     let line = std::str::from_utf8(answer.get(..12)?).ok()?;
     line.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok()
 }
@@ -99,38 +91,34 @@ async fn thousands_of_idle_connections_keep_nobody_out() {
     let setup = Setup::with(2).await;
     let scraping = Scraping::of(&setup.exporter);
     // As many as other tests of this process leave room for.
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = getrlimit(Resource::Nofile).current;
     let count = limit.map_or(2000, |limit| limit / 2).min(2000);
     let mut held = Vec::new();
-    for number in 0..count {
-        let mut stream = setup.connect().await;
-        // Some say nothing, some say half of something, some have had an answer.
-        let words: &[u8] = match number % 4 {
-            0 => b"",
-            1 => b"GET /metrics HTTP/1.1\r\nHo",
-            2 => b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
-            _ => b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n",
-        };
-        let _ = stream.write_all(words).await;
-        held.push(stream);
+    // Some say nothing, some say half of something, some have had an answer.
+    let words: [&[u8]; 4] = [
+        b"",
+        b"GET /metrics HTTP/1.1\r\nHo",
+        b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+        b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    for words in words.iter().cycle().take(count as usize) {
+        held.push(setup.sending(words).await);
     }
     for _ in 0..5 {
         assert_eq!(setup.exporter.scrape().await.up(APPID), Some(1.0));
     }
-    setup.assert_bounded();
     scraping.all_were_answered().await;
     setup.lets_go_of(held).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_takes_and_reads_that_are_broken_off_are_bounded() {
-    let setup = Setup::with(20_000).await;
+    let setup = Setup::with(8000).await;
     let scraping = Scraping::of(&setup.exporter);
     let mut held = Vec::new();
-    for number in 0..300 {
-        let mut stream = setup.connect().await;
-        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-        stream.write_all(request).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    for number in 0..150 {
+        let mut stream = setup.sending(request).await;
         // Gone before the answer, or in its midst, or never taking the rest.
         if number % 3 > 0 {
             let _ = stream.read_u8().await;
@@ -140,14 +128,8 @@ async fn answers_that_nobody_takes_and_reads_that_are_broken_off_are_bounded() {
             held.push(stream);
         }
     }
-    for _ in 0..100 {
-        let mut stream = setup.connect().await;
-        let requests = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4000);
-        // Until the server no longer reads, because nobody takes its answers.
-        let _ = tokio::time::timeout(Duration::from_millis(20), stream.write_all(&requests)).await;
-        held.push(stream);
-    }
-    setup.assert_bounded();
+    let many = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4000);
+    held.extend(join_all((0..100).map(|_| setup.sending(&many))).await);
     scraping.all_were_answered().await;
     setup.lets_go_of(held).await;
 }
@@ -156,33 +138,25 @@ async fn answers_that_nobody_takes_and_reads_that_are_broken_off_are_bounded() {
 async fn huge_heads_are_refused_and_cost_nothing() {
     let setup = Setup::with(2).await;
     let mega = 4 << 20;
+    let after = |line: &str, more: String| format!("{line} HTTP/1.1\r\nHost: x\r\n{more}\r\n");
     let heads = [
-        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(mega)),
-        format!(
-            "GET / HTTP/1.1\r\nHost: x\r\nAccept: {}\r\n\r\n",
-            "a/b,".repeat(mega / 4)
-        ),
-        format!(
-            "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
-            "A: b\r\n".repeat(mega / 6)
-        ),
-        format!("{} / HTTP/1.1\r\nHost: x\r\n\r\n", "G".repeat(mega)),
+        after(&format!("GET /{}", "a".repeat(mega)), String::new()),
+        after("GET /", format!("Accept: {}\r\n", "a/b,".repeat(mega / 4))),
+        after("GET /", "A: b\r\n".repeat(mega / 6)),
+        after(&format!("{} /", "G".repeat(mega)), String::new()),
         "\r\n".repeat(mega / 2),
         "\0".repeat(mega),
     ];
     let mut requests = JoinSet::new();
     for head in heads.iter().cycle().take(48) {
         let (stream, head) = (setup.connect().await, head.clone());
-        requests.spawn(async move { exchange(stream, head.as_bytes()).await });
+        requests.spawn(async move { status(stream, head.as_bytes()).await });
     }
-    while let Some(answer) = requests.join_next().await {
-        // A server that closes while the client still sends may reset the connection, and its answer with it.
-        if let Some(status) = status(&answer.unwrap()) {
-            assert!([400, 414, 431].contains(&status), "{status}");
-        }
+    // A server that closes while the client still sends may reset the connection, and its answer with it.
+    for status in requests.join_all().await.into_iter().flatten() {
+        assert!([400, 414, 431].contains(&status), "{status}");
     }
-    setup.assert_bounded();
-    setup.is_well().await;
+    setup.lets_go_of(Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,36 +184,33 @@ async fn nonsense_and_odd_methods_are_refused_and_harm_nobody() {
             nonsense.push(bent);
         }
     }
-    let odd_paths = [
-        "//",
-        "/../etc/passwd",
-        "/%00",
-        "*",
-        "http://elsewhere.example/metrics",
-    ];
     for method in ["CONNECT", "TRACE", "PROPFIND", "BREW", "get"] {
-        for path in odd_paths {
+        for path in [
+            "//",
+            "/../etc/passwd",
+            "/%00",
+            "*",
+            "http://elsewhere/metrics",
+        ] {
             nonsense.push(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes());
         }
     }
     for bytes in nonsense {
-        let answer = exchange(setup.connect().await, &bytes).await;
-        let refused = answer.is_empty() || status(&answer).is_some_and(|status| status < 500);
-        assert!(refused, "{}", String::from_utf8_lossy(&bytes));
+        let status = status(setup.connect().await, &bytes).await;
+        let is_refused = status.is_none_or(|status| status < 500);
+        assert!(is_refused, "{}", String::from_utf8_lossy(&bytes));
     }
-    setup.assert_bounded();
-    setup.is_well().await;
+    setup.lets_go_of(Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scrapes_beyond_the_limit_get_503_and_health_checks_go_on() {
-    let (scratch, api) = (Scratch::new(), RawApi::start().await);
-    api.holds_lists();
+    let (scratch, api) = (Scratch::new(), RawApi::start(None).await);
     let more = ["--web.max-requests=5", "--scrape.timeout=1m"];
     let exporter = Exporter::for_one_app_at(&scratch, &api.url(), &more);
     let mut scrapes = JoinSet::new();
     for _ in 0..100 {
-        let request = exporter.request(reqwest::Method::GET, "/metrics");
+        let request = exporter.request(Method::GET, "/metrics");
         scrapes.spawn(async move { Answer::of(request).await.status });
     }
     // The first answers are refusals, for the five scrapes wait for WeChat.
@@ -247,10 +218,8 @@ async fn scrapes_beyond_the_limit_get_503_and_health_checks_go_on() {
         assert_eq!(scrapes.join_next().await.unwrap().unwrap(), 503);
     }
     assert_eq!(exporter.get("/-/healthy").await.status, 200);
-    api.lists(Reply::Well);
-    while let Some(status) = scrapes.join_next().await {
-        assert_eq!(status.unwrap(), 200);
-    }
+    api.lists(Reply::well());
+    assert_eq!(scrapes.join_all().await, [200; 5]);
     let page = exporter.scrape().await;
     assert_eq!(api.token_and_list_calls(), (1, 1));
     let refused = "exporter_http_requests_total{code=\"503\",handler=\"metrics\"}";

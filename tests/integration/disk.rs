@@ -1,6 +1,7 @@
 //! A state directory that is full, read-only, or holds something else than was written there.
 
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,19 +13,9 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The exporter with a state directory, started by another program.
 fn started_by(wrapper: &[&str], scratch: &Scratch, wechat: &Wechat) -> Exporter {
     let mut command = wrapped(wrapper);
-    command
-        .args(one_app(scratch, &wechat.url()))
-        .args([
-            "--web.listen-address=127.0.0.1:0",
-            "--wechat.min-interval=50ms",
-        ])
-        .arg(scratch.state_flag());
+    command.args(one_app(scratch, &wechat.url()));
+    command.args(["--wechat.min-interval=50ms", &scratch.state_flag()]);
     Exporter::spawn(command)
-}
-
-/// The limiter's file and the snapshot's.
-fn files(scratch: &Scratch) -> [PathBuf; 2] {
-    ["limiter", "snapshot"].map(|kind| scratch.path(&format!("state/{APPID}.{kind}.json")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +24,7 @@ async fn full_disk_costs_the_state_alone_and_is_written_again_when_it_has_room()
     // A file may not grow, but for the log's; the signal that comes with that is ignored, as none comes with a full disk.
     let limit = "exec 2> >(cat >&2); trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"";
     let exporter = started_by(&["bash", "-c", limit], &scratch, &wechat);
-    for _ in 0..5 {
+    for _ in 0..3 {
         let page = exporter.scrape().await;
         assert_eq!(page.up(APPID), Some(1.0), "{}", exporter.log());
         assert_eq!(page.series("account_quota").len(), 1);
@@ -42,27 +33,22 @@ async fn full_disk_costs_the_state_alone_and_is_written_again_when_it_has_room()
     exporter.log_with("goes on from memory").await;
     let failures = "exporter_state_write_failures_total";
     assert!(exporter.scrape().await.value(failures) > Some(0.0));
-    let left: Vec<_> = std::fs::read_dir(scratch.path("state"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
+    until("half-written files are gone", async || {
+        let left = fs::read_dir(scratch.path("state")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         // Empty, and made before there is anything to write.
-        .filter(|name| name != "in-use.lock")
-        .collect();
-    assert!(left.is_empty(), "half-written files stay: {left:?}");
+        left == ["in-use.lock"]
+    })
+    .await;
 
     let process = exporter.process().to_string();
-    let room = ["--pid", &process, "--fsize=unlimited:unlimited"];
-    assert!(
-        Command::new("prlimit")
-            .args(room)
-            .status()
-            .unwrap()
-            .success()
-    );
-    for file in files(&scratch) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &process, "--fsize=unlimited:unlimited"]);
+    assert!(prlimit.status().unwrap().success());
+    for kind in ["limiter", "snapshot"] {
         until("it is written once there is room", async || {
             exporter.scrape().await;
-            file.exists()
+            scratch.state_file(kind).exists()
         })
         .await;
     }
@@ -72,17 +58,15 @@ async fn full_disk_costs_the_state_alone_and_is_written_again_when_it_has_room()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     {
         let exporter = started_by(&["env"], &scratch, &wechat);
         exporter.scrape().await;
-        let [_, snapshot] = files(&scratch);
-        until("the reading is kept", async || snapshot.exists()).await;
+        scratch.fetch_is_kept().await;
     }
     let set_mode = |mode| {
-        let mode = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(scratch.path("state"), mode).unwrap();
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(scratch.path("state"), mode).unwrap();
     };
     set_mode(0o555);
     // Root may write everywhere, unless it gives that up.
@@ -91,13 +75,11 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
         "--bounding-set=-dac_override,-dac_read_search",
         "--inh-caps=-dac_override,-dac_read_search",
     ];
-    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let wrapper = if is_root { &without_root[..] } else { &["env"] };
     // The outage shows that the reading was read.
     wechat.reset().await;
-    wechat
-        .answers_token_call(wiremock::ResponseTemplate::new(503))
-        .await;
+    wechat.answers_token_call(ResponseTemplate::new(503)).await;
     // The interval of the first exporter's fetch holds over the restart.
     tokio::time::sleep(2 * INTERVAL).await;
     let exporter = started_by(wrapper, &scratch, &wechat);
@@ -110,28 +92,18 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
 }
 
 /// What can be wrong with a state file.
-fn damaged(content: &str) -> Vec<(&'static str, String)> {
-    let mut absurd = String::new();
-    for character in content.chars() {
-        absurd.push(character);
-        if character.is_ascii_digit() {
-            absurd.push_str("9999999999");
-        }
-    }
-    vec![
+fn damaged(content: &str) -> [(&'static str, String); 6] {
+    let absurd = content.replace(|c: char| c.is_ascii_digit(), "9999999999");
+    let is_version = "\"version\":1";
+    [
         ("empty", String::new()),
-        ("not JSON", "not json".to_owned()),
-        ("a list", "[]".to_owned()),
+        ("not an object", "[]".to_owned()),
         ("cut short", content[..content.len() / 3].to_owned()),
-        ("bent", content.replacen('"', "'", 5)),
-        (
-            "a later version",
-            content.replace("\"version\":1", "\"version\":999"),
-        ),
+        ("later", content.replace(is_version, "\"version\":999")),
         ("another app's", content.replace(APPID, OTHER_APPID)),
         (
-            "numbers beyond all bounds",
-            absurd.replace("\"version\":19999999999", "\"version\":1"),
+            "absurd",
+            absurd.replace("\"version\":9999999999", is_version),
         ),
     ]
 }
@@ -139,35 +111,31 @@ fn damaged(content: &str) -> Vec<(&'static str, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_state_is_set_aside_whole_and_never_fatal() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    let files = files(&scratch);
+    let files = ["limiter", "snapshot"].map(|kind| scratch.state_file(kind));
     {
         let exporter = started_by(&["env"], &scratch, &wechat);
         exporter.scrape().await;
-        for file in &files {
-            until("the exporter keeps its state", async || file.exists()).await;
-        }
+        scratch.fetch_is_kept().await;
     }
     let good = files
         .each_ref()
-        .map(|file| std::fs::read_to_string(file).unwrap());
+        .map(|file| fs::read_to_string(file).unwrap());
     for (file, content) in files.iter().zip(&good) {
         for (what, damaged) in damaged(content) {
             let context = format!("{}, {what}", file.display());
             for (file, content) in files.iter().zip(&good) {
-                std::fs::write(file, content).unwrap();
+                fs::write(file, content).unwrap();
             }
-            std::fs::write(file, &damaged).unwrap();
+            fs::write(file, &damaged).unwrap();
             let exporter = started_by(&["env"], &scratch, &wechat);
             let page = exporter.scrape().await;
             let log = exporter.log_with("unreadable state file").await;
             assert!(!log.contains("panic"), "{context}: {log}");
-            let aside = std::fs::read_to_string(format!("{}.unreadable", file.display()));
+            let aside = fs::read_to_string(format!("{}.unreadable", file.display()));
             assert_eq!(aside.unwrap(), damaged, "{context}: nothing is lost");
             let kept_back = ["interval", "breaker", "daily_limit"].map(|cause| page.refused(cause));
-            assert!(
-                page.up(APPID) == Some(1.0) || kept_back.iter().sum::<f64>() > 0.0,
-                "{context}: {log}"
-            );
+            let goes_on = page.up(APPID) == Some(1.0) || kept_back.iter().sum::<f64>() > 0.0;
+            assert!(goes_on, "{context}: {log}");
         }
     }
 }

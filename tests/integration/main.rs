@@ -2,31 +2,30 @@
 //!
 //! | file | about |
 //! |---|---|
-//! | `scrape` | what one scrape costs and shows: first, joined, within the interval, late, stale |
-//! | `token` | rejected tokens: one retry, never a loop |
+//! | `scrape` | what one scrape costs and shows: first, joined, within the interval, late |
+//! | `token` | rejected tokens: one renewal, never a loop |
 //! | `limits` | the daily limit, the breaker, and what survives a restart |
-//! | `replies` | answers that break off or never end: a counted reason, and nothing else changes |
+//! | `replies` | answers that are broken, endless or huge: a counted reason, bounded memory, and nothing else changes |
 //! | `explanations` | the table of replies: reason, errcode and fix of each, in both languages |
-//! | `page` | golden pages, promtool, duplicate series |
+//! | `page` | golden pages, promtool, a strict parser |
 //! | `endpoints` | every route but `/metrics`, reload and stop |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
 //! | `nginx` | a real nginx in front of it |
 //! | `environment` | what the environment's variables do |
 //! | `log` | standard error that nobody reads |
-//! | `readme` | the README is true |
+//! | `readme` | README, docs and examples are true |
 //! | `cloud_function` | what the shipped cloud function returns is read |
 //! | `secrets` | no secret in anything the program writes |
 //! | `properties` | what must hold whatever WeChat, a token source or an operator writes |
 //! | `clients` | greedy, broken and countless clients: memory and descriptors stay bounded, scrapes go on |
-//! | `api` | an API that lies, floods or breaks off, and one whose certificate is wrong |
 //! | `sockets` | Unix sockets, IPv6, sockets of systemd, no descriptors left |
 //! | `kills` | SIGKILL at any moment, and reloads without end |
 //! | `disk` | full, read-only, damaged and foreign state |
 //! | `clock` | a wall clock that jumps by a day |
-//! | `replicas` | several processes with one Redis, over TLS too |
+//! | `replicas` | several processes with one Redis, over TLS |
 //! | `prometheus` | a real Prometheus |
 //!
-//! docs/reliability.md says what the ones from `clients` on show. They need Debian's packages `prometheus`,
+//! docs/reliability.md says what `replies` and those from `clients` on show. They need Debian's packages `prometheus`,
 //! `redis-server`, `faketime`, `systemd` and `util-linux`, and fail without them.
 
 // A fixture that can't be made is a failed test.
@@ -38,10 +37,8 @@
 )]
 
 mod raw_api;
-mod servers;
 mod support;
 
-mod api;
 mod clients;
 mod clock;
 mod cloud_function;

@@ -1,164 +1,120 @@
 //! An API on a socket of its own, so that it can do what no HTTP library would. The token call is answered well.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::support::*;
 
-/// What the account-list call gets.
+/// What the account-list call gets: a piece, then another so many times, with a pause before each; then the connection
+/// is closed.
 #[derive(Clone)]
-pub enum Reply {
+pub struct Reply {
+    pub first: Vec<u8>,
+    pub again: Vec<u8>,
+    pub times: usize,
+    pub pause: Duration,
+}
+
+impl Reply {
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::repeated(bytes, "", 0)
+    }
+
+    pub fn repeated(first: impl Into<Vec<u8>>, again: impl Into<Vec<u8>>, times: usize) -> Self {
+        Self {
+            first: first.into(),
+            again: again.into(),
+            times,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// 200 with this body.
+    pub fn body(body: &str) -> Self {
+        let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ";
+        Self::bytes(format!("{head}{}\r\n\r\n{body}", body.len()))
+    }
+
     /// [`accounts`].
-    Well,
-    /// The same, a byte at a time.
-    Dripping,
-    /// These bytes, then the connection is closed.
-    Bytes(Arc<[u8]>),
-    /// A first piece, then the second so many times.
-    Repeated(Arc<[u8]>, Arc<[u8]>, usize),
+    pub fn well() -> Self {
+        Self::body(&accounts().to_string())
+    }
 }
 
 pub struct RawApi {
-    pub address: std::net::SocketAddr,
+    address: SocketAddr,
     /// `None`: the calls wait for one.
     reply: watch::Sender<Option<Reply>>,
-    calls: Arc<Calls>,
-    task: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Calls {
     tokens: AtomicUsize,
     lists: AtomicUsize,
 }
 
 impl RawApi {
-    /// Answers well until told otherwise.
-    pub async fn start() -> Self {
-        Self::over(None).await
-    }
-
-    /// The same behind TLS.
-    pub async fn behind(tls: tokio_rustls::TlsAcceptor) -> Self {
-        Self::over(Some(tls)).await
-    }
-
-    async fn over(tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
+    /// Answers account-list calls so until told otherwise; `None`: not before it is told how.
+    pub async fn start(reply: Option<Reply>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (reply, replies) = watch::channel(Some(Reply::Well));
-        let calls = Arc::<Calls>::default();
-        let counted = Arc::clone(&calls);
-        let task = tokio::spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else {
-                    continue;
-                };
-                let (replies, calls) = (replies.clone(), Arc::clone(&counted));
-                let tls = tls.clone();
-                tokio::spawn(async move {
-                    let _ = match tls {
-                        None => answer(stream, replies, &calls).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => answer(stream, replies, &calls).await,
-                            Err(error) => Err(error),
-                        },
-                    };
-                });
+        let api = Arc::new(Self {
+            address: listener.local_addr().unwrap(),
+            reply: watch::Sender::new(reply),
+            tokens: AtomicUsize::default(),
+            lists: AtomicUsize::default(),
+        });
+        let started = Arc::clone(&api);
+        // Ends with the test's runtime.
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let api = Arc::clone(&api);
+                tokio::spawn(async move { api.answer(stream).await });
             }
         });
-        Self {
-            address,
-            reply,
-            calls,
-            task,
-        }
+        started
     }
 
     /// Answers account-list calls so from now on.
-    pub fn lists(&self, reply: Reply) {
-        self.reply.send_replace(Some(reply));
-    }
-
-    /// Answers no account-list call before it knows how.
-    pub fn holds_lists(&self) {
-        self.reply.send_replace(None);
+    pub fn lists(&self, reply: impl Into<Option<Reply>>) {
+        self.reply.send_replace(reply.into());
     }
 
     /// Token calls and list calls so far.
     pub fn token_and_list_calls(&self) -> (usize, usize) {
         let of = |calls: &AtomicUsize| calls.load(Ordering::Relaxed);
-        (of(&self.calls.tokens), of(&self.calls.lists))
+        (of(&self.tokens), of(&self.lists))
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
-}
 
-impl Drop for RawApi {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-pub fn well(body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-        .into_bytes()
-}
-
-async fn answer(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    mut replies: watch::Receiver<Option<Reply>>,
-    calls: &Calls,
-) -> io::Result<()> {
-    let mut request = Vec::new();
-    let mut buffer = [0; 4096];
-    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
-        let read = stream.read(&mut buffer).await?;
-        if read == 0 {
-            return Ok(());
-        }
-        request.extend_from_slice(&buffer[..read]);
-    }
-    if request.starts_with(b"POST /cgi-bin/stable_token ") {
-        calls.tokens.fetch_add(1, Ordering::Relaxed);
-        let token = format!(r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#);
-        stream.write_all(&well(&token)).await?;
-        return stream.shutdown().await;
-    }
-    calls.lists.fetch_add(1, Ordering::Relaxed);
-    let reply = match replies.wait_for(Option::is_some).await {
-        Ok(reply) => reply.clone(),
-        // The test is over.
-        Err(_) => None,
-    };
-    let Some(reply) = reply else {
-        return Ok(());
-    };
-    match reply {
-        Reply::Well => stream.write_all(&well(&accounts().to_string())).await?,
-        Reply::Dripping => {
-            for byte in well(&accounts().to_string()) {
-                stream.write_all(&[byte]).await?;
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    async fn answer(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut request = Vec::new();
+        while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+            if stream.read_buf(&mut request).await? == 0 {
+                return Ok(());
             }
         }
-        Reply::Bytes(bytes) => stream.write_all(&bytes).await?,
-        Reply::Repeated(first, again, times) => {
-            stream.write_all(&first).await?;
-            for _ in 0..times {
-                stream.write_all(&again).await?;
-            }
+        let reply = if request.starts_with(b"POST /cgi-bin/stable_token ") {
+            self.tokens.fetch_add(1, Ordering::Relaxed);
+            Reply::body(&format!(
+                r#"{{"access_token":"{TOKEN}","expires_in":7200}}"#
+            ))
+        } else {
+            self.lists.fetch_add(1, Ordering::Relaxed);
+            let mut replies = self.reply.subscribe();
+            let reply = replies.wait_for(Option::is_some).await;
+            reply.expect("the API lives").clone().expect("a reply")
+        };
+        stream.write_all(&reply.first).await?;
+        for _ in 0..reply.times {
+            tokio::time::sleep(reply.pause).await;
+            stream.write_all(&reply.again).await?;
         }
+        stream.shutdown().await
     }
-    stream.shutdown().await
 }

@@ -1,6 +1,8 @@
-//! README and docs are true: their settings are accepted, their flags exist, and their tables are whole.
+//! README and docs are true: their settings are accepted, their flags and metrics exist, and their tables are whole.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use wechat_logistics_exporter::exposition::families;
 
@@ -10,193 +12,165 @@ const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 const CONFIGURATION: [&str; 2] = ["docs/configuration.md", "docs/configuration.zh-CN.md"];
 const METRICS: [&str; 2] = ["docs/metrics.md", "docs/metrics.zh-CN.md"];
 const OPERATION: [&str; 2] = ["docs/operation.md", "docs/operation.zh-CN.md"];
-const MIGRATION: [&str; 2] = ["docs/migration.md", "docs/migration.zh-CN.md"];
 
-fn read(file: &str) -> String {
-    std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Lets `check` read settings whose secrets stand in a folder, all of which are made.
-fn assert_accepted(settings: &str, folder: &str) {
-    let scratch = Scratch::new();
-    for rest in settings.split(folder).skip(1) {
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-        scratch.write(&rest[..end.unwrap_or(rest.len())], "X-Api-Secret: canary");
+fn read(file: impl AsRef<Path>) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
+
+/// The text files of a folder and those below it.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() {
+            files.extend(self::files(path.to_str().unwrap()));
+        } else if matches!(extension, Some("md" | "yml" | "yaml" | "service")) {
+            files.push(path);
+        }
     }
-    let settings = settings.replace(folder, &format!("{}/", scratch.dir.path().display()));
-    let file = scratch
-        .write("exporter.yml", &settings)
-        .display()
-        .to_string();
-    let output = run(&["check", "--config-only", "--config.file", &file]);
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    files
+}
+
+/// READMEs, docs and examples.
+fn documentation() -> Vec<PathBuf> {
+    let readmes = READMES.map(|file| root().join(file));
+    [readmes.to_vec(), files("docs"), files("examples")].concat()
 }
 
 #[test]
-fn settings_of_the_docs_are_accepted_as_they_stand() {
-    for file in READMES.into_iter().chain(CONFIGURATION).chain(MIGRATION) {
-        let readme = read(file);
-        let example = readme
-            .split("```yaml\n")
-            .filter_map(|block| block.split("```").next())
-            .find(|block| block.starts_with("apps:"));
-        let example = example.unwrap_or_else(|| panic!("{file} shows no configuration file"));
-        assert_accepted(example, "/run/secrets/");
+fn settings_of_docs_and_examples_are_accepted_as_they_stand() {
+    let example = "examples/kubernetes-agency.yaml";
+    for (file, begins, ends, secrets) in [
+        (READMES[0], "```yaml\napps:", "```", "/run/secrets/"),
+        (READMES[1], "```yaml\napps:", "```", "/run/secrets/"),
+        (CONFIGURATION[0], "```yaml\napps:", "```", "/run/secrets/"),
+        (CONFIGURATION[1], "```yaml\napps:", "```", "/run/secrets/"),
+        (example, "  apps.yml: |\n", "---", "/run/secrets/wechat/"),
+    ] {
+        let page = read(file);
+        let at = page.find(begins).unwrap_or_else(|| panic!("{file}"));
+        let settings = page[at..].split_once('\n').unwrap().1;
+        let settings = settings.split(ends).next().unwrap();
+        // All secrets that they name are made.
+        let scratch = Scratch::new();
+        for rest in settings.split(secrets).skip(1) {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+            scratch.write(&rest[..end.unwrap_or(rest.len())], "X-Api-Secret: canary");
+        }
+        let settings = settings.replace(secrets, &format!("{}/", scratch.path("").display()));
+        let settings = scratch.write("exporter.yml", &settings);
+        let flag = format!("--config.file={}", settings.display());
+        let output = run(&["check", "--config-only", &flag]);
+        assert!(output.status.success(), "{file}: {}", all_output(&output));
     }
 }
 
 #[test]
-fn settings_of_the_kubernetes_example_are_accepted_as_they_stand() {
-    let example = read("examples/kubernetes-agency.yaml");
-    let block = example.split("  apps.yml: |\n").nth(1).unwrap();
-    assert_accepted(block.split("---").next().unwrap(), "/run/secrets/wechat/");
-}
-
-#[test]
-fn settings_of_the_package_are_accepted_once_they_are_uncommented() {
-    let settings = read("packaging/apps.yml");
-    let (_, settings) = settings.split_once("\n#apps:").expect("an example");
-    let settings = format!("apps:{}", settings.replace("\n#", "\n"));
-    let settings = settings.replace("secret_credential: secrets_", "secret_file: /run/secrets/");
-    assert_accepted(&settings, "/run/secrets/");
-}
-
-#[test]
-fn each_flag_of_the_docs_exists() {
+fn each_flag_and_metric_of_the_docs_exists() {
     let help = ["--help", "demo --help", "check --help"].map(|arguments| {
         let arguments: Vec<_> = arguments.split(' ').collect();
-        String::from_utf8(run(&arguments).stdout).unwrap()
+        text(&run(&arguments).stdout)
     });
     let help = help.concat();
-    let mut flags = 0;
-    let named = READMES
-        .into_iter()
-        .chain(CONFIGURATION)
-        .chain(METRICS)
-        .chain(OPERATION);
-    for file in named.chain([
-        "docs/cloud-run.md",
-        "docs/cloud-run.zh-CN.md",
-        "docs/compatibility.md",
-        "docs/compatibility.zh-CN.md",
-        "docs/replicas.md",
-        "docs/replicas.zh-CN.md",
-        "docs/runbook.md",
-        "docs/runbook.zh-CN.md",
-        "examples/kubernetes.yaml",
-        "examples/kubernetes-agency.yaml",
-        "examples/systemd/wechat-logistics-exporter.service",
-        "examples/web-config.yml",
-    ]) {
-        let text = read(file);
-        for (at, _) in text.match_indices("--") {
-            let rest = &text[at..];
-            let end = rest
-                .find(|c: char| !(c.is_ascii_alphanumeric() || "-.".contains(c)))
-                .unwrap_or(rest.len());
-            let flag = rest[..end].trim_end_matches('.');
+    let metrics: BTreeSet<&str> = families::ALL.iter().map(|family| family.name).collect();
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || "_:/-.".contains(c);
+    let (mut flags, mut named) = (0, 0);
+    for file in documentation() {
+        let page = read(&file);
+        for word in page.split(|c| !is_of_word(c)) {
+            let word = word.trim_end_matches(['.', ':']);
             // Ours have a dot or stand in `check`; the rest are cargo's, or lines of tables.
-            if flag.contains('.') {
-                assert!(
-                    help.contains(flag),
-                    "{file} names {flag}, which does not exist"
-                );
+            if word.starts_with("--") && word.contains('.') {
+                assert!(help.contains(word), "{} names {word}", file.display());
                 flags += 1;
+            }
+            // Recording rules, names of files, and the beginnings of names.
+            let is_other = word.contains([':', '.', '/', '-']) || word.ends_with('_');
+            if word.starts_with("wechat_logistics_") && !is_other {
+                let suffixes = ["_bucket", "_sum", "_count"];
+                let base = suffixes.iter().find_map(|end| word.strip_suffix(end));
+                let is_known = metrics.contains(word) || metrics.contains(base.unwrap_or_default());
+                assert!(is_known, "{} names {word}", file.display());
+                named += 1;
             }
         }
     }
-    assert!(flags > 30, "{flags}");
-}
-
-#[test]
-fn each_metric_is_in_the_tables() {
+    assert!(flags > 100 && named > 100, "{flags} flags, {named} metrics");
     for file in METRICS {
-        let table = read(file);
-        for family in families::ALL {
-            let name = family.name;
-            assert!(table.contains(&format!("`{name}`")), "{file}: {name}");
+        let page = read(file);
+        for name in &metrics {
+            assert!(page.contains(&format!("`{name}`")), "{file}: {name}");
         }
     }
 }
 
 /// What stands in backticks in each row of the table that has this text: names, flags and values.
-fn code_of_rows<'a>(readme: &'a str, text: &str) -> Vec<BTreeSet<&'a str>> {
-    let table = readme
-        .split("\n\n")
-        .find(|block| block.starts_with('|') && block.contains(text))
-        .unwrap_or_else(|| panic!("no table has {text}"));
-    let rows = table.lines().skip(2);
-    rows.map(|row| row.split('`').skip(1).step_by(2).collect())
+fn code_of_rows<'a>(page: &'a str, text: &str) -> Vec<BTreeSet<&'a str>> {
+    let mut tables = page.split("\n\n").filter(|block| block.starts_with('|'));
+    let table = tables.find(|table| table.contains(text));
+    let rows = table.unwrap_or_else(|| panic!("no table has {text}"));
+    rows.lines()
+        .skip(2)
+        .map(|row| row.split('`').skip(1).step_by(2).collect())
         .collect()
 }
 
 #[test]
 fn tables_of_both_languages_say_the_same() {
-    for (files, texts) in [
-        (READMES, &["| `wechat_logistics_up` |"][..]),
-        (
-            METRICS,
-            &["| `wechat_logistics_account_quota` |", "| `cause` |"],
-        ),
-        (
-            CONFIGURATION,
-            &["| `--config.file` |", "| `stable_token` |"],
-        ),
-        (OPERATION, &["| `/metrics` |", "40164"]),
+    for (files, text) in [
+        (READMES, "| `wechat_logistics_up` |"),
+        (METRICS, "| `wechat_logistics_account_quota` |"),
+        (METRICS, "| `cause` |"),
+        (CONFIGURATION, "| `--config.file` |"),
+        (CONFIGURATION, "| `stable_token` |"),
+        (OPERATION, "| `/metrics` |"),
+        (OPERATION, "40164"),
     ] {
         let [english, chinese] = files.map(read);
-        for text in texts {
-            assert_eq!(code_of_rows(&english, text), code_of_rows(&chinese, text));
-        }
+        assert_eq!(code_of_rows(&english, text), code_of_rows(&chinese, text));
     }
-}
-
-/// The names that the job for the exporter itself asks for.
-fn names_of_the_job(readme: &str) -> BTreeSet<&str> {
-    let (_, job) = readme
-        .split_once("- job_name: wechat-logistics-exporter\n")
-        .expect("the README shows such a job");
-    let (_, names) = job.split_once("\"name[]\":\n").expect("the job's names");
-    let names = names
-        .lines()
-        .map_while(|line| line.trim().strip_prefix("- "));
-    names.collect()
 }
 
 #[tokio::test]
 async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_call() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
-    let readme = read(OPERATION[0]);
-    let asked_for = names_of_the_job(&readme);
-    let query: Vec<_> = asked_for
+    let [english, chinese] = OPERATION.map(read);
+    let [asked_for, also] = [&english, &chinese].map(|page| {
+        let job = page.split("- job_name: wechat-logistics-exporter\n").nth(1);
+        let names = job.and_then(|job| job.split("\"name[]\":\n").nth(1));
+        let names = names.expect("the job's names").lines();
+        let names = names.map_while(|line| line.trim().strip_prefix("- "));
+        names.collect::<BTreeSet<_>>()
+    });
+    assert_eq!(asked_for, also);
+    let query: String = asked_for
         .iter()
-        .map(|name| format!("name[]={name}"))
+        .map(|name| format!("name[]={name}&"))
         .collect();
-    let job = exporter.get(&format!("/metrics?{}", query.join("&"))).await;
+    let job = exporter.get(&format!("/metrics?{query}")).await.body;
     assert_eq!(wechat.token_and_list_calls().await, (0, 0));
 
-    let page = exporter.scrape().await;
     let is_own = |name: &&str| {
         name.starts_with("process_") || name.starts_with("wechat_logistics_exporter_")
     };
-    let own: BTreeSet<&str> = types(&page.0).filter(is_own).collect();
-    assert_eq!(types(&job.body).collect::<BTreeSet<_>>(), own);
+    let types = |page| {
+        let lines = str::lines(page).filter_map(|line| line.strip_prefix("# TYPE "));
+        let names = lines.filter_map(|line| line.split(' ').next());
+        names.filter(is_own).collect::<BTreeSet<_>>()
+    };
+    let page = exporter.scrape().await.0;
+    let own = types(&page);
+    assert_eq!(types(&job), own);
     // Some have no series here.
-    let own = own.into_iter();
-    let all: BTreeSet<&str> = own
-        .chain(families::ALL.iter().map(|family| family.name))
-        .filter(is_own)
-        .collect();
+    let families = families::ALL.iter().map(|family| family.name);
+    let all: BTreeSet<&str> = own.into_iter().chain(families.filter(is_own)).collect();
     assert_eq!(asked_for, all);
-    assert_eq!(names_of_the_job(&read(OPERATION[1])), all);
-}
-
-/// The families of a page.
-fn types(page: &str) -> impl Iterator<Item = &str> {
-    page.lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
 }
 
 #[test]
@@ -206,8 +180,9 @@ fn runbooks_run_check_with_what_the_examples_mount() {
             "examples/systemd/wechat-logistics-exporter.service",
             &[
                 "DynamicUser=yes",
-                "LoadCredential=secrets:/etc/wechat-logistics-exporter/secrets",
-                "--config.file=/etc/wechat-logistics-exporter/apps.yml",
+                "LoadCredential=appsecret:/etc/wechat-logistics-exporter/appsecret",
+                "/usr/local/bin/wechat-logistics-exporter",
+                "--wechat.secret-credential=appsecret",
             ][..],
         ),
         (

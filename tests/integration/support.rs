@@ -1,14 +1,21 @@
 //! The real program as a child process, and a fake WeChat API that counts every call.
 
 use std::collections::HashMap;
+use std::fs::{self, Permissions};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use wiremock::matchers::{path, query_param};
-use wiremock::{Match, Mock, MockServer, ResponseTemplate};
+pub use reqwest::Method;
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+pub use serde_json::{Value, json};
+pub use wiremock::ResponseTemplate;
+pub use wiremock::matchers::path;
+use wiremock::matchers::query_param;
+use wiremock::{Match, Mock, MockServer};
 
 pub const APPID: &str = "wx00000000000000a1";
 pub const OTHER_APPID: &str = "wx00000000000000b2";
@@ -17,15 +24,19 @@ pub const SECRET: &str = "canary-appsecret-5d41402abc4b2a76";
 pub const TOKEN: &str = "canary-token-7d793037a0760186574b0282f2f435e7_7d793037a0760186574b0282f2f435e7-7d793037a0760186574b0282f2f435e7";
 pub const NEXT_TOKEN: &str = "canary-token-bbb8aae57c104cda40c93843ad5e6db8-bbb8aae57c104cda40c93843ad5e6db8_bbb8aae57c104cda40c93843ad5e6db8";
 
+/// The credential of [`Scratch`]'s secret.
+pub const STABLE: &str = "{ stable_token: { secret_file: secret } }";
+
 pub const STABLE_TOKEN_PATH: &str = "/cgi-bin/stable_token";
 pub const LIST_PATH: &str = "/cgi-bin/express/business/account/getall";
+pub const QUOTA_PATH: &str = "/cgi-bin/express/business/quota/get";
 
 /// Nothing here takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A fake WeChat API.
 pub struct Wechat {
-    pub server: MockServer,
+    server: MockServer,
 }
 
 impl Wechat {
@@ -36,16 +47,21 @@ impl Wechat {
         }
     }
 
-    /// One that hands out [`TOKEN`] and lists [`accounts`].
-    pub async fn healthy() -> Self {
+    /// One that hands out [`TOKEN`] and answers list calls so.
+    pub async fn listing(reply: ResponseTemplate) -> Self {
         let wechat = Self::silent().await;
         wechat.gives_token(TOKEN).await;
-        wechat.lists(json(accounts())).await;
+        wechat.lists(reply).await;
         wechat
     }
 
+    /// One that hands out [`TOKEN`] and lists [`accounts`].
+    pub async fn healthy() -> Self {
+        Self::listing(ok(accounts())).await
+    }
+
     pub async fn gives_token(&self, token: &str) {
-        let reply = json(json!({"access_token": token, "expires_in": 7200}));
+        let reply = ok(json!({"access_token": token, "expires_in": 7200}));
         self.answers_token_call(reply).await;
     }
 
@@ -69,6 +85,12 @@ impl Wechat {
         mock.mount(&self.server).await;
     }
 
+    /// Answers the next call alone.
+    pub async fn answers_once(&self, call: impl Match + 'static, reply: ResponseTemplate) {
+        let mock = Mock::given(call).respond_with(reply).up_to_n_times(1);
+        mock.mount(&self.server).await;
+    }
+
     /// Forgets answers and calls.
     pub async fn reset(&self) {
         self.server.reset().await;
@@ -77,7 +99,7 @@ impl Wechat {
     /// Calls so far, by path.
     pub async fn calls(&self) -> HashMap<String, usize> {
         let mut calls = HashMap::new();
-        for request in self.server.received_requests().await.unwrap_or_default() {
+        for request in self.server.received_requests().await.unwrap() {
             *calls.entry(request.url.path().to_owned()).or_default() += 1;
         }
         calls
@@ -95,12 +117,12 @@ impl Wechat {
     }
 }
 
-pub fn json(body: Value) -> ResponseTemplate {
+pub fn ok(body: impl serde::Serialize) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
 pub fn errcode(errcode: i64, errmsg: &str) -> ResponseTemplate {
-    json(json!({"errcode": errcode, "errmsg": errmsg}))
+    ok(json!({"errcode": errcode, "errmsg": errmsg}))
 }
 
 /// The reply on WeChat's page of the account list with a second, sparse account.
@@ -119,30 +141,39 @@ pub fn accounts() -> Value {
     ]})
 }
 
-/// A scratch folder with secrets and settings.
-pub struct Scratch {
-    pub dir: tempfile::TempDir,
+/// A list of so many accounts, bound and with a balance.
+pub fn many_accounts(count: usize) -> Value {
+    let account = |number| json!({"biz_id": format!("客户{number}"), "delivery_id": "STO", "status_code": 0, "quota_num": 5});
+    json!({"list": (0..count).map(account).collect::<Vec<_>>()})
 }
+
+/// A scratch folder with secrets and settings.
+pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
     pub fn new() -> Self {
-        let scratch = Self {
-            dir: tempfile::tempdir().expect("a scratch folder"),
-        };
+        let scratch = Self(tempfile::tempdir().unwrap());
         scratch.write("secret", SECRET);
         scratch
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.0.path().join(name)
     }
 
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = self.path(name);
-        std::fs::write(&path, content).expect("the scratch folder can be written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("own file");
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         path
+    }
+
+    /// Makes a certificate for that host which only its own file `NAME.pem` vouches for, and its key `NAME.key`.
+    pub fn certificate(&self, name: &str, host: &str) {
+        let identity = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+        self.write(&format!("{name}.pem"), &identity.cert.pem());
+        let key = identity.signing_key.serialize_pem();
+        self.write(&format!("{name}.key"), &key);
     }
 
     /// The flag for a state directory in this folder.
@@ -150,43 +181,57 @@ impl Scratch {
         format!("--state.dir={}", self.path("state").display())
     }
 
+    /// A file of the first app's in the state directory: its `limiter` or its `snapshot`.
+    pub fn state_file(&self, kind: &str) -> PathBuf {
+        self.path(&format!("state/{APPID}.{kind}.json"))
+    }
+
+    /// What the state directory has of the first app's limiter.
+    pub fn kept_limiter(&self) -> Value {
+        let kept = fs::read_to_string(self.state_file("limiter")).unwrap_or_default();
+        serde_json::from_str::<Value>(&kept).unwrap_or_default()
+    }
+
+    /// Waits until the end of the first app's fetch is in the state directory: it is written after the answer, and after
+    /// the reading.
+    pub async fn fetch_is_kept(&self) {
+        until("the fetch's end is kept", async || {
+            self.kept_limiter()["last_fetch"].is_object()
+        })
+        .await;
+    }
+
+    /// Settings of the first app, with such an `access_token`. `more`: lines after it.
+    pub fn app(&self, api_url: &str, access_token: &str, more: &str) -> PathBuf {
+        let app =
+            format!("- appid: {APPID}\n  api_url: {api_url}\n  access_token: {access_token}\n");
+        self.write("exporter.yml", &format!("apps:\n{app}{more}"))
+    }
+
     /// Settings of two apps with stable tokens.
     pub fn two_apps(&self, api_url: &str, more: &str) -> PathBuf {
-        self.write(
-            "exporter.yml",
-            &format!(
-                "apps:\n\
-                 - appid: {APPID}\n  name: 主店\n  api_url: {api_url}\n  access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
-                 - appid: {OTHER_APPID}\n  api_url: {api_url}\n  access_token: {{ stable_token: {{ secret_file: secret }} }}\n\
-                 {more}"
-            ),
-        )
+        let other =
+            format!("- appid: {OTHER_APPID}\n  api_url: {api_url}\n  access_token: {STABLE}\n");
+        self.app(api_url, STABLE, &format!("{other}{more}"))
     }
 }
 
 /// The program's command line without the environment of whoever runs the tests.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wechat-logistics-exporter"));
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy().to_ascii_uppercase();
-        if name_text.starts_with("WECHAT_LOGISTICS_") || name_text.ends_with("_PROXY") {
-            command.env_remove(&name);
-        }
-    }
-    command.stdin(Stdio::null());
-    command
+    wrapped(&[])
 }
 
 /// The same, started by another program.
 pub fn wrapped(wrapper: &[&str]) -> Command {
-    let inner = program();
-    let mut command = Command::new(wrapper[0]);
-    command
-        .args(&wrapper[1..])
-        .arg(inner.get_program())
-        .stdin(Stdio::null());
-    for (name, _) in inner.get_envs() {
-        command.env_remove(name);
+    let program = env!("CARGO_BIN_EXE_wechat-logistics-exporter");
+    let words = [wrapper, &[program]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if text.starts_with("WECHAT_LOGISTICS_") || text.ends_with("_PROXY") {
+            command.env_remove(&name);
+        }
     }
     command
 }
@@ -198,50 +243,55 @@ pub fn run(arguments: &[&str]) -> Output {
 
 /// Runs the program to its end with these environment variables.
 pub fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
-    let mut command = program();
+    let mut command = wrapped(&["timeout", "--signal=KILL", "120"]);
     command.envs(environment.iter().copied()).args(arguments);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().expect("the program starts");
-    let id = child.id();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(child.wait_with_output()));
-    let Ok(output) = receiver.recv_timeout(PATIENCE) else {
-        signal(id, "KILL");
-        panic!("{arguments:?} did not end in {PATIENCE:?}");
-    };
-    output.expect("the program's output")
+    command.output().unwrap()
 }
 
 /// Standard output and standard error.
 pub fn all_output(output: &Output) -> String {
-    let both = [&output.stdout[..], &output.stderr].concat();
-    String::from_utf8_lossy(&both).into_owned()
+    text(&[&output.stdout[..], &output.stderr].concat())
 }
 
-/// Sends a signal with the system's `kill`.
-pub fn signal(process: u32, name: &str) {
-    let status = Command::new("kill")
-        .args(["-s", name, &process.to_string()])
-        .status();
-    assert!(
-        status.is_ok_and(|status| status.success()),
-        "kill -s {name} {process}"
-    );
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-/// A running exporter; ended when dropped.
+pub fn signal(process: u32, signal: Signal) {
+    let process = Pid::from_raw(process.try_into().unwrap());
+    kill_process(process.unwrap(), signal).unwrap();
+}
+
+/// A child process; killed when dropped.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Killed {
+    /// Waits for its end.
+    pub fn ended(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A running exporter; killed when dropped.
 pub struct Exporter {
-    child: Child,
+    child: Killed,
     pub address: SocketAddr,
     log: tempfile::NamedTempFile,
     client: reqwest::Client,
-}
-
-/// One answer of the exporter's.
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
 }
 
 /// The flags for one app on the API at that URL.
@@ -254,40 +304,6 @@ pub fn one_app(scratch: &Scratch, url: &str) -> [String; 3] {
     ]
 }
 
-/// The snapshot that an exporter has before its API goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Before {
-    Nothing,
-    Fresh,
-    Stale,
-}
-
-impl Before {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::Nothing, Self::Fresh, Self::Stale];
-
-    /// An exporter that has it, of one app on the API at that URL.
-    pub async fn exporter(
-        self,
-        scratch: &Scratch,
-        url: &str,
-        more: &[&str],
-        context: &str,
-    ) -> Exporter {
-        let max_stale = match self {
-            Self::Stale => "--scrape.max-stale=100ms",
-            Self::Nothing | Self::Fresh => "--scrape.max-stale=15m",
-        };
-        let flags = [&["--wechat.min-interval=50ms", max_stale], more].concat();
-        let exporter = Exporter::for_one_app_at(scratch, url, &flags);
-        if self != Self::Nothing {
-            assert_eq!(exporter.scrape().await.up(APPID), Some(1.0), "{context}");
-            tokio::time::sleep(Duration::from_millis(150)).await;
-        }
-        exporter
-    }
-}
-
 impl Exporter {
     /// `serve` for one app on that API.
     pub fn for_one_app(scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Self {
@@ -296,33 +312,30 @@ impl Exporter {
 
     /// The same on the API at that URL.
     pub fn for_one_app_at(scratch: &Scratch, url: &str, more: &[&str]) -> Self {
-        let flags = one_app(scratch, url);
-        let flags = flags.iter().map(String::as_str);
-        Self::start(&flags.chain(more.iter().copied()).collect::<Vec<_>>())
+        let mut command = program();
+        command.args(one_app(scratch, url)).args(more);
+        Self::spawn(command)
     }
 
     /// `serve` for the apps of a settings file.
     pub fn from_file(file: &Path, more: &[&str]) -> Self {
-        let file = file.display().to_string();
-        Self::start(&[&["--config.file", &file], more].concat())
-    }
-
-    /// Starts the program on a free port and waits until it says that it listens.
-    pub fn start(arguments: &[&str]) -> Self {
         let mut command = program();
-        command
-            .args(arguments)
-            .arg("--web.listen-address=127.0.0.1:0");
+        command.arg("--config.file").arg(file).args(more);
         Self::spawn(command)
     }
 
-    /// Starts a prepared command line and waits until it says that it listens.
+    /// Starts a prepared command line on a free port and waits until it says that it listens.
     pub fn spawn(mut command: Command) -> Self {
-        let log = tempfile::NamedTempFile::new().expect("a file for the log");
-        let stderr = log.reopen().expect("a file for the log");
-        command.stdout(Stdio::null()).stderr(stderr);
+        command.arg("--web.listen-address=127.0.0.1:0");
+        Self::spawn_as_it_is(command)
+    }
+
+    /// The same without an address of ours.
+    pub fn spawn_as_it_is(mut command: Command) -> Self {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
         let mut exporter = Self {
-            child: command.spawn().expect("the program starts"),
+            child: Killed(command.spawn().unwrap()),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
             client: client(),
@@ -330,21 +343,14 @@ impl Exporter {
         let began = Instant::now();
         loop {
             let log = exporter.log();
-            let lines = log.split_inclusive('\n');
-            let mut whole_lines = lines.filter(|line| line.ends_with('\n'));
-            if let Some(address) = whole_lines.find_map(listening_address) {
-                exporter.address = address;
+            let listens = log.split("\"Listening on\" address=").nth(1);
+            if let Some((address, _)) = listens.and_then(|rest| rest.split_once(' ')) {
+                exporter.address = address.parse().unwrap();
                 return exporter;
             }
-            let has_ended = exporter
-                .child
-                .try_wait()
-                .expect("a child process")
-                .is_some();
-            assert!(
-                !has_ended && began.elapsed() < PATIENCE,
-                "the exporter does not listen: {log}"
-            );
+            let has_ended = exporter.child.0.try_wait().unwrap().is_some();
+            let goes_on = !has_ended && began.elapsed() < PATIENCE;
+            assert!(goes_on, "the exporter does not listen: {log}");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -353,12 +359,12 @@ impl Exporter {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, self.url(path))
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.request(reqwest::Method::GET, path)).await
+        Answer::of(self.request(Method::GET, path)).await
     }
 
     /// Scrapes `/metrics`, which must be answered with 200.
@@ -368,73 +374,72 @@ impl Exporter {
 
     /// Scrapes as a Prometheus with this timeout header would.
     pub async fn scrape_with_timeout(&self, header: &str) -> Page {
-        let request = self
-            .request(reqwest::Method::GET, "/metrics")
-            .header("X-Prometheus-Scrape-Timeout-Seconds", header);
+        let request = self.request(Method::GET, "/metrics");
+        let request = request.header("X-Prometheus-Scrape-Timeout-Seconds", header);
         let answer = Answer::of(request).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         Page(answer.body)
     }
 
+    /// `POST /-/reload`.
+    pub async fn reload(&self) -> Answer {
+        Answer::of(self.request(Method::POST, "/-/reload")).await
+    }
+
     pub fn process(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Every line that it has written by now.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log.path()).expect("a log in UTF-8")
+        fs::read_to_string(self.log.path()).unwrap()
     }
 
     /// The same once that is in it.
     pub async fn log_with(&self, text: &str) -> String {
-        self.log_once(text, |log| log.contains(text)).await
+        until(text, async || self.log().contains(text)).await;
+        self.log()
     }
 
-    /// The same once it is as `expected`.
-    pub async fn log_once(&self, what: &str, expected: impl Fn(&str) -> bool) -> String {
-        let began = Instant::now();
-        loop {
-            let log = self.log();
-            if expected(&log) {
-                return log;
-            }
-            assert!(began.elapsed() < PATIENCE, "{what:?} is not in: {log}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    /// Sends a signal and waits for the end.
+    pub fn stop(&mut self, signal: Signal) -> ExitStatus {
+        self::signal(self.process(), signal);
+        self.ended()
     }
 
-    /// `POST /-/reload`.
-    pub async fn reload(&self) -> Answer {
-        Answer::of(self.request(reqwest::Method::POST, "/-/reload")).await
-    }
-
-    /// Ends it without a chance to say anything.
-    pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Waits for its end after a signal.
     pub fn ended(&mut self) -> ExitStatus {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child process") {
-                return status;
-            }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "the exporter does not end: {}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.child.ended()
+    }
+
+    /// Memory that the process holds now. Unit: KiB.
+    pub fn resident(&self) -> u64 {
+        self.kibibytes("VmRSS:")
+    }
+
+    /// The most memory that the process ever held. Unit: KiB.
+    pub fn peak(&self) -> u64 {
+        self.kibibytes("VmHWM:")
+    }
+
+    fn kibibytes(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.unwrap().trim().strip_suffix(" kB");
+        number.unwrap().parse().unwrap()
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.process()));
+        open.unwrap().count()
     }
 }
 
-impl Drop for Exporter {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// One answer of the exporter's.
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: String,
 }
 
 impl Answer {
@@ -446,12 +451,6 @@ impl Answer {
             body: response.text().await.expect("the whole answer arrives"),
         }
     }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("an ASCII header"))
-    }
 }
 
 /// A page in text format.
@@ -461,17 +460,13 @@ impl Page {
     /// The value of one series, written as the page writes it, without the common prefix.
     pub fn value(&self, series: &str) -> Option<f64> {
         let start = format!("wechat_logistics_{series} ");
-        self.0
-            .lines()
-            .find_map(|line| line.strip_prefix(&start))
-            .map(|value| value.trim().parse().expect("a number"))
+        let mut values = self.0.lines().filter_map(|line| line.strip_prefix(&start));
+        values.next().map(|value| value.parse().unwrap())
     }
 
-    /// The first app's series of that name with these further labels.
-    fn of_app(&self, name: &str, labels: &str) -> f64 {
-        let series = format!("{name}{{appid=\"{APPID}\"{labels}}}");
-        let value = self.value(&series);
-        value.unwrap_or_else(|| panic!("no {series} in: {}", self.0))
+    /// The first app's series of that name with no further labels.
+    pub fn of_app(&self, name: &str) -> Option<f64> {
+        self.value(&format!("{name}{{appid=\"{APPID}\"}}"))
     }
 
     /// `up` of an app.
@@ -481,35 +476,40 @@ impl Page {
 
     /// When the first app's snapshot was fetched. Unit: seconds since 1970.
     pub fn snapshot_time(&self) -> f64 {
-        self.of_app("snapshot_timestamp_seconds", "")
+        self.of_app("snapshot_timestamp_seconds").unwrap()
+    }
+
+    /// A counter of the first app with these further labels.
+    fn count(&self, name: &str, labels: &str) -> f64 {
+        let series = format!("{name}{{appid=\"{APPID}\",{labels}}}");
+        let value = self.value(&series);
+        value.unwrap_or_else(|| panic!("no {series} in: {}", self.0))
     }
 
     /// The first app's calls to WeChat.
     pub fn requests(&self, api: &str) -> f64 {
-        self.of_app("api_requests_total", &format!(",api=\"{api}\""))
+        self.count("api_requests_total", &format!("api=\"{api}\""))
     }
 
     /// Failures of the first app's calls.
     pub fn failures(&self, api: &str, reason: &str) -> f64 {
-        let labels = format!(",api=\"{api}\",reason=\"{reason}\"");
-        self.of_app("api_failures_total", &labels)
+        let labels = format!("api=\"{api}\",reason=\"{reason}\"");
+        self.count("api_failures_total", &labels)
     }
 
     /// How the first app's scrapes were served.
     pub fn served(&self, source: &str) -> f64 {
-        self.of_app("scrapes_total", &format!(",source=\"{source}\""))
+        self.count("scrapes_total", &format!("source=\"{source}\""))
     }
 
     /// Calls of the first app that were kept back.
     pub fn refused(&self, cause: &str) -> f64 {
-        self.of_app("calls_refused_total", &format!(",cause=\"{cause}\""))
+        self.count("calls_refused_total", &format!("cause=\"{cause}\""))
     }
 
-    /// Whether the exporter did without an answer of Redis that was not there in half a second. A busy machine can take
-    /// longer; what replicas do together is seen where none did.
-    pub fn redis_was_late(&self) -> bool {
-        let late = self.value("exporter_shared_state_failures_total{reason=\"timeout\"}");
-        late.expect("a counter of every reason") > 0.0
+    /// Rows left out of the first app's snapshot.
+    pub fn dropped(&self, reason: &str) -> f64 {
+        self.count("accounts_dropped", &format!("reason=\"{reason}\""))
     }
 
     /// The lines of one family's series.
@@ -534,58 +534,15 @@ pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 
 /// Bound and let go again: the next program that asks for a free port is unlikely to get this one.
 pub fn free_address() -> SocketAddr {
-    let bound = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    bound.local_addr().expect("its address")
+    let bound = TcpListener::bind("127.0.0.1:0").unwrap();
+    bound.local_addr().unwrap()
 }
 
 /// A client without the environment's proxies.
 pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .no_proxy()
-        .timeout(PATIENCE)
-        .build()
-        .expect("a plain client")
-}
-
-fn listening_address(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line
-        .to_lowercase()
-        .contains("listening on")
-        .then(|| line.split_once("address"))??;
-    let address = rest.trim_start_matches(['=', '"', ':', ' ']);
-    address
-        .split(['"', ' ', ',', '}', '\n'])
-        .next()?
-        .parse()
-        .ok()
-}
-
-/// A line of `/proc/PID/status`. Unit: KiB.
-fn kibibytes(process: u32, name: &str) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{process}/status")).expect("a live process");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-    number.expect("a number of KiB")
-}
-
-/// Memory that the process holds now. Unit: KiB.
-pub fn resident(process: u32) -> u64 {
-    kibibytes(process, "VmRSS")
-}
-
-/// The most memory that the process ever held. Unit: KiB.
-pub fn peak(process: u32) -> u64 {
-    kibibytes(process, "VmHWM")
-}
-
-/// Open file descriptors.
-pub fn descriptors(process: u32) -> usize {
-    let open = std::fs::read_dir(format!("/proc/{process}/fd"));
-    open.expect("a live process").count()
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+    client.build().unwrap()
 }
 
 /// Scrapes until told to stop, on a new connection each time; each must be answered with 200 within ten seconds.
