@@ -34,6 +34,9 @@ pub struct Fetch {
     pub(super) stage: Mutex<Stage>,
 }
 
+/// A new snapshot, and the token that it was read with.
+type Fetched = (Arc<Snapshot>, Authorization);
+
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -164,6 +167,18 @@ impl Fetch {
         // The fetch before this one may still be sending optional calls.
         let _at_work = app.state.at_work.lock().await;
         let permit = app.shared.permits.acquire().await;
+        // In boxes of their own, so that the thousands of fetches that may wait for a permit are small.
+        let Some((turn, fetched)) = Box::pin(self.fetch()).await else {
+            return;
+        };
+        drop(permit);
+        // The waiting scrapes have gone on; what follows is nobody's wait.
+        Box::pin(self.keep(turn, fetched)).await;
+    }
+
+    /// Fetches where it is this replica's turn, and lets the scrapes that wait go on.
+    async fn fetch(&self) -> Option<(Turn, Option<Fetched>)> {
+        let app = &self.app;
         let turn = match self.take_turn(CALLS).await {
             Ok(turn) => turn,
             Err(not_ours) => {
@@ -171,11 +186,10 @@ impl Fetch {
                 if let Some(snapshot) = &not_ours.snapshot {
                     app.save_snapshot(snapshot).await;
                 }
-                return;
+                return None;
             }
         };
         app.save_state(CALLS).await;
-
         let started = Instant::now();
         let result = self.account_list().await;
         let tried = !result.as_ref().is_err_and(FetchError::throttled);
@@ -183,14 +197,11 @@ impl Fetch {
             let seconds = started.elapsed().as_secs_f64();
             app.state.fetch_duration.observe(seconds);
         }
-        let fetched = self.publish(result);
-        drop(permit);
-        // The waiting scrapes have gone on; what follows is nobody's wait.
-        self.keep(turn, fetched).await;
+        Some((turn, self.publish(result)))
     }
 
     /// Keeps what a fetch came to, and sends the optional calls that are due.
-    async fn keep(&self, turn: Turn, fetched: Option<(Arc<Snapshot>, Authorization)>) {
+    async fn keep(&self, turn: Turn, fetched: Option<Fetched>) {
         let app = &self.app;
         let Some((snapshot, token)) = fetched else {
             turn.tell(app, None, 0).await;
@@ -289,10 +300,7 @@ impl Fetch {
     }
 
     /// Puts the outcome on record, logs a failure, the one place where it is logged, and lets the scrapes that wait go on.
-    fn publish(
-        &self,
-        result: Result<(AccountList, Authorization), FetchError>,
-    ) -> Option<(Arc<Snapshot>, Authorization)> {
+    fn publish(&self, result: Result<(AccountList, Authorization), FetchError>) -> Option<Fetched> {
         let app = &self.app;
         match result {
             Ok((list, token)) => {
