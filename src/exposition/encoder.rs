@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-use memchr::memchr3;
 use prometheus::proto;
 
 /// How samples are written.
@@ -146,7 +145,10 @@ fn comment(out: &mut Vec<u8>, keyword: &str, name: &str, text: &str) {
 
 fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    while let Some(at) = memchr3(b'\\', b'\n', b'"', rest) {
+    while let Some(at) = rest
+        .iter()
+        .position(|byte| matches!(byte, b'\\' | b'\n' | b'"'))
+    {
         out.extend_from_slice(&rest[..at]);
         out.push(b'\\');
         out.push(if rest[at] == b'\n' { b'n' } else { rest[at] });
