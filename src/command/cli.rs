@@ -106,7 +106,8 @@ pub(crate) fn variable(flag: &str) -> String {
 }
 
 /// The command line as it is read here and now.
-fn command_line() -> clap::Command {
+#[must_use]
+pub fn command_line() -> clap::Command {
     Cli::command()
         .mut_args(|arg| complete(arg).global(true))
         .mut_subcommands(|command| command.mut_args(complete))

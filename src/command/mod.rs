@@ -9,7 +9,7 @@ mod serve;
 use std::io;
 
 pub(crate) use cli::variable;
-pub use cli::{CheckArgs, Cli, Command};
+pub use cli::{CheckArgs, Cli, Command, command_line};
 pub use serve::StopSignal;
 
 use crate::collector::{Collector, CollectorError, Scrape};

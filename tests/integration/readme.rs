@@ -12,6 +12,7 @@ const READMES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 const CONFIGURATION: [&str; 2] = ["docs/configuration.md", "docs/configuration.zh-CN.md"];
 const METRICS: [&str; 2] = ["docs/metrics.md", "docs/metrics.zh-CN.md"];
 const OPERATION: [&str; 2] = ["docs/operation.md", "docs/operation.zh-CN.md"];
+const MIGRATION: [&str; 2] = ["docs/migration.md", "docs/migration.zh-CN.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,32 +43,43 @@ fn documentation() -> Vec<PathBuf> {
     [readmes.to_vec(), files("docs"), files("examples")].concat()
 }
 
-#[test]
-fn settings_of_docs_and_examples_are_accepted_as_they_stand() {
-    let example = "examples/kubernetes-agency.yaml";
-    for (file, begins, ends, secrets) in [
-        (READMES[0], "```yaml\napps:", "```", "/run/secrets/"),
-        (READMES[1], "```yaml\napps:", "```", "/run/secrets/"),
-        (CONFIGURATION[0], "```yaml\napps:", "```", "/run/secrets/"),
-        (CONFIGURATION[1], "```yaml\napps:", "```", "/run/secrets/"),
-        (example, "  apps.yml: |\n", "---", "/run/secrets/wechat/"),
-    ] {
-        let page = read(file);
-        let at = page.find(begins).unwrap_or_else(|| panic!("{file}"));
-        let settings = page[at..].split_once('\n').unwrap().1;
-        let settings = settings.split(ends).next().unwrap();
-        // All secrets that they name are made.
-        let scratch = Scratch::new();
-        for rest in settings.split(secrets).skip(1) {
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-            scratch.write(&rest[..end.unwrap_or(rest.len())], "X-Api-Secret: canary");
-        }
-        let settings = settings.replace(secrets, &format!("{}/", scratch.path("").display()));
-        let settings = scratch.write("exporter.yml", &settings);
-        let flag = format!("--config.file={}", settings.display());
-        let output = run(&["check", "--config-only", &flag]);
-        assert!(output.status.success(), "{file}: {}", all_output(&output));
+/// Lets `check` read settings whose secrets stand in a folder, all of which are made.
+fn assert_accepted(file: &str, settings: &str, secrets: &str) {
+    let scratch = Scratch::new();
+    for rest in settings.split(secrets).skip(1) {
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        scratch.write(&rest[..end.unwrap_or(rest.len())], "X-Api-Secret: canary");
     }
+    let settings = settings.replace(secrets, &format!("{}/", scratch.path("").display()));
+    let settings = scratch.write("exporter.yml", &settings);
+    let flag = format!("--config.file={}", settings.display());
+    let output = run(&["check", "--config-only", &flag]);
+    assert!(output.status.success(), "{file}: {}", all_output(&output));
+}
+
+#[test]
+fn settings_of_docs_examples_and_the_package_are_accepted_as_they_stand() {
+    for file in [READMES, CONFIGURATION, MIGRATION].concat() {
+        let page = read(file);
+        let blocks = page.split("```yaml\n");
+        let mut blocks = blocks.filter_map(|block| block.split("```").next());
+        let settings = blocks.find(|block| block.starts_with("apps:"));
+        let settings = settings.unwrap_or_else(|| panic!("{file} shows no configuration file"));
+        assert_accepted(file, settings, "/run/secrets/");
+    }
+    let file = "examples/kubernetes-agency.yaml";
+    let page = read(file);
+    let (_, settings) = page.split_once("  apps.yml: |\n").unwrap();
+    let settings = settings.split("---").next().unwrap();
+    assert_accepted(file, settings, "/run/secrets/wechat/");
+
+    // Once they are uncommented.
+    let file = "packaging/apps.yml";
+    let page = read(file);
+    let (_, settings) = page.split_once("\n#apps:").expect("an example");
+    let settings = format!("apps:{}", settings.replace("\n#", "\n"));
+    let settings = settings.replace("secret_credential: secrets_", "secret_file: /run/secrets/");
+    assert_accepted(file, &settings, "/run/secrets/");
 }
 
 #[test]
@@ -180,9 +192,8 @@ fn runbooks_run_check_with_what_the_examples_mount() {
             "examples/systemd/wechat-logistics-exporter.service",
             &[
                 "DynamicUser=yes",
-                "LoadCredential=appsecret:/etc/wechat-logistics-exporter/appsecret",
-                "/usr/local/bin/wechat-logistics-exporter",
-                "--wechat.secret-credential=appsecret",
+                "LoadCredential=secrets:/etc/wechat-logistics-exporter/secrets",
+                "--config.file=/etc/wechat-logistics-exporter/apps.yml",
             ][..],
         ),
         (

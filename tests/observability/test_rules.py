@@ -4,6 +4,7 @@ import collections
 import json
 import re
 import subprocess
+import sys
 import unittest
 
 import yaml
@@ -21,6 +22,12 @@ class Rules(unittest.TestCase):
             self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
             self.assertNotIn("duplicate", check.stdout)
         self.assertIn(f"{len(shipped.RULES)} rule files found", check.stdout)
+
+    def test_manifests_of_the_operator_are_what_the_script_writes(self):
+        check = subprocess.run([sys.executable, shipped.ROOT / "prometheus/build.py", "--check"], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stderr)
+        manifests = list(yaml.safe_load_all((shipped.ROOT / "examples/prometheus-operator/prometheusrule.yaml").read_text(encoding="utf-8")))
+        self.assertEqual([manifest["spec"] for manifest in manifests], [shipped.load(path) for path in shipped.RULES])
 
     def test_each_case_holds(self):
         run = promtool("test", "rules", *shipped.RULE_TESTS)
