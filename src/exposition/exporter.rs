@@ -8,6 +8,7 @@ use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::families::{self, Family, unix_time};
 use crate::version;
+use crate::wechat::labels::labels;
 
 /// What the names of the exporter's own metrics begin with, and no app's.
 const OWN: [&str; 2] = ["wechat_logistics_exporter_", "process_"];
@@ -18,52 +19,29 @@ pub(crate) fn are_of_no_app(names: &[String]) -> bool {
     !names.is_empty() && names.iter().all(is_own)
 }
 
-/// The routes as `exporter_http_requests_total` names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Handler {
-    /// `--web.telemetry-path`
-    Metrics,
-    /// `/probe`
-    Probe,
-    /// `/sd`
-    Sd,
-    /// `/`
-    Status,
-    /// `/-/healthy`
-    Healthy,
-    /// `/-/ready`
-    Ready,
-    /// `/-/reload`
-    Reload,
-    /// Anything else, and requests that never reached a route.
-    Other,
+labels! {
+    /// The routes: the `handler` label of `exporter_http_requests_total`.
+    Handler {
+        /// `--web.telemetry-path`
+        Metrics = "metrics",
+        /// `/probe`
+        Probe = "probe",
+        /// `/sd`
+        Sd = "sd",
+        /// `/`
+        Status = "status",
+        /// `/-/healthy`
+        Healthy = "healthy",
+        /// `/-/ready`
+        Ready = "ready",
+        /// `/-/reload`
+        Reload = "reload",
+        /// Anything else, and requests that never reached a route.
+        Other = "other",
+    }
 }
 
 impl Handler {
-    const ALL: [Self; 8] = [
-        Self::Metrics,
-        Self::Probe,
-        Self::Sd,
-        Self::Status,
-        Self::Healthy,
-        Self::Ready,
-        Self::Reload,
-        Self::Other,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Probe => "probe",
-            Self::Sd => "sd",
-            Self::Status => "status",
-            Self::Healthy => "healthy",
-            Self::Ready => "ready",
-            Self::Reload => "reload",
-            Self::Other => "other",
-        }
-    }
-
     /// The codes that count from 0: all that are answered without a web configuration.
     const fn expected(self) -> &'static [u16] {
         match self {
@@ -91,7 +69,7 @@ impl ExporterMetrics {
         let metrics = Self::register().expect("each metric has a valid name and is there once");
         for handler in Handler::ALL {
             for code in handler.expected() {
-                metrics.expect_http_code(handler, *code);
+                metrics.expect_http_code(*handler, *code);
             }
         }
         metrics.reload_succeeded(SystemTime::now());
@@ -137,7 +115,7 @@ impl ExporterMetrics {
     /// Any route may answer with this code from now on: it counts from 0.
     pub(crate) fn expect_http_code_of_all(&self, code: u16) {
         for handler in Handler::ALL {
-            self.expect_http_code(handler, code);
+            self.expect_http_code(*handler, code);
         }
     }
 
