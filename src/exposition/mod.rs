@@ -12,7 +12,8 @@ pub mod families;
 mod negotiate;
 mod page;
 
-pub(crate) use exporter::{Handler, are_of_no_app};
+pub use exporter::Handler;
+pub(crate) use exporter::are_of_no_app;
 pub use negotiate::Form;
 pub use page::{Exposition, Page, Scope};
 
