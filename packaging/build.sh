@@ -28,5 +28,5 @@ tar --create --gzip --file "$files/$name-$version-$host.tar.gz" --transform "s,^
   --sort=name --owner=0 --group=0 --numeric-owner --mode=go-w --mtime="@$SOURCE_DATE_EPOCH" \
   target/dist/$name LICENSE README.md README.zh-CN.md CHANGELOG.md docs examples prometheus grafana/dashboards
 cargo cyclonedx --format json --all --override-filename bom
-mv bom.json "$files/$name-$version-$host.cdx.json"
+sed "s|$PWD|/src|g" bom.json >"$files/$name-$version-$host.cdx.json" && rm bom.json
 (cd "$files" && sha256sum -- * >"SHA256SUMS-$host" && cat "SHA256SUMS-$host")
