@@ -151,7 +151,6 @@ impl Collector {
     pub async fn drain(&self, deadline: Instant) {
         self.shared.stopping.cancel();
         self.settled_by(deadline).await;
-        self.shared.log.tell_rest();
     }
 }
 

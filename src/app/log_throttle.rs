@@ -2,11 +2,9 @@
 //! written, the others are counted in one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 /// Lines of one reason that are written in a [`WINDOW`].
 const WRITTEN_MAX: u64 = 20;
@@ -24,55 +22,35 @@ struct Window {
 }
 
 impl LogThrottle {
-    /// Whether a line of that reason is to be written. If not, it is counted, and told of at the end of the window. Must
-    /// run inside a runtime.
-    pub(super) fn admits(self: &Arc<Self>, reason: &'static str) -> bool {
-        let (lines, ends) = self.count(reason, Instant::now());
-        if lines == WRITTEN_MAX + 1 {
-            let log = Arc::clone(self);
-            tokio::spawn(async move {
-                tokio::time::sleep_until(ends).await;
-                log.tell(reason);
-            });
+    /// Whether a line of that reason is to be written. If not, it is counted, and told of with the first one of a later
+    /// window.
+    pub(super) fn admits(&self, reason: &'static str) -> bool {
+        let (lines, untold) = self.count(reason, Instant::now());
+        if untold > 0 {
+            tracing::warn!(
+                reason,
+                lines = untold,
+                "earlier failures of this kind that have no line of their own"
+            );
         }
         lines <= WRITTEN_MAX
     }
 
-    /// Counts a line; how many there are in this window, and when it ends.
-    fn count(&self, reason: &'static str, now: Instant) -> (u64, Instant) {
+    /// Counts a line; how many there are in this window, and how many of the last one were not written.
+    fn count(&self, reason: &'static str, now: Instant) -> (u64, u64) {
         let mut windows = self.0.lock();
-        let window = windows.entry(reason).or_insert(Window {
+        let begun = || Window {
             ends: now + WINDOW,
             lines: 0,
-        });
-        // Where some were only counted, telling of them ends the window.
-        if window.lines <= WRITTEN_MAX && window.ends <= now {
-            window.ends = now + WINDOW;
-            window.lines = 0;
+        };
+        let window = windows.entry(reason).or_insert_with(begun);
+        let mut untold = 0;
+        if window.ends <= now {
+            untold = window.lines.saturating_sub(WRITTEN_MAX);
+            *window = begun();
         }
         window.lines += 1;
-        (window.lines, window.ends)
-    }
-
-    /// Writes one line for those of that reason that were only counted, if any.
-    fn tell(&self, reason: &'static str) {
-        let window = self.0.lock().remove(reason);
-        let lines = window.map_or(0, |window| window.lines.saturating_sub(WRITTEN_MAX));
-        if lines > 0 {
-            tracing::warn!(
-                reason,
-                lines,
-                "more failures; not each has a line of its own"
-            );
-        }
-    }
-
-    /// Writes what is still to be told of, before the process ends.
-    pub(crate) fn tell_rest(&self) {
-        let reasons: Vec<_> = self.0.lock().keys().copied().collect();
-        for reason in reasons {
-            self.tell(reason);
-        }
+        (window.lines, untold)
     }
 }
 
@@ -84,13 +62,12 @@ mod tests {
     fn lines_are_counted_a_minute_and_reason() {
         let (log, now) = (LogThrottle::default(), Instant::now());
         for line in 1..=25 {
-            assert_eq!(log.count("network", now), (line, now + WINDOW));
+            assert_eq!(log.count("network", now), (line, 0));
         }
-        assert_eq!(log.count("timeout", now).0, 1);
+        assert_eq!(log.count("timeout", now), (1, 0));
         let later = now + WINDOW;
-        assert_eq!(log.count("timeout", later), (1, later + WINDOW));
-        assert_eq!(log.count("network", later).0, 26, "some are untold");
-        log.tell("network");
-        assert_eq!(log.count("network", later).0, 1);
+        assert_eq!(log.count("timeout", later), (1, 0));
+        assert_eq!(log.count("network", later), (1, 5), "five have no line");
+        assert_eq!(log.count("network", later), (2, 0));
     }
 }
