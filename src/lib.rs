@@ -58,7 +58,6 @@ pub mod limiter;
 pub mod logging;
 mod proxy;
 mod redis;
-#[cfg(test)]
 mod redis_server;
 pub mod replicas;
 pub mod snapshot;

@@ -1,5 +1,7 @@
 //! A real Redis server for tests.
 
+#![cfg(test)]
+
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
