@@ -62,12 +62,9 @@ def answers(url, child, seconds=START):
     """Waits until the URL answers 200."""
     end = time.monotonic() + seconds
     while True:
-        try:
-            with urllib.request.urlopen(url, timeout=15) as reply:
-                if reply.status == 200:
-                    return reply.read().decode()
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=15) as reply:
+            if reply.status == 200:
+                return reply.read().decode()
         if child.poll() is not None:
             raise SystemExit(f"{child.args[0]} ended with {child.returncode}")
         if time.monotonic() > end:
@@ -122,15 +119,10 @@ def webhook_listener():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}/alerts", arrived
-    finally:
         server.shutdown()
-        server.server_close()
-        thread.join(10)
 
 
 def main():

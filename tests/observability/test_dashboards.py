@@ -37,8 +37,7 @@ def plain(query):
 
 
 class Dashboards(unittest.TestCase):
-    def setUp(self):
-        self.dashboards = shipped.dashboards()
+    dashboards = shipped.dashboards()
 
     def each_query(self):
         return [(f"{path}: {where}", query) for path, dashboard in self.dashboards for where, query in shipped.queries(dashboard)]

@@ -113,7 +113,8 @@ async fn connection_that_waits_for_its_client_makes_room_when_there_are_too_many
 
 #[tokio::test]
 async fn request_under_way_keeps_its_place_however_many_knock() {
-    let mut setup = Setup::reloading();
+    let mut setup = Setup::new();
+    setup.reloading.waits = true;
     setup.limits.connections = 2;
     let server = setup.start().await;
     let mut slow = server.sending(RELOAD).await;
@@ -137,7 +138,9 @@ async fn panic_in_a_handler_costs_one_connection() {
 
 #[tokio::test]
 async fn client_that_ends_its_side_is_answered() {
-    let server = Setup::reloading().start().await;
+    let mut setup = Setup::new();
+    setup.reloading.waits = true;
+    let server = setup.start().await;
     let mut stream = server.sending(RELOAD).await;
     stream.shutdown().await.unwrap();
     within(server.reloading.begun.notified()).await;

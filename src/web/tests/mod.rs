@@ -68,6 +68,7 @@ impl Reload for Reloading {
 }
 
 /// A server in the making.
+#[derive(Default)]
 struct Setup {
     web: WebConfig,
     limits: Limits,
@@ -78,29 +79,16 @@ struct Setup {
 
 impl Setup {
     fn new() -> Self {
-        Self {
-            web: WebConfig {
-                listen_addresses: vec![ListenAddress::Socket(([127, 0, 0, 1], 0).into())],
-                enable_lifecycle: true,
-                ..WebConfig::default()
-            },
-            limits: Limits::default(),
-            reloading: Reloading::default(),
-            scrape: ScrapeConfig::default(),
-            apps: Vec::new(),
-        }
+        let mut setup = Self::default();
+        let address = ListenAddress::Socket(([127, 0, 0, 1], 0).into());
+        setup.web.listen_addresses = vec![address];
+        setup.web.enable_lifecycle = true;
+        setup
     }
 
     fn with_web_config(path: PathBuf) -> Self {
         let mut setup = Self::new();
         setup.web.config_file = Some(path);
-        setup
-    }
-
-    /// One whose reloads wait.
-    fn reloading() -> Self {
-        let mut setup = Self::new();
-        setup.reloading.waits = true;
         setup
     }
 
