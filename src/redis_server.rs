@@ -18,35 +18,32 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::listening(|port| {
-            let port = port.to_string();
-            let all = [&["--port", &port], arguments].concat();
-            all.into_iter().map(str::to_owned).collect()
-        })
-    }
-
-    /// One with these flags, which make it listen on that port.
-    pub(crate) fn listening(flags: impl Fn(u16) -> Vec<String>) -> Self {
+    /// One with these flags on a free port.
+    pub(crate) fn start(flags: &[&str]) -> Self {
         // Somebody else can take a free port before Redis does; then another one is tried.
-        for _ in 0..5 {
-            if let Some(server) = Self::try_start(&flags) {
-                return server;
-            }
-        }
-        panic!("redis-server did not start on any of 5 free ports");
+        let mut tries = (0..5).filter_map(|_| Self::try_start(flags));
+        let server = tries.next();
+        server.expect("redis-server should start on one of 5 free ports")
     }
 
-    fn try_start(flags: impl Fn(u16) -> Vec<String>) -> Option<Self> {
+    fn try_start(flags: &[&str]) -> Option<Self> {
         let port = free_port();
         let directory = tempfile::tempdir().unwrap();
-        let mut arguments = flags(port);
-        let usual = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        arguments.extend(usual.map(str::to_owned));
-        arguments.extend(["--dir".to_owned(), directory.path().display().to_string()]);
-        let child = spawn(&arguments);
+        let (listens, dir) = (port.to_string(), directory.path().to_str().unwrap());
+        let usual = [
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &listens,
+            "--save",
+            "",
+            "--dir",
+            dir,
+        ];
+        let arguments = [&usual[..], flags].concat();
+        let arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
         let mut server = Self {
-            child,
+            child: spawn(&arguments),
             port,
             arguments,
             _directory: directory,
