@@ -113,7 +113,7 @@ async fn thousands_of_idle_connections_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_nobody_takes_and_reads_that_are_broken_off_are_bounded() {
-    let setup = Setup::with(8000).await;
+    let setup = Setup::with(3000).await;
     let scraping = Scraping::of(&setup.exporter);
     let mut held = Vec::new();
     let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";

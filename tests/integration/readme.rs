@@ -28,6 +28,10 @@ fn files(folder: &str) -> Vec<PathBuf> {
     for entry in fs::read_dir(root().join(folder)).unwrap() {
         let path = entry.unwrap().path();
         let extension = path.extension().and_then(|extension| extension.to_str());
+        // Rules, which `tests/observability` checks, have groups that are named like metrics.
+        if path.ends_with("prometheus-operator") {
+            continue;
+        }
         if path.is_dir() {
             files.extend(self::files(path.to_str().unwrap()));
         } else if matches!(extension, Some("md" | "yml" | "yaml" | "service")) {
