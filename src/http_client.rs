@@ -8,10 +8,6 @@ use rustls::RootCertStore;
 use crate::tls;
 use crate::version::USER_AGENT;
 
-/// Taken at once for a reply that announces a length; more only as it comes, because the length may be a lie.
-/// Unit: bytes.
-const BODY_RESERVE_MAX: usize = 1 << 20;
-
 /// A client that follows no redirect: it would carry the token, the secret or the headers to wherever it points.
 pub(crate) fn builder(roots: impl Into<Arc<RootCertStore>>) -> ClientBuilder {
     reqwest::Client::builder()
@@ -33,7 +29,8 @@ pub(crate) async fn body(
     if announced > max {
         return Ok(None);
     }
-    let mut body = Vec::with_capacity(announced.min(BODY_RESERVE_MAX));
+    // Where the length is a lie, what is never written to takes no memory.
+    let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max {
             return Ok(None);
