@@ -39,7 +39,7 @@ async fn log_that_nobody_reads_holds_up_neither_scrapes_nor_the_end() {
 }
 
 #[tokio::test]
-async fn apps_that_all_fail_have_some_lines_and_one_that_counts_the_others() {
+async fn apps_that_all_fail_have_some_lines_and_not_one_each() {
     const APPS: usize = 100;
     let scratch = Scratch::new();
     let app = |number| {
@@ -53,6 +53,4 @@ async fn apps_that_all_fail_have_some_lines_and_one_that_counts_the_others() {
     let log = exporter.log();
     let failed = log.matches("msg=\"fetch failed\"").count();
     assert!(0 < failed && failed < APPS, "{log}");
-    let counted = format!("reason=network lines={}\n", APPS - failed);
-    assert!(log.contains(&counted), "{log}");
 }
