@@ -6,6 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
+use tokio::task::JoinSet;
+
 use crate::support::*;
 
 fn assert_no_canary(written: &str, context: &str) {
@@ -141,6 +143,7 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
     let cut = ResponseTemplate::new(200).set_body_string(cut);
     let odd = format!("{TOKEN} x");
     let (check, collect) = (["check", "logfmt"], ["collect", "json"]);
+    let mut cases = JoinSet::new();
     // What WeChat says to the token call and to the list call, and what runs beside `serve`.
     for (tokens, lists, [command, format]) in [
         (token(TOKEN.into()), ok(accounts()), check),
@@ -150,64 +153,67 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
         (token(vec![TOKEN].into()), cut, check),
         (page(500), redirect, collect),
     ] {
-        let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
-        wechat.answers_token_call(tokens.clone()).await;
-        wechat.lists(lists).await;
-        let old = path("/cgi-bin/token");
-        wechat.answers(old, tokens.clone()).await;
-        let write_secrets = |content: &str| {
-            for name in ["secret", "password"] {
-                scratch.write(name, content);
+        cases.spawn(async move {
+            let (scratch, wechat) = (Scratch::new(), Wechat::silent().await);
+            wechat.answers_token_call(tokens.clone()).await;
+            wechat.lists(lists).await;
+            let old = path("/cgi-bin/token");
+            wechat.answers(old, tokens.clone()).await;
+            let write_secrets = |content: &str| {
+                for name in ["secret", "password"] {
+                    scratch.write(name, content);
+                }
+                scratch.write("headers", &format!("Authorization: Bearer {content}\n"));
+            };
+            write_secrets(SECRET);
+            let (file, apps) = settings(&scratch, &wechat.url());
+            let flags = [
+                "--log.level=trace",
+                "--wechat.timeout=500ms",
+                "--scrape.timeout=2s",
+                "--wechat.min-interval=50ms",
+            ];
+            let more = [&*scratch.state_flag(), "--web.enable-lifecycle"];
+            let mut exporter = Exporter::from_file(&file, &[&flags[..], &more].concat());
+            let mut written = String::new();
+            for path in [
+                "/metrics",
+                "/",
+                "/sd",
+                "/probe?target=wx3",
+                "/probe",
+                "/nothing",
+            ] {
+                let answer = exporter.get(path).await;
+                written += &format!("{:?}\n{}\n", answer.headers, answer.body);
             }
-            scratch.write("headers", &format!("Authorization: Bearer {content}\n"));
-        };
-        write_secrets(SECRET);
-        let (file, apps) = settings(&scratch, &wechat.url());
-        let flags = [
-            "--log.level=trace",
-            "--wechat.timeout=500ms",
-            "--scrape.timeout=2s",
-            "--wechat.min-interval=50ms",
-        ];
-        let more = [&*scratch.state_flag(), "--web.enable-lifecycle"];
-        let mut exporter = Exporter::from_file(&file, &[&flags[..], &more].concat());
-        let mut written = String::new();
-        for path in [
-            "/metrics",
-            "/",
-            "/sd",
-            "/probe?target=wx3",
-            "/probe",
-            "/nothing",
-        ] {
-            let answer = exporter.get(path).await;
-            written += &format!("{:?}\n{}\n", answer.headers, answer.body);
-        }
-        assert_eq!(written.matches("\nwechat_logistics_up{").count(), apps + 1);
-        // Broken while it runs.
-        write_secrets(&format!("{SECRET}\n{SECRET}\0"));
-        written += &exporter.reload().await.body;
-        for path in ["/metrics", "/"] {
-            written += &exporter.get(path).await.body;
-        }
-        let process = exporter.process();
-        written += &fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap();
-        exporter.stop(Signal::TERM);
-        written += &exporter.log();
-        for entry in fs::read_dir(scratch.path("state")).unwrap() {
-            written += &String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap());
-        }
-        let answers = format!("{tokens:?}");
-        assert_no_canary(&written, &format!("serve with {answers}"));
-        assert!(!written.contains("panic"), "serve with {answers}");
+            assert_eq!(written.matches("\nwechat_logistics_up{").count(), apps + 1);
+            // Broken while it runs.
+            write_secrets(&format!("{SECRET}\n{SECRET}\0"));
+            written += &exporter.reload().await.body;
+            for path in ["/metrics", "/"] {
+                written += &exporter.get(path).await.body;
+            }
+            let process = exporter.process();
+            written += &fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap();
+            exporter.stop(Signal::TERM);
+            written += &exporter.log();
+            for entry in fs::read_dir(scratch.path("state")).unwrap() {
+                written += &String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap());
+            }
+            let answers = format!("{tokens:?}");
+            assert_no_canary(&written, &format!("serve with {answers}"));
+            assert!(!written.contains("panic"), "serve with {answers}");
 
-        write_secrets(SECRET);
-        let (file, format) = (file.display().to_string(), format!("--log.format={format}"));
-        let output = run(&[&[command, "--config.file", &file, &format], &flags[..]].concat());
-        let written = all_output(&output);
-        assert!(written.len() > 1000, "{command}: {written}");
-        assert_no_canary(&written, &format!("{command} with {answers}"));
+            write_secrets(SECRET);
+            let (file, format) = (file.display().to_string(), format!("--log.format={format}"));
+            let output = run(&[&[command, "--config.file", &file, &format], &flags[..]].concat());
+            let written = all_output(&output);
+            assert!(written.len() > 1000, "{command}: {written}");
+            assert_no_canary(&written, &format!("{command} with {answers}"));
+        });
     }
+    cases.join_all().await;
     assert!(elsewhere.calls().await.is_empty());
 }
 
