@@ -76,7 +76,7 @@ impl Collector {
         let replicas = config
             .shared_state
             .clone()
-            .map(|shared_state| Arc::new(Replicas::new(shared_state, config.wechat.list_limits)));
+            .map(|shared_state| Arc::new(Replicas::new(shared_state, config.wechat.list_limits())));
         Self::among(replicas, config, store)
     }
 
@@ -323,7 +323,7 @@ fn client_options(config: &Config, app: &AppConfig) -> ClientOptions {
     ClientOptions {
         api_urls: app.api_urls.clone(),
         timeout: config.wechat.timeout,
-        list_limits: config.wechat.list_limits,
+        list_limits: config.wechat.list_limits(),
         proxy_from_env: config.wechat.proxy_from_env,
     }
 }
@@ -341,7 +341,7 @@ mod tests {
             wechat: WechatConfig {
                 timeout,
                 proxy_from_env: false,
-                ..WechatConfig::default()
+                ..Config::new(Vec::new()).wechat
             },
             ..Config::new(vec![app])
         }
@@ -355,7 +355,7 @@ mod tests {
         let mut app = AppConfig::from(wechat.apps().remove(0));
         app.api_urls.insert(0, format!("http://{AWAY}"));
         let before = config(app.clone(), Duration::from_secs(30));
-        let store = Store::open(None, before.wechat.list_limits).unwrap();
+        let store = Store::open(None, before.wechat.list_limits()).unwrap();
         let collector = Collector::new(&before, store).unwrap();
         let deadline = Instant::now() + Duration::from_secs(120);
         let scrape = scrape(collector.apps().list(), HOUR, deadline).await;

@@ -33,8 +33,8 @@
 //! - [`limiter`]: the exporter's own budget of calls
 //! - `redis`: the Redis client
 //! - [`logging`]: the log on standard error
-//! - [`config`]: flags, environment and file become one checked value
 //! - [`demo`]: a simulated WeChat
+//! - [`config`]: flags, environment and file become one checked value
 //! - [`wechat`]: the only place that knows WeChat's URLs, JSON and errcodes
 //! - `http_client`: what all outgoing HTTP calls share
 //! - `tls`: how servers' certificates are checked

@@ -76,11 +76,11 @@ impl World {
             wechat: WechatConfig {
                 timeout: Duration::from_secs(30),
                 proxy_from_env: false,
-                ..WechatConfig::default()
+                ..Config::new(Vec::new()).wechat
             },
             ..Config::new(vec![self.app.clone()])
         };
-        let store = Store::open(state.map(Path::to_owned), config.wechat.list_limits);
+        let store = Store::open(state.map(Path::to_owned), config.wechat.list_limits());
         Collector::new(&config, store.unwrap()).unwrap()
     }
 }

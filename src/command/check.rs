@@ -11,13 +11,13 @@ use super::{CheckArgs, Error};
 use crate::app::App;
 use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
-use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential, display_duration};
+use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential};
 use crate::error::chain;
 use crate::limiter::Cause;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, Store};
 use crate::web::Server;
-use crate::wechat::{self, Account, Api, Reason, Symptom};
+use crate::wechat::{self, Account, Api, Reason};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     say(&format!(
         "Settings: valid, {configured} app{plural}; secrets and web configuration can be read."
     ))?;
-    if options.config_only == Some(true) {
+    if options.config_only {
         return Ok(());
     }
     let checked = config.apps.len();
@@ -54,16 +54,16 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         app.api_quota = false;
         app.refresh_couriers = false;
     }
-    let budget = Budget::open(&config)?;
-    if let Some(note) = &budget.note {
-        say(&format!("Budget: {note}"))?;
+    let (store, is_counted, note) = budget(&config)?;
+    if let Some(note) = note {
+        say(&format!("Budget: {}", printable(&note)))?;
     }
-    let collector = Collector::among(None, &config, budget.store)?;
+    let collector = Collector::among(None, &config, store)?;
     for app in collector.apps().list() {
         app.limiter().lift_waits();
     }
     let began = SystemTime::now();
-    let scrape = super::scrape_all(&collector, &config, time_for_all(&config)).await;
+    let scrape = super::scrape_all(&collector, &config, LONGEST_CHECK).await;
     // The state is kept after the answer.
     collector
         .drain(Instant::now() + config.wechat.timeout)
@@ -75,7 +75,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
             healthy: true,
         };
         report.app(reading, began);
-        report.calls(reading, budget.is_shared, config.scrape.max_stale);
+        report.calls(reading, is_counted, config.scrape.max_stale);
         failing += usize::from(!report.healthy);
         say(&report.text)?;
     }
@@ -102,56 +102,32 @@ fn narrow(apps: &mut Vec<AppConfig>, only: &[String]) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// Where the calls of a check are counted.
-struct Budget {
-    store: Store,
-    /// Whether the exporter goes on from there.
-    is_shared: bool,
-    /// Where the calls are counted, for the report; `None`: nothing is kept anywhere.
-    note: Option<String>,
-}
-
-impl Budget {
-    /// The state directory, where no exporter is running on it: one that runs keeps its count to itself, and a check
-    /// must work all the same.
-    fn open(config: &Config) -> Result<Self, Error> {
-        let list_limits = config.wechat.list_limits;
-        let mut budget = Self {
-            store: Store::open(None, list_limits)?,
-            is_shared: false,
-            note: None,
-        };
-        if config.shared_state.is_some() {
-            let note = "the calls of this check are not counted in shared_state.";
-            budget.note = Some(note.to_owned());
-        } else if let Some(directory) = &config.state_dir {
-            let shown = printable(&directory.display().to_string());
+/// Where the calls of a check are counted, whether the exporter goes on from there, and what is said of that.
+///
+/// The place is the state directory, unless an exporter runs on it: one that runs keeps its count to itself, and a check
+/// must work all the same.
+fn budget(config: &Config) -> Result<(Store, bool, Option<String>), Error> {
+    let list_limits = config.wechat.list_limits();
+    let note = match &config.state_dir {
+        _ if config.shared_state.is_some() => {
+            Some("the calls of this check are not counted in shared_state.".to_owned())
+        }
+        None => None,
+        Some(directory) => {
+            let shown = directory.display();
             match Store::open_unused(directory, list_limits) {
                 Ok(store) => {
                     let note = format!("the calls of this check are counted in {shown}.");
-                    budget.note = Some(note);
-                    budget.store = store;
-                    budget.is_shared = true;
+                    return Ok((store, true, Some(note)));
                 }
-                Err(unusable) => {
-                    let why = chain(&unusable);
-                    let note =
-                        format!("the calls of this check are not counted in {shown}: {why}.");
-                    budget.note = Some(note);
-                }
+                Err(unusable) => Some(format!(
+                    "the calls of this check are not counted in {shown}: {}.",
+                    chain(&unusable)
+                )),
             }
         }
-        Ok(budget)
-    }
-}
-
-/// Nobody waits for this scrape but a person, so it may take what the calls may take.
-fn time_for_all(config: &Config) -> Duration {
-    // A token, the list, and both once more after a rejected token.
-    let each = config.wechat.timeout.saturating_mul(4);
-    let rounds = config.apps.len().div_ceil(config.wechat.max_concurrency);
-    each.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
-        .min(LONGEST_CHECK)
+    };
+    Ok((Store::open(None, list_limits)?, false, note))
 }
 
 /// What is said of one app.
@@ -163,6 +139,7 @@ struct Report {
 impl Report {
     /// Two columns; the blank subject of further lines keeps them in the second.
     fn line(&mut self, subject: &str, finding: &str) {
+        let finding = printable(finding);
         self.text.push_str(&format!("\n  {subject:<11} {finding}"));
     }
 
@@ -175,12 +152,10 @@ impl Report {
     fn app(&mut self, reading: &AppReading, began: SystemTime) {
         let app = &reading.app;
         let settings = &app.config;
-        self.text.push('\n');
-        self.text.push_str(&settings.appid);
-        if settings.name != settings.appid {
-            self.text
-                .push_str(&format!(" ({})", printable(&settings.name)));
-        }
+        self.text = match &settings.name {
+            name if *name == settings.appid => format!("\n{name}"),
+            name => format!("\n{} ({})", settings.appid, printable(name)),
+        };
         // What a state directory tells of fetches before this one is no finding.
         let fetch = app.last_fetch().filter(|fetch| fetch.at >= began);
         match fetch {
@@ -189,18 +164,15 @@ impl Report {
                 errcode,
                 ..
             }) => {
-                let minting = matches!(failure.api, None | Some(Api::StableToken | Api::Token));
-                let in_function = failure.symptom == Some(Symptom::FunctionRefused);
-                let (subject, finding) = match failure.reason {
-                    _ if minting => ("token", "FAILED"),
-                    Reason::Token if !in_function => ("token", "REJECTED"),
-                    Reason::Permission => ("permission", "FAILED"),
-                    _ => ("accounts", "FAILED"),
+                let subject = match (failure.api, failure.reason) {
+                    (None | Some(Api::StableToken | Api::Token), _) => "token",
+                    (_, Reason::Permission) => "permission",
+                    _ => "accounts",
                 };
                 if subject != "token" {
                     self.line("token", &token(settings, app.token_expiry()));
                 }
-                self.failed(subject, finding, &printable(&failure.text));
+                self.failed(subject, "FAILED", &failure.text);
                 let explanation = failure.explanation(errcode, settings.credential.kind());
                 self.line("meaning", explanation.meaning);
                 self.line("how to fix", explanation.fix);
@@ -232,28 +204,21 @@ impl Report {
 
     /// A token that was renewed right away: the fetch worked, but whatever ended the token ends the next one too.
     fn token_rejected_at_first(&mut self, app: &App) {
-        let fetches = app.token_rejections();
-        if fetches == 0 {
+        if app.token_rejections() == 0 {
             return;
         }
-        let finding = match fetches {
-            1 => "WeChat rejected the token at first; a new one works".to_owned(),
-            _ => format!("WeChat rejected the token at first, in {fetches} fetches in a row"),
-        };
-        self.line("", &finding);
-        self.line(
-            "how to fix",
-            wechat::token_rejected_again(app.config.credential.kind()).fix,
-        );
+        self.line("", "WeChat rejected the token at first; a new one works");
+        let explanation = wechat::token_rejected_again(app.config.credential.kind());
+        self.line("how to fix", explanation.fix);
         self.healthy = false;
     }
 
-    fn calls(&mut self, reading: &AppReading, is_shared: bool, max_stale: Duration) {
+    fn calls(&mut self, reading: &AppReading, is_counted: bool, max_stale: Duration) {
         let app = &reading.app;
-        self.line("calls", &calls(&app.config));
-        let by_whom = if is_shared { "today" } else { "by this check" };
+        let by_whom = if is_counted { "today" } else { "by this check" };
         let used = app.daily_calls_used(Moment::now());
-        self.line("", &format!("{used} sent {by_whom}"));
+        let calls = calls(&app.config);
+        self.line("calls", &format!("{calls}; {used} sent {by_whom}"));
         if app.config.min_interval >= max_stale {
             self.line(
                 "",
@@ -275,7 +240,7 @@ impl Report {
         }
         self.line("accounts", &finding);
         for account in accounts {
-            self.line("", &describe(account, couriers, SystemTime::now()));
+            self.line("", &describe(account, couriers));
         }
     }
 }
@@ -292,27 +257,22 @@ fn throttled(app: &App) -> Option<String> {
     if counters.refused(Cause::Breaker) == 0 {
         return None;
     }
-    let now = Moment::now();
-    let (reason, until) = app.open_breaker(now)?;
-    let (reason, until) = (reason.explanation(), utc(until));
-    Some(format!(
-        "{}; no call is sent until {} UTC",
-        reason.meaning,
-        until.as_deref().unwrap_or("later")
-    ))
+    let (reason, until) = app.open_breaker(Moment::now())?;
+    let meaning = reason.explanation().meaning;
+    Some(format!("{meaning}; no call is sent until {}", utc(until)))
 }
 
 fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {
     if let Credential::None { .. } = app.credential {
         return "none; Cloud Run's open-interface service adds it".to_owned();
     }
-    match expiry.and_then(utc) {
-        Some(end) => format!("ok, until {end} UTC"),
+    match expiry {
+        Some(end) => format!("ok, until {}", utc(end)),
         None => "ok".to_owned(),
     }
 }
 
-fn describe(account: &Account, couriers: &Couriers, now: SystemTime) -> String {
+fn describe(account: &Account, couriers: &Couriers) -> String {
     let status = match account.status_code {
         Some(0) => "bound".to_owned(),
         Some(1) => "under review".to_owned(),
@@ -324,24 +284,22 @@ fn describe(account: &Account, couriers: &Couriers, now: SystemTime) -> String {
     let name = couriers.name(&account.delivery_id, None);
     let courier = match name == &*account.delivery_id {
         true => String::new(),
-        false => format!(" {}", printable(name)),
+        false => format!(" {name}"),
     };
     let balance = match account.quota_num {
         Some(quota) => format!("{quota} waybills"),
         None => "no balance".to_owned(),
     };
-    let refreshed = account
+    let refreshed = match account
         .quota_update_time
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
-        .and_then(|at| now.duration_since(at).ok())
-        .map(|age| Duration::from_secs(age.as_secs()))
-        .map(|age| format!(", refreshed {} ago", display_duration(age)))
-        .unwrap_or_default();
+        .map(OffsetDateTime::from_unix_timestamp)
+    {
+        Some(Ok(at)) => format!(", refreshed {}", utc(at)),
+        _ => String::new(),
+    };
     format!(
         "{}{courier}  {}  {status}, {balance}{refreshed}",
-        printable(&account.delivery_id),
-        printable(&account.biz_id)
+        account.delivery_id, account.biz_id
     )
 }
 
@@ -351,34 +309,30 @@ fn calls(app: &AppConfig) -> String {
         return "one for each scrape (min_interval 0)".to_owned();
     }
     let lists = DAY.div_duration_f64(app.min_interval) as u64;
-    let tokens = match app.credential {
-        Credential::StableToken { .. } | Credential::Token { .. } => TOKENS_PER_DAY,
-        _ => 0,
-    };
+    let tokens = app.credential.token_api().map_or(0, |_| TOKENS_PER_DAY);
     let calls = lists + tokens;
-    let interval = display_duration(app.min_interval);
+    let interval = app.min_interval;
     match app.daily_limit {
-        None => format!("at most {calls} a day at one in {interval}; no limit is set"),
+        None => format!("at most {calls} a day at one in {interval:?}; no limit is set"),
         Some(limit) if calls <= limit => {
-            format!("at most {calls} a day at one in {interval}, of {limit}")
+            format!("at most {calls} a day at one in {interval:?}, of {limit}")
         }
         Some(limit) => format!(
-            "up to {calls} a day at one in {interval}, but the limit is {limit}: scraped that often, there are no new \
+            "up to {calls} a day at one in {interval:?}, but the limit is {limit}: scraped that often, there are no new \
              readings late in the day"
         ),
     }
 }
 
-fn utc(at: SystemTime) -> Option<String> {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]");
-    OffsetDateTime::from(at).format(format).ok()
+fn utc(at: impl Into<OffsetDateTime>) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    let at = at.into().format(format);
+    at.unwrap_or_else(|_| "a time beyond the calendar".to_owned())
 }
 
 /// Somebody else's text on our terminal: without what would move the cursor.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '�' } else { c })
-        .collect()
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -398,11 +352,11 @@ mod tests {
         let minute = Duration::from_secs(60);
         assert_eq!(
             calls(&app(minute, Some(2000))),
-            "at most 1440 a day at one in 1m, of 2000"
+            "at most 1440 a day at one in 60s, of 2000"
         );
         assert_eq!(
             calls(&app(minute, None)),
-            "at most 1440 a day at one in 1m; no limit is set"
+            "at most 1440 a day at one in 60s; no limit is set"
         );
         assert!(
             calls(&app(minute / 2, Some(2000)))
@@ -414,7 +368,7 @@ mod tests {
             },
             ..app(minute, Some(2000))
         };
-        assert_eq!(calls(&minted), "at most 1453 a day at one in 1m, of 2000");
+        assert_eq!(calls(&minted), "at most 1453 a day at one in 60s, of 2000");
         assert_eq!(
             calls(&app(Duration::ZERO, Some(2000))),
             "one for each scrape (min_interval 0)"
@@ -423,10 +377,5 @@ mod tests {
             calls(&app(Duration::from_millis(1), None)),
             "at most 86400000 a day at one in 1ms; no limit is set"
         );
-    }
-
-    #[test]
-    fn text_of_others_can_not_move_the_cursor() {
-        assert_eq!(printable("申通\u{1b}[2J\n"), "申通�[2J�");
     }
 }

@@ -9,7 +9,6 @@ use std::ffi::OsString;
 
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue};
-use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Args;
@@ -58,7 +57,7 @@ pub enum Command {
 pub struct CheckArgs {
     /// Check the settings, the secrets and the web configuration alone; send nothing
     #[arg(long = "config-only")]
-    pub(super) config_only: Option<bool>,
+    pub(super) config_only: bool,
     /// Call WeChat for this app alone; may be repeated. All settings and secrets are checked as without it
     #[arg(long = "only", value_name = "APPID", value_delimiter = ',')]
     pub(super) only: Vec<String>,
@@ -79,28 +78,13 @@ impl Cli {
     pub fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        let line: Vec<OsString> = line.into_iter().map(Into::into).collect();
-        let mut command = command_line();
-        let mut matches = command
-            .try_get_matches_from_mut(&line)
-            .map_err(|error| name_the_variable(error, &line))?;
-        let is_from_environment = |arg: &&Arg| {
-            matches.value_source(arg.get_id().as_str()) == Some(ValueSource::EnvVariable)
-        };
-        let from_environment = command
-            .get_arguments()
-            .filter(|arg| matches.try_contains_id(arg.get_id().as_str()).is_ok())
-            .filter(is_from_environment)
-            .filter_map(|arg| arg.get_long().map(str::to_owned))
-            .collect();
-        let mut cli = Self::from_arg_matches_mut(&mut matches)?;
-        cli.args.from_environment = from_environment;
-        Ok(cli)
+        let matches = command_line().try_get_matches_from(line);
+        Self::from_arg_matches(&matches.map_err(name_the_variable)?)
     }
 }
 
 /// The environment variable of a flag: `--web.listen-address` has `WECHAT_LOGISTICS_WEB_LISTEN_ADDRESS`.
-pub(crate) fn variable(flag: &str) -> String {
+fn variable(flag: &str) -> String {
     let name = flag.replace(['.', '-'], "_").to_uppercase();
     format!("WECHAT_LOGISTICS_{name}")
 }
@@ -118,6 +102,10 @@ fn complete(arg: Arg) -> Arg {
     let Some(variable) = arg.get_long().map(variable) else {
         return arg;
     };
+    let arg = match arg.get_action() {
+        ArgAction::SetTrue => arg.default_value("false").hide_default_value(true),
+        _ => arg,
+    };
     let is_switch = arg.get_value_parser().type_id() == TypeId::of::<bool>();
     let arg = if is_switch {
         arg.action(ArgAction::Set)
@@ -131,33 +119,31 @@ fn complete(arg: Arg) -> Arg {
     };
     if env::var_os(&variable).is_some_and(|value| value.is_empty()) {
         // clap takes an empty variable for an empty value; compose files and unit files leave many empty.
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        return arg.help(format!("{help} [env: {variable}]"));
+        return arg;
     }
     // A URL in a variable can hold a password, and help texts are pasted into tickets.
     arg.env(variable).hide_env_values(true)
 }
 
-/// Where a flag's environment variable is at fault, clap blames the flag, which nobody typed.
-fn name_the_variable(mut error: clap::Error, line: &[OsString]) -> clap::Error {
-    let Some(ContextValue::String(blamed)) = error.get(ContextKind::InvalidArg).cloned() else {
+/// Names the environment variable beside the flag that has a wrong value: it may be where the value came from.
+fn name_the_variable(mut error: clap::Error) -> clap::Error {
+    let blamed = error.get(ContextKind::InvalidArg);
+    let value = error.get(ContextKind::InvalidValue);
+    let (Some(ContextValue::String(blamed)), Some(_)) = (blamed, value) else {
         return error;
     };
     // `--log.level <LEVEL>`, `--web.enable-lifecycle[=<BOOL>]`
     let flag = blamed.split([' ', '[']).next().unwrap_or_default();
-    if flag == "--wechat.api-url" {
+    let Some(name) = flag.strip_prefix("--") else {
+        return error;
+    };
+    let is_secret = name == "wechat.api-url";
+    let both = format!("{blamed} [env: {}]", variable(name));
+    error.insert(ContextKind::InvalidArg, ContextValue::String(both));
+    if is_secret {
         // It can hold a password.
         let hidden = ContextValue::String("[hidden]".to_owned());
         error.insert(ContextKind::InvalidValue, hidden);
-    }
-    let is_flag = |word: &OsString| word.to_string_lossy().split('=').next() == Some(flag);
-    if let Some(name) = flag.strip_prefix("--")
-        && !line.iter().any(is_flag)
-    {
-        error.insert(
-            ContextKind::InvalidArg,
-            ContextValue::String(variable(name)),
-        );
     }
     error
 }
@@ -199,16 +185,16 @@ mod tests {
             &["--log.level=warn", "check", "--config-only=true"],
         ] {
             let cli = read(line);
-            assert_eq!(cli.args.log.level, crate::config::LogLevel::Warn);
+            assert_eq!(cli.args.log.level, tracing::Level::WARN);
             let Some(Command::Check(check)) = cli.command else {
                 panic!("{line:?}");
             };
-            assert_eq!(check.config_only, Some(true));
+            assert!(check.config_only);
         }
         let Some(Command::Check(check)) = read(&["check", "--config-only=no"]).command else {
             panic!("not the command check");
         };
-        assert_eq!(check.config_only, Some(false));
+        assert!(!check.config_only);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, serve};
-use crate::config::{AppConfig, Args, Config, Credential, SecretSource};
+use crate::config::{AppConfig, Args, Credential, SecretSource};
 use crate::demo::{Options, SimulatedApp, Simulation};
 
 /// At most one account-list call in this time, unless `--wechat.min-interval` says otherwise: short enough to watch
@@ -22,13 +22,6 @@ const DAYS_LEFT_AFTER: Duration = Duration::from_secs(180);
 /// # Errors
 /// When it can't start.
 pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
-    // No error: they may be environment variables of a container that serves otherwise.
-    for flag in args.flags_of_real_apps() {
-        tracing::warn!(
-            flag,
-            "not used: the demo simulates Mini Programs of its own; leave the word demo out to serve yours"
-        );
-    }
     let simulation = Simulation::start(options)
         .await
         .map_err(Error::Simulation)?;
@@ -41,29 +34,18 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
         app.api_quota = true;
         app.refresh_couriers = true;
     }
-    let config = Config::for_simulated(&args, apps.clone());
-    for app in &config.apps {
+    for app in &apps {
         tracing::info!(
             appid = app.appid,
             name = app.name,
             "Simulating a Mini Program"
         );
     }
-    let address = config
-        .web
-        .listen_addresses
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
     tracing::info!(
         simulated_api = %simulation.address(),
-        "Nothing here is real: look at / for the accounts and at {} for the metrics, on {address}",
-        config.web.telemetry_path,
+        "Nothing here is real: open / for the accounts and a link to the metrics"
     );
-    serve::with_config(Box::new(move || {
-        Ok(Config::for_simulated(&args, apps.clone()))
-    }))
-    .await
+    serve::run(args, Some(apps)).await
 }
 
 impl From<SimulatedApp> for AppConfig {

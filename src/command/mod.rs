@@ -8,7 +8,6 @@ mod serve;
 
 use std::io;
 
-pub(crate) use cli::variable;
 pub use cli::{CheckArgs, Cli, Command, command_line};
 pub use serve::StopSignal;
 
@@ -44,7 +43,7 @@ pub enum Error {
     #[error("standard output can't be written")]
     Output(#[source] io::Error),
     /// A second signal to stop came before everything was finished; the log says so.
-    #[error("stopped at once by {0}")]
+    #[error("stopped at once by {}", .0.name)]
     Interrupted(StopSignal),
     /// An app failed; the command has said so itself.
     #[error("an app failed")]
@@ -61,7 +60,7 @@ impl Error {
             | Self::Store(_)
             | Self::Collector(CollectorError::Store(_))
             | Self::Server(ServerError::WebConfig(_)) => 2,
-            Self::Interrupted(signal) => signal.exit_code(),
+            Self::Interrupted(signal) => signal.exit_code,
             _ => 1,
         }
     }
@@ -88,7 +87,7 @@ pub async fn run(cli: Cli) -> Result<(), Error> {
     // One TLS stack for all; a second installation is a test's.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match command {
-        None | Some(Command::Serve) => serve::run(args).await,
+        None | Some(Command::Serve) => serve::run(args, None).await,
         Some(Command::Demo(options)) => demo::run(args, &options).await,
         Some(Command::Check(options)) => check::run(&args, &options).await,
         Some(Command::Collect) => collect::run(&args).await,
@@ -107,6 +106,6 @@ async fn scrape_all(
 
 /// A collector that keeps its state where the configuration says.
 fn collector(config: &Config) -> Result<Collector, Error> {
-    let store = Store::open(config.state_dir.clone(), config.wechat.list_limits)?;
+    let store = Store::open(config.state_dir.clone(), config.wechat.list_limits())?;
     Ok(Collector::new(config, store)?)
 }

@@ -1,7 +1,6 @@
 //! Serves until told to stop. SIGHUP and `POST /-/reload` put a changed configuration in force; SIGTERM and SIGINT
 //! let what is under way finish, a second one doesn't.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,32 +13,22 @@ use tokio::time::Instant;
 
 use super::Error;
 use crate::collector::Collector;
-use crate::config::{Args, Config, ConfigError, SharedStateConfig};
+use crate::config::{AppConfig, Args, Config, ConfigError, SharedStateConfig};
 use crate::error::chain;
 use crate::exposition::Exposition;
 use crate::version;
 use crate::web::{Reload, Server, Site};
 
-/// Reads the configuration, at the start and at each reload.
-pub(super) type ReadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
-
-/// Serves the configured apps.
+/// Serves the configured apps, or simulated ones in their place.
 ///
 /// # Errors
 /// When it can't start.
-pub(super) async fn run(args: Args) -> Result<(), Error> {
-    with_config(Box::new(move || Config::load(&args))).await
-}
-
-/// Serves what `read` reads.
-///
-/// # Errors
-/// When it can't start.
-pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
+pub(super) async fn run(args: Args, simulated: Option<Vec<AppConfig>>) -> Result<(), Error> {
     // First of all: a signal that comes during the start must not be lost.
     let mut stops = StopSignals::new().map_err(Error::Signals)?;
-    let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
-    let config = read()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+    let settings = Settings { args, simulated };
+    let config = settings.read()?;
     tracing::info!(
         version = version::VERSION,
         revision = version::REVISION,
@@ -56,7 +45,7 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     }
 
     let reloader = Reloader {
-        read: Arc::new(read),
+        settings,
         collector: Arc::clone(&collector),
         exposition: Arc::clone(&exposition),
         shared_state: config.shared_state.clone(),
@@ -68,7 +57,13 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
         reload: Arc::new(reloader.clone()),
         config: config.web.clone(),
     });
-    let hangups = tokio::spawn(reload_at_each(hangup, reloader));
+    // Any number of signals that come during one reload make one more.
+    let hangups = tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // The reloader logs how it went.
+            let _ = reloader.reload().await;
+        }
+    });
     let (stop, stopping) = oneshot::channel::<()>();
     let served = async {
         // An error means that the sender is gone, and so is whoever could have told to stop.
@@ -82,7 +77,10 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
     };
     let told_twice = async {
         let signal = stops.next().await;
-        tracing::info!(%signal, "Stopping; requests and fetches under way may finish");
+        tracing::info!(
+            signal = signal.name,
+            "Stopping; requests and fetches under way may finish"
+        );
         // An error means that the server has ended.
         let _ = stop.send(());
         stops.next().await
@@ -93,43 +91,18 @@ pub(super) async fn with_config(read: ReadConfig) -> Result<(), Error> {
             Ok(())
         }
         signal = told_twice => {
-            tracing::warn!(%signal, "Stopping at once; requests and fetches under way are aborted");
+            tracing::warn!(signal = signal.name, "Stopping at once; requests and fetches under way are aborted");
             Err(Error::Interrupted(signal))
         }
     }
 }
 
 /// A signal that tells to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopSignal {
-    /// SIGTERM.
-    Terminate,
-    /// SIGINT.
-    Interrupt,
-}
-
-impl StopSignal {
-    fn kind(self) -> SignalKind {
-        match self {
-            Self::Terminate => SignalKind::terminate(),
-            Self::Interrupt => SignalKind::interrupt(),
-        }
-    }
-
-    /// The exit code of a process that it ended, as shells have it.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        u8::try_from(self.kind().as_raw_value()).map_or(1, |number| 128 + number)
-    }
-}
-
-impl fmt::Display for StopSignal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Terminate => "SIGTERM",
-            Self::Interrupt => "SIGINT",
-        })
-    }
+#[derive(Clone, Copy, Debug)]
+pub struct StopSignal {
+    pub(super) name: &'static str,
+    /// Of a process that it ended, as shells have it: 128 and the signal's number.
+    pub(super) exit_code: u8,
 }
 
 struct StopSignals {
@@ -140,24 +113,37 @@ struct StopSignals {
 impl StopSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
-            terminate: signal(StopSignal::Terminate.kind())?,
-            interrupt: signal(StopSignal::Interrupt.kind())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
     async fn next(&mut self) -> StopSignal {
-        tokio::select! {
-            _ = self.terminate.recv() => StopSignal::Terminate,
-            _ = self.interrupt.recv() => StopSignal::Interrupt,
+        let (name, number) = tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", 15),
+            _ = self.interrupt.recv() => ("SIGINT", 2),
+        };
+        StopSignal {
+            name,
+            exit_code: 128 + number,
         }
     }
 }
 
-/// Any number of signals that come during one reload make one more.
-async fn reload_at_each(mut hangup: Signal, reloader: Reloader) {
-    while hangup.recv().await.is_some() {
-        // The reloader logs how it went.
-        let _ = reloader.reload().await;
+/// What the configuration is read from, at the start and at each reload.
+#[derive(Clone, Debug)]
+struct Settings {
+    args: Args,
+    /// Apps that neither flags nor the file name.
+    simulated: Option<Vec<AppConfig>>,
+}
+
+impl Settings {
+    fn read(&self) -> Result<Config, ConfigError> {
+        match &self.simulated {
+            None => Config::load(&self.args),
+            Some(apps) => Ok(Config::for_simulated(&self.args, apps.clone())),
+        }
     }
 }
 
@@ -176,20 +162,14 @@ fn warn_of_pitfalls(config: &Config) {
 }
 
 /// Puts the configuration in force again, one reload at a time.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Reloader {
-    read: Arc<ReadConfig>,
+    settings: Settings,
     collector: Arc<Collector>,
     exposition: Arc<Exposition>,
     /// As it was at the start: only a restart changes it.
     shared_state: Option<SharedStateConfig>,
     turn: Arc<Mutex<()>>,
-}
-
-impl fmt::Debug for Reloader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloader").finish_non_exhaustive()
-    }
 }
 
 impl Reload for Reloader {
@@ -222,7 +202,7 @@ impl Reloader {
     }
 
     fn read_and_apply(&self) -> Result<(), String> {
-        let config = (self.read)().map_err(|error| error.to_string())?;
+        let config = self.settings.read().map_err(|error| error.to_string())?;
         self.collector
             .reconfigure(&config)
             .map_err(|error| chain(&error))?;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::units::{api_url, duration, read_duration, read_name, read_pointer, read_text};
+use super::units::{api_url, duration, read_api_url, read_duration};
 use super::{AppConfig, Credential};
 use crate::wechat::CloudFunction;
 
@@ -69,12 +69,11 @@ pub(super) struct AppSettings {
     #[arg(skip)]
     pub(super) appid: Option<Spanned<String>>,
     #[arg(skip)]
-    #[serde(deserialize_with = "read_name")]
     pub(super) name: Option<String>,
     #[arg(skip)]
     pub(super) access_token: Option<Spanned<Credential>>,
     #[arg(skip)]
-    pub(super) cloud_function: Option<CloudFunctionForm>,
+    pub(super) cloud_function: Option<CloudFunction>,
 
     // Not a doc comment, where rustdoc would have the URL in angle brackets and `--help` would show them.
     #[arg(
@@ -85,7 +84,7 @@ pub(super) struct AppSettings {
         value_delimiter = ',',
         value_parser = api_url
     )]
-    #[serde(alias = "api_url", deserialize_with = "one_or_many")]
+    #[serde(rename = "api_url", deserialize_with = "read_api_url")]
     pub(super) api_urls: Option<Vec<String>>,
     /// At most one account-list call per app in this time [default: 60s]
     #[arg(long = "wechat.min-interval", value_name = "DURATION", value_parser = duration)]
@@ -115,14 +114,14 @@ pub(super) struct AppSettings {
 impl AppSettings {
     /// Puts in force what is said here, over what weaker settings said.
     pub(super) fn apply(&self, app: &mut AppConfig) {
+        if let Some(name) = &self.name {
+            app.name.clone_from(name);
+        }
+        if let Some(function) = &self.cloud_function {
+            app.cloud_function = Some(function.clone());
+        }
         if let Some(urls) = &self.api_urls {
-            // A second try of the same host would be a call for nothing.
-            app.api_urls.clear();
-            for url in urls {
-                if !app.api_urls.contains(url) {
-                    app.api_urls.push(url.clone());
-                }
-            }
+            app.api_urls.clone_from(urls);
         }
         if let Some(limit) = self.daily_limit {
             app.daily_limit = Some(limit).filter(|limit| *limit > 0);
@@ -144,49 +143,4 @@ impl AppSettings {
             || self.access_token.is_some()
             || self.cloud_function.is_some()
     }
-}
-
-/// [`CloudFunction`] as it is written.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct CloudFunctionForm {
-    #[serde(deserialize_with = "read_text")]
-    env: String,
-    #[serde(deserialize_with = "read_text")]
-    name: String,
-    #[serde(default, deserialize_with = "read_pointer")]
-    pointer: Option<String>,
-}
-
-impl From<CloudFunctionForm> for CloudFunction {
-    fn from(form: CloudFunctionForm) -> Self {
-        Self {
-            env: form.env,
-            name: form.name,
-            pointer: form.pointer,
-        }
-    }
-}
-
-/// `api_url: http://a`, `api_urls: [http://a, http://b]`.
-fn one_or_many<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<String>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "must be a URL or a list of URLs")]
-    enum Form {
-        One(String),
-        Many(Vec<String>),
-    }
-    let texts = match Form::deserialize(deserializer)? {
-        Form::One(text) => vec![text],
-        Form::Many(texts) => texts,
-    };
-    if texts.is_empty() {
-        return Err(de::Error::custom(
-            "is empty; name a URL or leave the key out",
-        ));
-    }
-    let urls: Result<_, String> = texts.iter().map(|text| api_url(text)).collect();
-    urls.map(Some).map_err(de::Error::custom)
 }

@@ -8,17 +8,17 @@
     reason = "clap makes --help of these docs, where backticks would be noise"
 )]
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::{Args as _, FromArgMatches, ValueEnum};
+use tracing::Level;
 
 use super::app::AppSettings;
-use super::units::{appid, count, duration, duration_above_zero, name, telemetry_path};
+use super::units::{appid, duration, duration_above_zero, telemetry_path};
 use super::{
-    AppConfig, Config, ConfigError, Credential, ExternalUrl, ListenAddress, SecretSource,
-    TokenPointers, file,
+    AppConfig, Config, ConfigError, Credential, ExternalUrl, ListenAddress, SecretSource, file,
 };
 use crate::proxy;
 use crate::wechat::ListLimits;
@@ -40,27 +40,14 @@ pub struct Args {
     #[command(flatten)]
     wechat: WechatConfig,
     #[command(flatten)]
-    list: ListArgs,
-    #[command(flatten)]
     scrape: ScrapeConfig,
     /// Directory in which limits and readings survive a restart [default: none]
     #[arg(long = "state.dir", value_name = "DIR", help_heading = "Scrapes")]
     state_dir: Option<PathBuf>,
     #[command(flatten)]
     web: WebConfig,
-    /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
-    /// more]
-    #[arg(
-        long = "web.max-requests",
-        value_name = "REQUESTS",
-        help_heading = "HTTP server"
-    )]
-    max_requests: Option<usize>,
     #[command(flatten)]
     pub(crate) log: LogArgs,
-    /// The flags that were set by their environment variables.
-    #[arg(skip)]
-    pub(crate) from_environment: BTreeSet<String>,
 }
 
 /// Where the apps are configured.
@@ -74,7 +61,7 @@ struct SourceArgs {
     #[arg(long = "wechat.appid", value_name = "APPID", value_parser = appid)]
     appid: Option<String>,
     /// Name that people know it by [default: the AppID]
-    #[arg(long = "wechat.app-name", value_name = "NAME", value_parser = name)]
+    #[arg(long = "wechat.app-name", value_name = "NAME")]
     name: Option<String>,
     /// File that holds its AppSecret
     #[arg(long = "wechat.secret-file", value_name = "FILE")]
@@ -104,49 +91,44 @@ pub struct WechatConfig {
     #[arg(
         long = "wechat.max-concurrency",
         value_name = "APPS",
-        value_parser = count,
-        default_value_t = Self::default().max_concurrency
+        value_parser = count(),
+        default_value = "64"
     )]
     pub max_concurrency: usize,
-    // What is taken in of an account list: see `ListArgs`.
-    #[arg(skip)]
-    pub list_limits: ListLimits,
+    /// Accounts of one app that are taken in; the rest is counted in accounts_dropped
+    #[arg(
+        long = "wechat.max-accounts",
+        value_name = "ACCOUNTS",
+        value_parser = count(),
+        default_value_t = ListLimits::default().accounts
+    )]
+    pub max_accounts: usize,
+    /// Longest label value; accounts with a longer biz_id are counted in accounts_dropped, other texts are cut
+    #[arg(
+        long = "wechat.max-label-length",
+        value_name = "BYTES",
+        value_parser = count(),
+        default_value_t = ListLimits::default().label_bytes
+    )]
+    pub max_label_length: usize,
     // Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count; not for the simulated API.
     #[arg(skip = true)]
     pub proxy_from_env: bool,
 }
 
-impl Default for WechatConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            max_concurrency: 64,
-            list_limits: ListLimits::default(),
-            proxy_from_env: true,
+impl WechatConfig {
+    /// What is taken in of an account list.
+    pub(crate) fn list_limits(&self) -> ListLimits {
+        ListLimits {
+            accounts: self.max_accounts,
+            label_bytes: self.max_label_length,
         }
     }
 }
 
-/// [`ListLimits`] as flags.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Calls to WeChat")]
-struct ListArgs {
-    /// Accounts of one app that are taken in; the rest is counted in accounts_dropped
-    #[arg(
-        long = "wechat.max-accounts",
-        value_name = "ACCOUNTS",
-        value_parser = count,
-        default_value_t = ListLimits::default().accounts
-    )]
-    max_accounts: usize,
-    /// Longest label value; accounts with a longer biz_id are counted in accounts_dropped, other texts are cut
-    #[arg(
-        long = "wechat.max-label-length",
-        value_name = "BYTES",
-        value_parser = count,
-        default_value_t = ListLimits::default().label_bytes
-    )]
-    max_label_length: usize,
+/// What is more than anybody has is a slip of the finger.
+fn count() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1_000_000_000)
 }
 
 /// How scrapes are answered.
@@ -181,16 +163,6 @@ pub struct ScrapeConfig {
     pub max_stale: Duration,
 }
 
-impl Default for ScrapeConfig {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            timeout_offset: Duration::from_millis(500),
-            max_stale: Duration::from_secs(15 * 60),
-        }
-    }
-}
-
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "HTTP server")]
@@ -200,22 +172,18 @@ pub struct WebConfig {
         long = "web.listen-address",
         value_name = "ADDRESS",
         value_delimiter = ',',
-        default_values_t = Self::default().listen_addresses
+        default_value = ":10086"
     )]
     pub listen_addresses: Vec<ListenAddress>,
     /// Take the sockets that systemd opened instead
-    #[arg(
-        long = "web.systemd-socket",
-        default_value_t = false,
-        hide_default_value = true
-    )]
+    #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
     /// Path of the metrics
     #[arg(
         long = "web.telemetry-path",
         value_name = "PATH",
         value_parser = telemetry_path,
-        default_value_t = Self::default().telemetry_path
+        default_value = "/metrics"
     )]
     pub telemetry_path: String,
     /// URL under which clients reach the exporter where a proxy stands in front; /sd and the links of the status page
@@ -226,54 +194,24 @@ pub struct WebConfig {
     #[arg(id = "web.config.file", long = "web.config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
     /// Let POST /-/reload read the configuration again
-    #[arg(
-        long = "web.enable-lifecycle",
-        default_value_t = false,
-        hide_default_value = true
-    )]
+    #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
-    // `--web.max-requests`
-    #[arg(skip)]
-    pub max_requests: MaxRequests,
+    /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
+    /// more]
+    #[arg(long = "web.max-requests", value_name = "REQUESTS")]
+    pub max_requests: Option<usize>,
 }
 
-impl Default for WebConfig {
-    fn default() -> Self {
-        Self {
-            listen_addresses: vec![ListenAddress::AnyAddress(10086)],
-            systemd_socket: false,
-            telemetry_path: "/metrics".to_owned(),
-            external_url: None,
-            config_file: None,
-            enable_lifecycle: false,
-            max_requests: MaxRequests::ByApps,
-        }
-    }
-}
-
-/// How many requests are answered at one time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MaxRequests {
-    /// A few, or one for each app where that is more: while WeChat is slow, each app's `/probe` waits.
-    #[default]
-    ByApps,
-    /// So many, whatever the number of apps.
-    Fixed(usize),
-    /// No limit.
-    Unlimited,
-}
-
-impl MaxRequests {
-    /// As many as official exporters answer by default.
-    const FEW: usize = 40;
-
-    /// The number for so many apps; `None`: no limit.
-    #[must_use]
-    pub fn for_apps(self, apps: usize) -> Option<usize> {
-        match self {
-            Self::ByApps => Some(apps.max(Self::FEW)),
-            Self::Fixed(requests) => Some(requests),
-            Self::Unlimited => None,
+impl WebConfig {
+    /// How many requests are answered at one time with so many apps: while WeChat is slow, each app's `/probe` waits.
+    /// `None`: no limit.
+    pub(crate) fn max_requests(&self, apps: usize) -> Option<usize> {
+        /// As many as official exporters answer by default.
+        const FEW: usize = 40;
+        match self.max_requests {
+            None => Some(apps.max(FEW)),
+            Some(0) => None,
+            limit => limit,
         }
     }
 }
@@ -283,21 +221,17 @@ impl MaxRequests {
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogArgs {
     /// Least level that is logged
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
-    pub(crate) level: LogLevel,
+    #[arg(
+        long = "log.level",
+        value_name = "LEVEL",
+        default_value = "info",
+        value_parser = PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
+            .try_map(|level| level.parse::<Level>())
+    )]
+    pub(crate) level: Level,
     /// Form of the log lines on standard error
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub(crate) format: LogFormat,
-}
-
-/// The least level that is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// The form of the log lines.
@@ -310,6 +244,16 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// These apps, and all else as it is without a flag.
+    #[must_use]
+    pub fn new(apps: Vec<AppConfig>) -> Self {
+        let command = Args::augment_args(clap::Command::new("")).no_binary_name(true);
+        let matches = command.get_matches_from::<_, &str>([]);
+        let args = Args::from_arg_matches(&matches);
+        args.expect("a flag has a default or can be left out")
+            .config(apps)
+    }
+
     /// Reads the flags' meaning, the environment (clap has read it already) and the file they name.
     ///
     /// # Errors
@@ -320,10 +264,10 @@ impl Config {
         let Some(path) = &args.source.config_file else {
             return Ok(args.config(vec![args.single_app()?]));
         };
-        if let Some(flag) = args.single_app_flags().next() {
+        if let Some(flag) = args.source.single_app_flags().next() {
             return Err(ConfigError(format!(
-                "{flag} can't be used together with {} ({}); move the app into the file or leave one of the two out",
-                args.named("config.file"),
+                "{flag} can't be used together with --config.file ({}); move the app into the file or leave one of \
+                 the two out",
                 path.display()
             )));
         }
@@ -352,75 +296,20 @@ impl Config {
 }
 
 impl Args {
-    /// What a setting goes by: its flag, or the environment variable that it came from.
-    fn named(&self, flag: &str) -> String {
-        if self.from_environment.contains(flag) {
-            crate::command::variable(flag)
-        } else {
-            format!("--{flag}")
-        }
-    }
-
     fn config(&self, apps: Vec<AppConfig>) -> Config {
-        let list_limits = ListLimits {
-            accounts: self.list.max_accounts,
-            label_bytes: self.list.max_label_length,
-        };
-        let max_requests = match self.max_requests {
-            None => MaxRequests::ByApps,
-            Some(0) => MaxRequests::Unlimited,
-            Some(requests) => MaxRequests::Fixed(requests),
-        };
         Config {
             apps,
             scrape: self.scrape,
-            wechat: WechatConfig {
-                list_limits,
-                ..self.wechat
-            },
+            wechat: self.wechat,
             state_dir: self.state_dir.clone(),
             shared_state: None,
-            web: WebConfig {
-                max_requests,
-                ..self.web.clone()
-            },
+            web: self.web.clone(),
         }
-    }
-
-    /// The flags for a single app that were given, as they go by.
-    fn single_app_flags(&self) -> impl Iterator<Item = String> {
-        let source = &self.source;
-        let flags = [
-            ("wechat.appid", source.appid.is_some()),
-            ("wechat.app-name", source.name.is_some()),
-            ("wechat.secret-file", source.secret_file.is_some()),
-            (
-                "wechat.secret-credential",
-                source.secret_credential.is_some(),
-            ),
-            ("wechat.token-file", source.token_file.is_some()),
-        ];
-        flags
-            .into_iter()
-            .filter(|(_, given)| *given)
-            .map(|(flag, _)| self.named(flag))
-    }
-
-    /// The flags that say which apps there are and where they are called, which simulated ones go without.
-    #[must_use]
-    pub fn flags_of_real_apps(&self) -> Vec<String> {
-        let mut flags: Vec<String> = self.single_app_flags().collect();
-        if self.source.config_file.is_some() {
-            flags.push(self.named("config.file"));
-        }
-        if self.apps.api_urls.is_some() {
-            flags.push(self.named("wechat.api-url"));
-        }
-        flags
     }
 
     fn single_app(&self) -> Result<AppConfig, ConfigError> {
-        let (appid, name, credential) = match (&self.source.appid, self.single_credential()?) {
+        let source = &self.source;
+        let (appid, name, credential) = match (&source.appid, source.credential()?) {
             (Some(appid), Some((name, credential))) => (appid, name, credential),
             (None, None) => return Err(ConfigError(NO_APP.to_owned())),
             (None, Some((name, _))) => {
@@ -430,46 +319,63 @@ impl Args {
             }
             (Some(_), None) => {
                 return Err(ConfigError(format!(
-                    "{} needs a credential; add --wechat.secret-file, --wechat.token-file or the environment variable \
-                     {SECRET_VARIABLE}",
-                    self.named("wechat.appid")
+                    "--wechat.appid needs a credential; add --wechat.secret-file, --wechat.token-file or the \
+                     environment variable {SECRET_VARIABLE}"
                 )));
             }
         };
-        if let Credential::StableToken { secret } = &credential {
-            secret
-                .read()
-                .map_err(|error| ConfigError(format!("{name} can't be used: {error}")))?;
-        }
+        credential
+            .check()
+            .map_err(|error| ConfigError(format!("{name} can't be used: {error}")))?;
         let mut app = AppConfig::new(appid, credential);
         self.apps.apply(&mut app);
-        if let Some(name) = &self.source.name {
+        if let Some(name) = &source.name {
             app.name.clone_from(name);
         }
         Ok(app)
     }
+}
+
+impl SourceArgs {
+    /// The flags for a single app that were given.
+    fn single_app_flags(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("--wechat.appid", self.appid.is_some()),
+            ("--wechat.app-name", self.name.is_some()),
+            ("--wechat.secret-file", self.secret_file.is_some()),
+            (
+                "--wechat.secret-credential",
+                self.secret_credential.is_some(),
+            ),
+            ("--wechat.token-file", self.token_file.is_some()),
+        ];
+        let given = flags.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(flag, _)| flag)
+    }
 
     /// The one credential that flags and environment name, with the name it goes by.
-    fn single_credential(&self) -> Result<Option<(String, Credential)>, ConfigError> {
-        let source = &self.source;
+    fn credential(&self) -> Result<Option<(&'static str, Credential)>, ConfigError> {
         let stable_token = |secret| Credential::StableToken { secret };
         let mut given = Vec::new();
-        if let Some(path) = source.secret_file.clone() {
-            let name = self.named("wechat.secret-file");
-            given.push((name, stable_token(SecretSource::File(path))));
+        if let Some(path) = self.secret_file.clone() {
+            let secret = SecretSource::File(path);
+            given.push(("--wechat.secret-file", stable_token(secret)));
         }
-        if let Some(credential) = source.secret_credential.clone() {
-            let name = self.named("wechat.secret-credential");
-            given.push((name, stable_token(SecretSource::Credential(credential))));
+        if let Some(name) = self.secret_credential.clone() {
+            let secret = SecretSource::Credential(name);
+            given.push(("--wechat.secret-credential", stable_token(secret)));
         }
         if std::env::var_os(SECRET_VARIABLE).is_some_and(|value| !value.is_empty()) {
             let secret = SecretSource::Env(SECRET_VARIABLE.to_owned());
-            given.push((SECRET_VARIABLE.to_owned(), stable_token(secret)));
+            given.push((SECRET_VARIABLE, stable_token(secret)));
         }
-        if let Some(path) = source.token_file.clone() {
-            let pointers = TokenPointers::default();
-            let name = self.named("wechat.token-file");
-            given.push((name, Credential::File { path, pointers }));
+        if let Some(path) = self.token_file.clone() {
+            let token_pointer = None;
+            let file = Credential::File {
+                path,
+                token_pointer,
+            };
+            given.push(("--wechat.token-file", file));
         }
         if let [(first, _), (second, _), ..] = given.as_slice() {
             return Err(ConfigError(format!(

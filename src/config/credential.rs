@@ -1,163 +1,237 @@
 //! `access_token:` of the configuration file: where an app's token comes from.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
-use super::secret::read_headers_file;
-use super::units::{read_path, read_pointer, read_redis_url, read_text, read_web_url};
-use super::{
-    CommandLine, ConfigError, Credential, HttpTokenConfig, HttpTokenMethod, RedisTokenConfig,
-    SecretSource, SecretUrl, TokenPointers,
-};
+use super::ConfigError;
+use super::secret::{SecretSource, read_headers_file};
+use super::units::{read_redis_url, read_web_url};
+use crate::wechat::{Api, CredentialKind, read_pointer};
+
+/// Where an app's token comes from. Compared to find apps that share a source.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(
+    rename_all = "snake_case",
+    deny_unknown_fields,
+    expecting = "a mapping"
+)]
+pub enum Credential {
+    /// Minted from `/cgi-bin/stable_token`, shared with every other user of it.
+    #[serde(deserialize_with = "SecretSource::deserialize")]
+    StableToken {
+        /// The AppSecret.
+        secret: SecretSource,
+    },
+    /// Minted from `/cgi-bin/token`, which invalidates everybody else's token.
+    #[serde(deserialize_with = "SecretSource::deserialize")]
+    Token {
+        /// The AppSecret.
+        secret: SecretSource,
+    },
+    /// Read from a file that another program keeps fresh.
+    File {
+        /// The file: the token itself, or JSON.
+        path: PathBuf,
+        /// Where in JSON the token stands; `None`: the usual places are tried.
+        #[serde(default, deserialize_with = "read_pointer")]
+        token_pointer: Option<String>,
+    },
+    /// Read from a central token server (中控服务器).
+    Http(HttpTokenConfig),
+    /// The standard output of a command.
+    Command(CommandLine),
+    /// Read from Redis or Valkey.
+    Redis(RedisTokenConfig),
+    /// The `cloudbase_access_token` file mounted into a WeChat Cloud Run container.
+    Cloudbase {
+        /// The file; `/.tencentcloudbase/wx/cloudbase_access_token` by default.
+        #[serde(default = "cloudbase_path")]
+        path: PathBuf,
+    },
+    /// No token: Cloud Run's open-interface service adds it.
+    None {
+        /// `from_appid=` of every call, for shared resources.
+        from_appid: Option<String>,
+    },
+}
 
 /// Where WeChat Cloud Run mounts its token.
 ///
 /// Source: <https://developers.weixin.qq.com/minigame/dev/wxcloud/guide/container/cloudcall.html>, 2026-11.
-pub(super) fn cloudbase_path() -> PathBuf {
+fn cloudbase_path() -> PathBuf {
     PathBuf::from("/.tencentcloudbase/wx/cloudbase_access_token")
 }
 
-/// Where a secret is. It is read when it is needed; it is read here too, so that the start fails and not the first
-/// scrape.
-pub(super) fn read_secret<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<SecretSource, D::Error> {
-    let source = SecretSource::deserialize(deserializer)?;
-    source.read().map_err(|error| unusable(&error))?;
-    Ok(source)
+impl Credential {
+    /// The call that mints its tokens; `None`: another program does.
+    pub(crate) fn token_api(&self) -> Option<Api> {
+        match self {
+            Self::StableToken { .. } => Some(Api::StableToken),
+            Self::Token { .. } => Some(Api::Token),
+            _ => None,
+        }
+    }
+
+    /// The key under `access_token:` that it is configured with.
+    #[must_use]
+    pub fn kind(&self) -> CredentialKind {
+        match self {
+            Self::StableToken { .. } => CredentialKind::StableToken,
+            Self::Token { .. } => CredentialKind::Token,
+            Self::File { .. } => CredentialKind::File,
+            Self::Http(_) => CredentialKind::Http,
+            Self::Command(_) => CredentialKind::Command,
+            Self::Redis(_) => CredentialKind::Redis,
+            Self::Cloudbase { .. } => CredentialKind::Cloudbase,
+            Self::None { .. } => CredentialKind::None,
+        }
+    }
+
+    /// The file that it names.
+    pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::StableToken { secret } | Self::Token { secret } => match secret {
+                SecretSource::File(path) => Some(path),
+                _ => None,
+            },
+            Self::File { path, .. } | Self::Cloudbase { path } => Some(path),
+            Self::Http(http) => http.headers_file.as_mut(),
+            Self::Redis(redis) => redis.password_file.as_mut(),
+            Self::Command(_) | Self::None { .. } => None,
+        }
+    }
+
+    /// Reads the secrets that it names, so that the start fails and not the first scrape.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::StableToken { secret } | Self::Token { secret } => secret.read().map(drop),
+            Self::Http(http) => match &http.headers_file {
+                Some(path) => read_headers_file(path).map(drop),
+                None => Ok(()),
+            },
+            Self::Redis(redis) => match &redis.password_file {
+                Some(path) => SecretSource::File(path.clone()).read().map(drop),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
 }
 
-/// A file with a password, which is read here as a secret is.
-pub(super) fn read_password_path<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<PathBuf>, D::Error> {
-    let path: PathBuf = read_path(deserializer)?;
-    SecretSource::File(path.clone())
-        .read()
-        .map_err(|error| unusable(&error))?;
-    Ok(Some(path))
+/// A URL that may hold a password or a key: `Debug` and `Display` show scheme and host alone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// Takes a URL as the operator wrote it.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole URL, for the one place that connects to it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
-fn read_headers_path<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<PathBuf>, D::Error> {
-    let path: PathBuf = read_path(deserializer)?;
-    read_headers_file(&path).map_err(|error| unusable(&error))?;
-    Ok(Some(path))
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str("[not a URL]");
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        write!(f, "{scheme}://{host}")
+    }
 }
 
-fn unusable<E: de::Error>(error: &ConfigError) -> E {
-    E::custom(format_args!("can't be used: {error}"))
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretUrl({self})")
+    }
 }
 
-#[derive(Deserialize)]
+/// A central token server.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
-struct FileForm {
-    #[serde(deserialize_with = "read_path")]
-    path: PathBuf,
-    #[serde(default, deserialize_with = "read_pointer")]
-    token_pointer: Option<String>,
-    #[serde(default, deserialize_with = "read_pointer")]
-    expires_pointer: Option<String>,
-}
-
-pub(super) fn read_file<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<(PathBuf, TokenPointers), D::Error> {
-    let form = FileForm::deserialize(deserializer)?;
-    let pointers = pointers(form.token_pointer, form.expires_pointer);
-    Ok((form.path, pointers))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct HttpForm {
+pub struct HttpTokenConfig {
+    /// Where the token is read.
     #[serde(deserialize_with = "read_web_url")]
-    url: SecretUrl,
-    #[serde(default)]
-    method: HttpTokenMethod,
-    #[serde(default, deserialize_with = "read_headers_path")]
-    headers_file: Option<PathBuf>,
+    pub url: SecretUrl,
+    /// A file of `Name: value` lines, sent as headers.
+    pub headers_file: Option<PathBuf>,
+    /// Called once after WeChat rejected the token, before it is read again.
     #[serde(default, deserialize_with = "read_web_url")]
-    refresh_url: Option<SecretUrl>,
+    pub refresh_url: Option<SecretUrl>,
+    /// Where in the reply the token stands; `None`: the usual places are tried.
     #[serde(default, deserialize_with = "read_pointer")]
-    token_pointer: Option<String>,
-    #[serde(default, deserialize_with = "read_pointer")]
-    expires_pointer: Option<String>,
+    pub token_pointer: Option<String>,
 }
 
-impl From<HttpForm> for HttpTokenConfig {
-    fn from(form: HttpForm) -> Self {
-        Self {
-            url: form.url,
-            method: form.method,
-            headers_file: form.headers_file,
-            refresh_url: form.refresh_url,
-            pointers: pointers(form.token_pointer, form.expires_pointer),
+/// A program and its arguments, run without a shell. Arguments can hold a password or a key: `Debug` only counts them.
+#[derive(Clone, Deserialize, PartialEq, Eq, Hash)]
+#[serde(try_from = "Vec<String>")]
+pub struct CommandLine {
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
+}
+
+impl TryFrom<Vec<String>> for CommandLine {
+    type Error = &'static str;
+
+    fn try_from(mut argv: Vec<String>) -> Result<Self, &'static str> {
+        if argv.is_empty() {
+            return Err("is empty; name a program");
         }
+        Ok(Self {
+            program: argv.remove(0),
+            arguments: argv,
+        })
     }
 }
 
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "must be a list of the program and its arguments, or a mapping with the list as argv; there is no shell"
-)]
-enum CommandForm {
-    Argv(Vec<String>),
-    Mapping(CommandMapping),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CommandMapping {
-    argv: Vec<String>,
-    #[serde(default, deserialize_with = "read_pointer")]
-    token_pointer: Option<String>,
-    #[serde(default, deserialize_with = "read_pointer")]
-    expires_pointer: Option<String>,
-}
-
-pub(super) fn read_command<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<(CommandLine, TokenPointers), D::Error> {
-    let (argv, pointers) = match CommandForm::deserialize(deserializer)? {
-        CommandForm::Argv(argv) => (argv, TokenPointers::default()),
-        CommandForm::Mapping(form) => {
-            let pointers = pointers(form.token_pointer, form.expires_pointer);
-            (form.argv, pointers)
-        }
-    };
-    match argv.split_first() {
-        Some((program, arguments)) if !program.is_empty() => {
-            let argv = CommandLine::new(program, arguments.iter().cloned());
-            Ok((argv, pointers))
-        }
-        _ => Err(de::Error::custom("is empty; name a program")),
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (program, arguments) = (&self.program, self.arguments.len());
+        write!(f, "CommandLine({program:?} with {arguments} arguments)")
     }
 }
 
+/// A token in Redis or Valkey.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(try_from = "RedisForm")]
+pub struct RedisTokenConfig {
+    /// `redis://` or `rediss://`.
+    pub url: SecretUrl,
+    /// A file with the password, where the URL holds none.
+    pub password_file: Option<PathBuf>,
+    /// The key. `{appid}` in the configuration file is the app's own.
+    pub key: String,
+    /// The field, where the key is a hash.
+    pub field: Option<String>,
+    /// The hash field that holds the token's end in epoch milliseconds.
+    pub expire_field: Option<String>,
+    /// Where in JSON the token stands; `None`: the usual places are tried.
+    pub token_pointer: Option<String>,
+}
+
+/// [`RedisTokenConfig`] as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
-pub(super) struct RedisForm {
+struct RedisForm {
     #[serde(deserialize_with = "read_redis_url")]
     url: SecretUrl,
-    #[serde(default, deserialize_with = "read_password_path")]
     password_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "read_text")]
     key: Option<String>,
-    #[serde(default, deserialize_with = "read_text")]
     field: Option<String>,
-    #[serde(default, deserialize_with = "read_text")]
-    expire_field: Option<String>,
     preset: Option<Preset>,
-    #[serde(default, deserialize_with = "read_text")]
     prefix: Option<String>,
     #[serde(default, deserialize_with = "read_pointer")]
     token_pointer: Option<String>,
-    #[serde(default, deserialize_with = "read_pointer")]
-    expires_pointer: Option<String>,
 }
 
 /// Where well-known libraries keep their tokens, as their sources had it in 2026.
@@ -193,82 +267,25 @@ impl TryFrom<RedisForm> for RedisTokenConfig {
     type Error = &'static str;
 
     fn try_from(form: RedisForm) -> Result<Self, &'static str> {
-        let mut redis = Self {
+        let key = match (form.key, form.preset, form.prefix) {
+            (Some(key), None, None) => key,
+            (None, Some(preset), prefix) => preset.key(prefix.as_deref()),
+            (None, None, _) => return Err("needs one of key, preset"),
+            (Some(_), _, _) => return Err("has a key and a preset or prefix; keep one"),
+        };
+        let (field, expire_field, token_pointer) = match form.preset {
+            Some(Preset::WxjavaHash) => (Some("value"), Some("expire"), None),
+            // The pointer names the whole document.
+            Some(Preset::Wechatpy) => (None, None, Some("")),
+            _ => (None, None, None),
+        };
+        Ok(Self {
             url: form.url,
             password_file: form.password_file,
-            key: String::new(),
-            field: form.field,
-            expire_field: form.expire_field,
-            pointers: pointers(form.token_pointer, form.expires_pointer),
-        };
-        redis.key = match (form.key, form.preset) {
-            (Some(key), None) => key,
-            (None, Some(preset)) => preset.key(form.prefix.as_deref()),
-            (None, None) => return Err("needs one of key, preset"),
-            (Some(_), Some(_)) => return Err("has both key and preset; keep one"),
-        };
-        match form.preset {
-            Some(Preset::WxjavaHash) => {
-                redis.field.get_or_insert_with(|| "value".to_owned());
-                redis
-                    .expire_field
-                    .get_or_insert_with(|| "expire".to_owned());
-            }
-            // The pointer names the whole document.
-            Some(Preset::Wechatpy) => {
-                redis.pointers.token.get_or_insert_default();
-            }
-            None if form.prefix.is_some() => {
-                return Err("has a prefix without a preset; write the whole key instead");
-            }
-            _ => {}
-        }
-        if redis.expire_field.is_some() && redis.field.is_none() {
-            return Err("has expire_field without field; name the token's field too");
-        }
-        Ok(redis)
+            key,
+            field: form.field.or(field.map(str::to_owned)),
+            expire_field: expire_field.map(str::to_owned),
+            token_pointer: form.token_pointer.or(token_pointer.map(str::to_owned)),
+        })
     }
-}
-
-fn pointers(token: Option<String>, expires: Option<String>) -> TokenPointers {
-    TokenPointers { token, expires }
-}
-
-/// What two apps can't share: where a token is read. `None`: each app has tokens of its own.
-pub(super) fn token_source(credential: &Credential) -> Option<String> {
-    // Another name for the same file is the same file.
-    let file = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    // Never shown: URLs and arguments can hold secrets.
-    Some(match credential {
-        Credential::StableToken { .. } | Credential::Token { .. } => return None,
-        Credential::File { path, pointers } => format!("{:?}", (file(path), &pointers.token)),
-        Credential::Cloudbase { path } => format!("{:?}", (file(path), None::<String>)),
-        Credential::Http(http) => {
-            let headers = http.headers_file.as_deref().map(file);
-            let url = url(&http.url);
-            format!("{:?}", (url, http.method, headers, &http.pointers.token))
-        }
-        Credential::Command { argv, pointers } => {
-            let arguments = argv.expose_arguments();
-            format!("{:?}", (argv.program(), arguments, &pointers.token))
-        }
-        Credential::Redis(redis) => {
-            let (url, pointer) = (url(&redis.url), &redis.pointers.token);
-            format!("{:?}", (url, &redis.key, &redis.field, pointer))
-        }
-        Credential::None { from_appid } => format!("none {from_appid:?}"),
-    })
-}
-
-/// A URL in the one way that it can be written; of a Redis server without the login.
-fn url(url: &SecretUrl) -> String {
-    let Ok(url) = reqwest::Url::parse(url.expose()) else {
-        return url.expose().to_owned();
-    };
-    if !url.scheme().starts_with("redis") {
-        return url.to_string();
-    }
-    let database: u32 = url.path().trim_matches('/').parse().unwrap_or_default();
-    let port = url.port().unwrap_or(6379);
-    format!("{}:{port}/{database}", url.host_str().unwrap_or_default())
 }

@@ -1,18 +1,17 @@
 //! Reading secrets where the operator put them, afresh each time, so that a rotated one needs no restart.
 
-use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 
-use super::{ConfigError, SecretSource};
+use super::ConfigError;
 
 /// The variable in which systemd names the directory of a unit's credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -20,26 +19,54 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// A file that should hold a secret is refused beyond this. Unit: bytes. Room for a page of HTTP headers.
 const SECRET_FILE_MAX: u64 = 64 << 10;
 
+/// Where a secret is read, afresh each time it is needed.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+pub enum SecretSource {
+    /// A file; a trailing newline does not belong to it.
+    #[serde(rename = "secret_file")]
+    File(PathBuf),
+    /// An environment variable's name.
+    #[serde(rename = "secret_env")]
+    Env(String),
+    /// A name under systemd's `$CREDENTIALS_DIRECTORY`.
+    #[serde(rename = "secret_credential")]
+    Credential(String),
+    /// The one that the simulated API of `demo` takes; no secret at all.
+    #[serde(skip)]
+    Simulated,
+}
+
 impl SecretSource {
     /// Reads the secret; a trailing newline and the byte order mark of some editors do not belong to it.
     ///
     /// # Errors
     /// When it is missing, unreadable, empty or not one line; the sentence names the place and never the content.
     pub fn read(&self) -> Result<SecretString, ConfigError> {
-        match self {
-            Self::File(path) => read_line(path),
+        let text = match self {
+            Self::File(path) => read_secret_file(path)?,
             Self::Env(name) => match env::var(name) {
-                Ok(value) => one_line(value.into(), || self.to_string()),
-                Err(env::VarError::NotPresent) => Err(ConfigError(format!(
-                    "{self} is not set; it should hold the secret"
-                ))),
-                Err(env::VarError::NotUnicode(_)) => {
-                    Err(ConfigError(format!("{self} is not UTF-8 text")))
+                Ok(value) => value.into(),
+                Err(_) => {
+                    return Err(ConfigError(format!(
+                        "{self} is not set to text; it should hold the secret"
+                    )));
                 }
             },
-            Self::Credential(name) => read_line(&credential_path(name, |name| env::var_os(name))?),
-            Self::Simulated => Ok("simulated-appsecret".into()),
+            Self::Credential(name) => {
+                read_secret_file(&credential_path(name, env::var_os(CREDENTIALS_DIRECTORY))?)?
+            }
+            Self::Simulated => return Ok("simulated-appsecret".into()),
+        };
+        let line = text.expose_secret();
+        let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.trim().is_empty() || line.contains(char::is_control) {
+            return Err(ConfigError(format!(
+                "{self} should hold the secret as its one line and nothing else"
+            )));
         }
+        Ok(line.into())
     }
 }
 
@@ -55,40 +82,24 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// Reads a file that holds secrets, whole; warns once where other users can read it too.
-///
-/// # Errors
-/// When it is missing, unreadable, not a regular file, too long or not UTF-8.
+/// Reads a file that holds secrets, whole.
 fn read_secret_file(path: &Path) -> Result<SecretString, ConfigError> {
-    let (bytes, metadata) = read_regular(path, SECRET_FILE_MAX).map_err(|error| {
-        ConfigError(format!(
-            "secret file {} can't be read: {error}",
-            path.display()
-        ))
-    })?;
-    if metadata.permissions().mode() & 0o004 != 0 && first_time(path) {
-        tracing::warn!(
-            file = %path.display(),
-            "every user of this machine can read this secret file; `chmod o-r` ends that"
-        );
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(text.into()),
-        Err(_) => Err(ConfigError(format!(
-            "secret file {} is not UTF-8 text",
-            path.display()
-        ))),
-    }
+    let wrong = |problem: String| ConfigError(format!("secret file {} {problem}", path.display()));
+    let (bytes, _) = read_regular(path, SECRET_FILE_MAX)
+        .map_err(|error| wrong(format!("can't be read: {error}")))?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| wrong("is not UTF-8 text".to_owned()))?;
+    Ok(text.into())
 }
 
-/// Reads a secret that is a file's only line.
-///
-/// # Errors
-/// As [`read_secret_file`], and when it is empty or has more lines.
-fn read_line(path: &Path) -> Result<SecretString, ConfigError> {
-    one_line(read_secret_file(path)?, || {
-        format!("secret file {}", path.display())
-    })
+fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, ConfigError> {
+    match directory {
+        Some(directory) => Ok(Path::new(&directory).join(name)),
+        None => Err(ConfigError(format!(
+            "systemd credential {name} can't be read: {CREDENTIALS_DIRECTORY} is not set; the unit needs \
+             LoadCredential={name}:/path/to/the/secret"
+        ))),
+    }
 }
 
 /// Reads a file of `Name: value` lines, which a token server wants to see; empty ones are nothing.
@@ -143,64 +154,14 @@ pub(super) fn read_bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn one_line(
-    text: SecretString,
-    place: impl FnOnce() -> String,
-) -> Result<SecretString, ConfigError> {
-    let whole = text.expose_secret();
-    let line = whole.strip_prefix('\u{feff}').unwrap_or(whole);
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    let fault = if line.trim().is_empty() {
-        "is empty; it should hold the secret"
-    } else if line.contains(char::is_control) {
-        "does not hold one line of text; it should hold the secret and nothing else"
-    } else if line.len() == whole.len() {
-        return Ok(text);
-    } else {
-        return Ok(line.into());
-    };
-    Err(ConfigError(format!("{} {fault}", place())))
-}
-
-fn credential_path(
-    name: &str,
-    variable: impl FnOnce(&str) -> Option<std::ffi::OsString>,
-) -> Result<PathBuf, ConfigError> {
-    if name.is_empty() || name == "." || name == ".." || name.contains('/') {
-        return Err(ConfigError(format!(
-            "{name:?} can't be the name of a systemd credential"
-        )));
-    }
-    match variable(CREDENTIALS_DIRECTORY) {
-        Some(directory) => Ok(Path::new(&directory).join(name)),
-        None => Err(ConfigError(format!(
-            "systemd credential {name} can't be read: {CREDENTIALS_DIRECTORY} is not set; the unit needs \
-             LoadCredential={name}:/path/to/the/secret"
-        ))),
-    }
-}
-
-/// Whether this path was not asked about before.
-fn first_time(path: &Path) -> bool {
-    static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    WARNED
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(path.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
 
     fn file(content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secret");
         fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         (directory, path)
     }
 
@@ -260,49 +221,11 @@ mod tests {
 
     #[test]
     fn credential_is_a_file_under_the_directory_that_systemd_names() {
-        let directory = |_: &str| Some("/run/credentials/x.service".into());
         assert_eq!(
-            credential_path("secret", directory),
+            credential_path("secret", Some("/run/credentials/x.service".into())),
             Ok(PathBuf::from("/run/credentials/x.service/secret"))
         );
-        let error = credential_path("secret", |_| None).unwrap_err();
+        let error = credential_path("secret", None).unwrap_err();
         assert!(error.0.contains("LoadCredential=secret:"), "{error}");
-        for name in ["", ".", "..", "../secret", "/etc/passwd"] {
-            assert!(credential_path(name, directory).is_err(), "{name}");
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn secret_that_every_user_can_read_is_warned_of_once() {
-        let (_directory, open) = file("canary");
-        fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-        let (_other, closed) = file("canary");
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            for path in [&open, &open, &closed] {
-                SecretSource::File(path.clone()).read().unwrap();
-            }
-        });
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(log.lines().count(), 1, "{log}");
-        assert!(log.contains(open.to_str().unwrap()), "{log}");
-        assert!(!log.contains("canary"), "{log}");
     }
 }

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::app::AppSettings;
 use super::file::{FileConfig, interpret};
 use super::*;
@@ -14,7 +12,7 @@ use crate::command::Cli;
 fn read(text: &str) -> Result<FileConfig, ConfigError> {
     let base = Path::new("/etc/exporter");
     let flags = AppSettings::default();
-    interpret(text, Path::new("apps.yml"), base, &flags)
+    interpret(text.as_bytes(), Path::new("apps.yml"), base, &flags)
 }
 
 fn apps(text: &str) -> Vec<AppConfig> {
@@ -80,7 +78,7 @@ fn flags_alone_make_one_app() {
             "wx1",
             Credential::File {
                 path: "/run/token".into(),
-                pointers: TokenPointers::default(),
+                token_pointer: None,
             },
         )
     };
@@ -90,15 +88,9 @@ fn flags_alone_make_one_app() {
 #[test]
 fn settings_without_a_flag_have_the_documented_defaults() {
     let config = load(&APP).unwrap();
-    let Config {
-        scrape,
-        wechat,
-        web,
-        ..
-    } = Config::new(Vec::new());
-    assert_eq!(config.scrape, scrape);
-    assert_eq!(config.wechat, wechat);
-    assert_eq!(config.web, web);
+    let defaults = Config::new(Vec::new());
+    assert_eq!(config.wechat, defaults.wechat);
+    assert_eq!(config.web, defaults.web);
     assert_eq!(config.scrape.timeout, Duration::from_secs(10));
     assert_eq!(config.scrape.timeout_offset, Duration::from_millis(500));
     assert_eq!(config.scrape.max_stale, Duration::from_secs(900));
@@ -112,7 +104,7 @@ fn settings_without_a_flag_have_the_documented_defaults() {
         (&["--web.max-requests=0"], 1000, None),
     ] {
         let config = load(&[&APP, flags].concat()).unwrap();
-        assert_eq!(config.web.max_requests.for_apps(apps), limit);
+        assert_eq!(config.web.max_requests(apps), limit);
     }
 }
 
@@ -154,16 +146,15 @@ fn mistakes_in_flags_are_one_sentence_each() {
         ),
         (
             "--wechat.api-url=http://canary:canary@h",
-            "must not contain a user or a password",
+            "must end after the host and have no password",
         ),
-        ("--wechat.app-name=", "is empty"),
         ("--wechat.min-interval=1us", "is not a duration"),
         (
             "--wechat.live-quota=0.1ms",
             "must be 0 or from a millisecond to a year",
         ),
         ("--scrape.timeout=0", "must be longer than 0"),
-        ("--wechat.max-concurrency=0", "from 1 to 1000000000"),
+        ("--wechat.max-concurrency=0", "0 is not in 1..="),
         (
             "--web.telemetry-path=metrics",
             "must begin with / and be a plain path",
@@ -172,7 +163,7 @@ fn mistakes_in_flags_are_one_sentence_each() {
             "--web.telemetry-path=/probe",
             "is a path of the exporter's own",
         ),
-        ("--web.listen-address=10086", "has no port"),
+        ("--web.listen-address=10086", "must be like :10086"),
     ] {
         let error = load(&[flag]).unwrap_err();
         let (name, _) = flag.split_once('=').unwrap();
@@ -197,7 +188,7 @@ apps:
       file: { path: token, token_pointer: /data/token }
   - appid: wx3
     access_token:
-      http: { url: "http://u:canary@token.internal/wx", method: POST, headers_file: headers }
+      http: { url: "http://u:canary@token.internal/wx", headers_file: headers }
   - appid: wx4
     access_token: { redis: { url: "redis://:canary@127.0.0.1:6379/0", preset: wxjava-hash } }
   - appid: wx5
@@ -205,18 +196,16 @@ apps:
       cloudbase: {}
   - appid: wx6
     access_token: { none: {} }
-    api_urls: ["http://api.internal", "HTTP://API.internal:80/"]
+    api_url: HTTP://API.internal:80/
   - appid: wx7
     access_token: { command: [token, --secret, canary] }
     cloud_function: { env: prod-1, name: getAllAccount, pointer: /data }
     min_interval: 5m
   - appid: wx8
-    access_token: { command: { argv: [token], expires_pointer: /e } }
-  - appid: wx9
     access_token: { none: { from_appid: wx1 } }
-  - appid: wx10
+  - appid: wx9
     access_token: { redis: { url: "redis://h", preset: wechatpy, prefix: shop } }
-  - appid: wx11
+  - appid: wx10
     access_token: { token: { secret_file: main } }
 defaults:
   min_interval: 30s
@@ -236,16 +225,16 @@ couriers:
         (app(1).name.as_str(), app(2).name.as_str()),
         ("main shop", "wx2")
     );
-    let Credential::File { path, pointers } = &app(2).credential else {
-        panic!("{:?}", app(2));
+    let file = Credential::File {
+        path: directory.path().join("token"),
+        token_pointer: Some("/data/token".into()),
     };
-    assert_eq!(*path, directory.path().join("token"));
-    assert_eq!(pointers.token.as_deref(), Some("/data/token"));
+    assert_eq!(app(2).credential, file);
     let Credential::Http(http) = &app(3).credential else {
         panic!("{:?}", app(3));
     };
     assert_eq!(http.url.expose(), "http://u:canary@token.internal/wx");
-    assert_eq!(http.method, HttpTokenMethod::Post);
+    assert_eq!(http.headers_file, Some(directory.path().join("headers")));
     let Credential::Redis(redis) = &app(4).credential else {
         panic!("{:?}", app(4));
     };
@@ -261,15 +250,11 @@ couriers:
     assert_eq!(app(7).daily_limit, None);
     let function = app(7).cloud_function.as_ref().unwrap();
     assert_eq!(function.pointer.as_deref(), Some("/data"));
-    let Credential::Command { pointers, .. } = &app(8).credential else {
-        panic!("{:?}", app(8));
+    let Credential::Redis(redis) = &app(9).credential else {
+        panic!("{:?}", app(9));
     };
-    assert_eq!(pointers.expires.as_deref(), Some("/e"));
-    let Credential::Redis(redis) = &app(10).credential else {
-        panic!("{:?}", app(10));
-    };
-    assert_eq!(redis.key, "shop:wx10_access_token");
-    assert_eq!(redis.pointers.token.as_deref(), Some(""));
+    assert_eq!(redis.key, "shop:wx9_access_token");
+    assert_eq!(redis.token_pointer.as_deref(), Some(""));
     let couriers = &app(1).couriers;
     assert_eq!(
         couriers.network("DNWL", Some(Network::Direct)),
@@ -353,67 +338,30 @@ fn mistakes_in_the_file_are_one_sentence_each() {
         "line 3: ",
     );
     assert_mistakes("file", |text| read(text).unwrap_err(), "");
-    for (line, sentence) in [
-        (
-            "frobnicate: 5",
-            "apps[0] has the unknown key frobnicate; its keys are appid, name,",
-        ),
-        (
-            "api_url: http://h\n    api_urls: []",
-            "apps[0] has both api_url and api_urls; keep one",
-        ),
-        (
-            &format!("name: {}", "名".repeat(342)),
-            "apps[0].name is longer than 1024 bytes; shorten it",
-        ),
-    ] {
-        let error = read(&with_line(line)).unwrap_err().0;
-        assert!(error.contains(sentence), "{error}");
-    }
 }
 
 #[test]
 fn two_apps_with_one_token_source_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let token = directory.path().join("token");
-    let link = directory.path().join("link");
-    fs::write(&token, "t").unwrap();
-    std::os::unix::fs::symlink(&token, &link).unwrap();
-    let (token, link) = (token.display(), link.display());
     let two = |first: &str, second: &str| {
         read(&format!(
             "apps:\n  - appid: wx1\n    access_token: {{ {first} }}\n  - appid: wx2\n    access_token: {{ {second} }}"
         ))
     };
-    for (first, second) in [
+    for (source, same) in [
+        ("file: { path: t }", "file: { path: /etc/exporter/t }"),
+        ("cloudbase: {}", "cloudbase: {}"),
+        ("none: {}", "none: {}"),
         (
-            format!("file: {{ path: {token} }}"),
-            format!("file: {{ path: {link} }}"),
+            "http: { url: 'http://canary@h/t' }",
+            "http: { url: 'HTTP://canary@H:80/t' }",
         ),
+        ("command: [token, canary]", "command: [token, canary]"),
         (
-            format!("file: {{ path: {token} }}"),
-            format!("cloudbase: {{ path: {token} }}"),
-        ),
-        ("cloudbase: {}".into(), "cloudbase: {}".into()),
-        ("none: {}".into(), "none: {}".into()),
-        (
-            "none: { from_appid: a }".into(),
-            "none: { from_appid: a }".into(),
-        ),
-        (
-            "http: { url: 'http://h/t' }".into(),
-            "http: { url: 'http://H:80/t', refresh_url: 'http://h/r' }".into(),
-        ),
-        (
-            "command: [token, a]".into(),
-            "command: { argv: [token, a] }".into(),
-        ),
-        (
-            "redis: { url: 'redis://:canary@h', preset: wxjava-hash }".into(),
-            "redis: { url: 'redis://h:6379/0', key: 'maConfig:accessToken', field: value }".into(),
+            "redis: { url: 'redis://h', key: 'k{appid}wx2' }",
+            "redis: { url: 'redis://h', key: 'kwx1{appid}' }",
         ),
     ] {
-        let error = two(&first, &second).unwrap_err().0;
+        let error = two(source, same).unwrap_err().0;
         assert!(
             error.starts_with("apps.yml, line 5: apps[1].access_token is the same as in line 3; "),
             "{error}"
@@ -427,10 +375,6 @@ fn two_apps_with_one_token_source_are_refused() {
         ),
         ("none: {}", "none: { from_appid: wx1 }"),
         (
-            "http: { url: 'http://h/t?a=1' }",
-            "http: { url: 'http://h/t?a=2' }",
-        ),
-        (
             "file: { path: t, token_pointer: /1 }",
             "file: { path: t, token_pointer: /2 }",
         ),
@@ -441,23 +385,6 @@ fn two_apps_with_one_token_source_are_refused() {
         ("command: [token, a]", "command: [token, b]"),
     ] {
         assert!(two(first, second).is_ok(), "{first} {second}");
-    }
-}
-
-#[test]
-fn aliases_can_not_expand_to_a_bomb() {
-    let mut text = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned();
-    for (name, of) in ["ba", "cb", "dc", "ed", "fe", "gf", "hg"].map(|pair| pair.split_at(1)) {
-        let many = vec![format!("*{of}"); 10].join(",");
-        text.push_str(&format!("{name}: &{name} [{many}]\n"));
-    }
-    for text in [
-        format!("couriers:\n{}", text.replace("\na", "\n  a")),
-        "apps: [".repeat(40) + &"]".repeat(40),
-        format!("apps: [{}]", "a,".repeat(300_000)),
-    ] {
-        let error = read(&text).unwrap_err().0;
-        assert!(error.len() < 400, "{error}");
     }
 }
 
@@ -483,7 +410,7 @@ fn file_that_can_not_be_read_is_named() {
         .unwrap();
     assert_eq!(
         sentence(&path),
-        format!("the file {shown} is larger than 16 MiB; is it the right file?")
+        format!("the file {shown} can't be read: file too large")
     );
 }
 
@@ -498,20 +425,8 @@ fn simulated_apps_follow_the_flags_and_no_proxy() {
         "--wechat.min-interval=7s",
     ];
     let args = Cli::read(line).unwrap().args;
-    let ignored = args.flags_of_real_apps();
-    assert_eq!(
-        ignored,
-        ["--wechat.appid", "--config.file", "--wechat.api-url"]
-    );
     let config = Config::for_simulated(&args, load(&APP).unwrap().apps);
     assert_eq!(config.apps[0].min_interval, Duration::from_secs(7));
     assert_eq!(config.apps[0].api_urls.len(), 5);
     assert!(!config.wechat.proxy_from_env);
-}
-
-proptest! {
-    #[test]
-    fn no_text_panics_the_reader(text in "[ \\n\\t:&*<>!|?~a-c0-9.'\"{}\\[\\],#%@`-]{0,200}") {
-        let _ = read(&text);
-    }
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::duration;
 use crate::wechat::Api;
 
 /// `--help` of `--demo.fault`.
@@ -208,28 +209,8 @@ fn read_api(label: &str) -> Result<Api, String> {
     })
 }
 
-/// Reads `30s`, `1m30s`, `250ms`.
 fn read_duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("{text:?} is not a duration such as 30s, 1m30s or 250ms");
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() || text.is_empty() {
-        let unit_at = rest.find(|c: char| c.is_ascii_alphabetic());
-        let (number, tail) = rest.split_at(unit_at.ok_or_else(invalid)?);
-        let next_at = tail.find(|c: char| c.is_ascii_digit());
-        let (unit, tail) = tail.split_at(next_at.unwrap_or(tail.len()));
-        let number: u32 = number.parse().map_err(|_| invalid())?;
-        let unit = match unit {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
-            _ => return Err(invalid()),
-        };
-        total += unit * number;
-        rest = tail;
-    }
-    Ok(total)
+    duration(text).map_err(|problem| format!("{text:?} {problem}"))
 }
 
 #[cfg(test)]
@@ -295,7 +276,7 @@ mod tests {
             ),
             ("-1@soon", "\"soon\" is not a duration"),
             ("-1@1s+", "\"\" is not a duration"),
-            ("slow-99999999999s", "is not a duration"),
+            ("slow-99999999999s", "must be 0 or from a millisecond"),
         ] {
             let error = text.parse::<Fault>().unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use crate::config::{LogFormat, LogLevel};
+use crate::config::LogFormat;
 use logfmt::Logfmt;
 
 /// Lines that may wait for a reader that stalls; about a MiB. Later ones are lost.
@@ -31,7 +31,7 @@ static WRITER: OnceLock<NonBlocking> = OnceLock::new();
 static GUARD: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 /// Sends the log to standard error and panics to the log. Later calls change nothing.
-pub fn init(level: LogLevel, format: LogFormat) {
+pub fn init(level: Level, format: LogFormat) {
     let writer = WRITER.get_or_init(|| {
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(MAX_WAITING_LINES)
@@ -68,20 +68,13 @@ impl Drop for FlushAtExit {
 }
 
 fn subscriber<W>(
-    level: LogLevel,
+    level: Level,
     format: LogFormat,
     writer: W,
 ) -> Box<dyn tracing::Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let level = match level {
-        LogLevel::Error => Level::ERROR,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Trace => Level::TRACE,
-    };
     let ours = Targets::new()
         .with_default(LevelFilter::OFF)
         .with_target(OWN_TARGETS, level);
@@ -135,7 +128,7 @@ mod tests {
         }
     }
 
-    fn logged(level: LogLevel, format: LogFormat, events: impl FnOnce()) -> String {
+    fn logged(level: Level, format: LogFormat, events: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = subscriber(level, format, move || writer.clone());
@@ -146,7 +139,7 @@ mod tests {
 
     #[test]
     fn only_events_of_our_own_are_logged_even_at_trace() {
-        let log = logged(LogLevel::Trace, LogFormat::Logfmt, || {
+        let log = logged(Level::TRACE, LogFormat::Logfmt, || {
             tracing::trace!(target: "reqwest::connect", "https://x/?access_token=canary");
             tracing::error!(target: "hyper", "canary");
             tracing::trace!("ours");
@@ -157,7 +150,7 @@ mod tests {
 
     #[test]
     fn panic_is_logged_without_what_it_quotes() {
-        let log = logged(LogLevel::Error, LogFormat::Logfmt, || {
+        let log = logged(Level::ERROR, LogFormat::Logfmt, || {
             std::panic::set_hook(Box::new(log_panic));
             let secret = String::from("canary");
             let caught = std::panic::catch_unwind(|| panic!("{secret} was in memory"));
@@ -170,7 +163,7 @@ mod tests {
 
     #[test]
     fn events_below_the_level_are_left_out() {
-        let log = logged(LogLevel::Warn, LogFormat::Logfmt, || {
+        let log = logged(Level::WARN, LogFormat::Logfmt, || {
             tracing::info!("less");
             tracing::warn!("enough");
         });
@@ -180,7 +173,7 @@ mod tests {
     #[test]
     fn line_breaks_in_values_begin_no_new_line() {
         for format in [LogFormat::Logfmt, LogFormat::Json] {
-            let log = logged(LogLevel::Info, format, || {
+            let log = logged(Level::INFO, format, || {
                 tracing::info!(error = "one\nlevel=error two\u{1b}[31m", "said");
                 tracing::info!(error = %"one\nlevel=error two\u{1b}[31m", "said");
             });
@@ -191,7 +184,7 @@ mod tests {
 
     #[test]
     fn fields_follow_the_text_in_their_order() {
-        let log = logged(LogLevel::Info, LogFormat::Logfmt, || {
+        let log = logged(Level::INFO, LogFormat::Logfmt, || {
             let (refused, none) = (std::io::Error::other("can't"), None::<&str>);
             tracing::info!(apps = 2, %refused, error = ?refused, none, ok = true, "it was said");
         });
@@ -206,7 +199,7 @@ mod tests {
 
     #[test]
     fn json_lines_are_objects_with_our_fields_at_the_top() {
-        let log = logged(LogLevel::Info, LogFormat::Json, || {
+        let log = logged(Level::INFO, LogFormat::Json, || {
             tracing::info!(appid = "wx1", "said");
         });
         let line: serde_json::Value = serde_json::from_str(log.trim()).unwrap();

@@ -112,7 +112,7 @@ impl World {
                 timeout: Duration::from_secs(30),
                 max_concurrency: 4,
                 proxy_from_env: false,
-                ..WechatConfig::default()
+                ..Config::new(Vec::new()).wechat
             },
             ..Config::new(self.apps.clone())
         }
@@ -140,7 +140,7 @@ impl World {
         shared_state: SharedStateConfig,
     ) -> Replica {
         let config = self.config();
-        let limits = config.wechat.list_limits;
+        let limits = config.wechat.list_limits();
         let store = Store::open(directory, limits).unwrap();
         let replicas = Arc::new(Replicas::with_patience(shared_state, limits, PATIENT));
         Replica(Collector::among(Some(replicas), &config, store).unwrap())

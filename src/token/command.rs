@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::error::Error;
 use super::parse::{self, TEXT_MAX};
-use crate::config::{CommandLine, TokenPointers};
+use crate::config::CommandLine;
 use crate::wechat::AccessToken;
 
 /// The exporter's own settings, secrets among them.
@@ -22,13 +22,9 @@ const REST: Duration = Duration::from_millis(100);
 
 /// `secrets` names environment variables that the command doesn't inherit. A command that is no longer waited for is
 /// killed with all that it started.
-pub(super) async fn read(
-    argv: &CommandLine,
-    pointers: &TokenPointers,
-    secrets: &[String],
-) -> Result<AccessToken, Error> {
-    let output = output(command(argv, secrets)).await?;
-    parse::find(&output, pointers, Some(SystemTime::now()))
+pub(super) async fn read(line: &CommandLine, secrets: &[String]) -> Result<AccessToken, Error> {
+    let output = output(command(line, secrets)).await?;
+    parse::find(&output, None, Some(SystemTime::now()))
 }
 
 async fn output(mut command: Command) -> Result<Vec<u8>, Error> {
@@ -71,10 +67,10 @@ async fn output(mut command: Command) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn command(argv: &CommandLine, secrets: &[String]) -> Command {
-    let mut command = Command::new(argv.program());
+fn command(line: &CommandLine, secrets: &[String]) -> Command {
+    let mut command = Command::new(&line.program);
     command
-        .args(argv.expose_arguments())
+        .args(&line.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         // Tools print requests and answers there when something fails: no place in a log.

@@ -6,13 +6,13 @@ use std::path::Path;
 use super::error::Error;
 use super::parse::{self, TEXT_MAX};
 use crate::blocking::BlockingReads;
-use crate::config::{TokenPointers, read_regular};
+use crate::config::read_regular;
 use crate::wechat::{AccessToken, Reason};
 
 /// `missing` says what is wrong and how to fix it where there is no file.
 pub(super) async fn read(
     path: &Path,
-    pointers: &TokenPointers,
+    token_pointer: Option<&str>,
     missing: &str,
     reads: &BlockingReads,
 ) -> Result<AccessToken, Error> {
@@ -22,7 +22,7 @@ pub(super) async fn read(
         .await;
     let read = read.map_err(|hanging| Error::unreachable().because(hanging))?;
     let (text, metadata) = read.map_err(|error| unreadable(error, missing))?;
-    parse::find(&text, pointers, metadata.modified().ok())
+    parse::find(&text, token_pointer, metadata.modified().ok())
 }
 
 fn unreadable(error: io::Error, missing: &str) -> Error {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use reqwest::header::HeaderMap;
 use reqwest::{Client, Response, StatusCode, Url};
 use rustls::RootCertStore;
 use secrecy::{ExposeSecret, SecretString};
@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use super::error::Error;
 use super::parse::{self, TEXT_MAX};
 use crate::blocking::BlockingReads;
-use crate::config::{HttpTokenConfig, HttpTokenMethod, SecretUrl, read_headers_file};
+use crate::config::{HttpTokenConfig, SecretUrl, read_headers_file};
 use crate::error::chain;
 use crate::http_client;
 use crate::proxy::Proxy;
@@ -46,7 +46,7 @@ impl Server {
         let headers = headers(config, reads).await?;
         if let (Some(rejected), Some(url)) = (rejected, &config.refresh_url)
             && self.is_first_told_of(rejected)
-            && let Err(error) = send(client, url, config.method, &headers).await
+            && let Err(error) = send(client, url, &headers).await
         {
             if error.reason() == Reason::Network {
                 // It was not told, so the next rejection may try again.
@@ -59,12 +59,12 @@ impl Server {
             );
         }
         let asked = SystemTime::now();
-        let mut response = send(client, &config.url, config.method, &headers).await?;
+        let mut response = send(client, &config.url, &headers).await?;
         let body = http_client::body(&mut response, TEXT_MAX).await;
         let body = body
             .map_err(|error| Error::unreachable().because(error.without_url()))?
             .ok_or_else(|| Error::no_token(parse::TOO_LONG))?;
-        parse::find(&body, &config.pointers, Some(asked))
+        parse::find(&body, config.token_pointer.as_deref(), Some(asked))
     }
 
     fn is_first_told_of(&self, rejected: &AccessToken) -> bool {
@@ -73,23 +73,13 @@ impl Server {
     }
 }
 
-async fn send(
-    client: &Client,
-    url: &SecretUrl,
-    method: HttpTokenMethod,
-    headers: &HeaderMap,
-) -> Result<Response, Error> {
+async fn send(client: &Client, url: &SecretUrl, headers: &HeaderMap) -> Result<Response, Error> {
     let url: Url = url.expose().parse().map_err(|error| {
         Error::settings("the URL is not valid; write http:// or https://, a host and a path")
             .because(error)
     })?;
     let proxy = Proxy::on_the_way_to(&url);
-    let request = match method {
-        HttpTokenMethod::Get => client.get(url),
-        // Some servers answer 411 to a POST that does not say that it is empty.
-        HttpTokenMethod::Post => client.post(url).header(CONTENT_LENGTH, 0),
-    };
-    let response = request.headers(headers.clone()).send().await;
+    let response = client.get(url).headers(headers.clone()).send().await;
     let response = response.map_err(|error| {
         let text = match proxy {
             Some(proxy) => format!("can't be reached {proxy}"),

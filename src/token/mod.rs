@@ -24,7 +24,7 @@ use secrecy::ExposeSecret;
 
 use crate::blocking::BlockingReads;
 use crate::clock::Moment;
-use crate::config::{AppConfig, Credential, SecretSource, TokenPointers};
+use crate::config::{AppConfig, Credential, SecretSource};
 use crate::error::chain;
 use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason};
 
@@ -194,7 +194,7 @@ impl TokenSource {
             }
             Credential::Http(config) => format!("token server {}", config.url),
             // Arguments can hold secrets.
-            Credential::Command { argv, .. } => format!("token command {}", argv.program()),
+            Credential::Command(line) => format!("token command {}", line.program),
             Credential::Redis(config) => match &config.field {
                 Some(field) => {
                     format!("Redis key {} (field {field}) at {}", config.key, config.url)
@@ -242,21 +242,19 @@ impl TokenSource {
         let token = match &self.credential {
             Credential::StableToken { secret } => mint(Api::StableToken, secret).await,
             Credential::Token { secret } => mint(Api::Token, secret).await,
-            Credential::File { path, pointers } => {
-                file::read(path, pointers, MISSING_FILE, reads).await
-            }
+            Credential::File {
+                path,
+                token_pointer,
+            } => file::read(path, token_pointer.as_deref(), MISSING_FILE, reads).await,
             Credential::Http(config) => self.http.read(config, rejected, reads).await,
-            Credential::Command { argv, pointers } => {
-                command::read(argv, pointers, &self.secret_variables).await
-            }
+            Credential::Command(line) => command::read(line, &self.secret_variables).await,
             Credential::Redis(config) => {
                 let (url, password_file) = (config.url.clone(), config.password_file.clone());
                 let new = || crate::redis::Client::new(url, password_file);
                 redis::read(config, self.redis.get_or_init(new)).await
             }
             Credential::Cloudbase { path } => {
-                let pointers = TokenPointers::default();
-                let token = file::read(path, &pointers, MISSING_MOUNT, reads).await;
+                let token = file::read(path, None, MISSING_MOUNT, reads).await;
                 return token.map(Authorization::CloudbaseAccessToken);
             }
             Credential::None { from_appid } => {
@@ -279,7 +277,7 @@ impl TokenSource {
             Credential::StableToken { .. }
             | Credential::Token { .. }
             | Credential::Http(_)
-            | Credential::Command { .. } => expiry.map_or(UNKNOWN_KEEP, |expiry| {
+            | Credential::Command(_) => expiry.map_or(UNKNOWN_KEEP, |expiry| {
                 let left = expiry.duration_since(now).unwrap_or_default();
                 left.saturating_sub(REFRESH_MARGIN)
             }),

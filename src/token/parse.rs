@@ -6,7 +6,6 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::error::Error;
-use crate::config::TokenPointers;
 use crate::wechat::AccessToken;
 
 /// What is read of a source. Unit: bytes.
@@ -41,16 +40,16 @@ const LIFETIME_POINTERS: [&str; 3] = ["/expires_in", "/data/expires_in", "/time"
 /// `written`: when seconds left in the text were right; `None`: nobody knows, so they say nothing.
 pub(super) fn find(
     bytes: &[u8],
-    pointers: &TokenPointers,
+    pointer: Option<&str>,
     written: Option<SystemTime>,
 ) -> Result<AccessToken, Error> {
-    parse(bytes, pointers, written).map_err(Error::no_token)
+    parse(bytes, pointer, written).map_err(Error::no_token)
 }
 
 /// Errors are what is wrong with the text.
 fn parse(
     bytes: &[u8],
-    pointers: &TokenPointers,
+    pointer: Option<&str>,
     written: Option<SystemTime>,
 ) -> Result<AccessToken, String> {
     if bytes.len() > TEXT_MAX {
@@ -67,8 +66,8 @@ fn parse(
     if text.starts_with('<') {
         return Err("it is an HTML page".to_owned());
     }
-    match (serde_json::from_str(text), &pointers.token) {
-        (Ok(document), _) => in_document(&document, pointers, written),
+    match (serde_json::from_str(text), pointer) {
+        (Ok(document), _) => in_document(&document, pointer, written),
         (Err(_), Some(pointer)) => Err(format!(
             "it is not JSON, so it has no {pointer}; correct or remove token_pointer"
         )),
@@ -96,7 +95,7 @@ fn serialized(bytes: &[u8]) -> Option<&'static str> {
 
 fn in_document(
     document: &Value,
-    pointers: &TokenPointers,
+    pointer: Option<&str>,
     written: Option<SystemTime>,
 ) -> Result<AccessToken, String> {
     let errcode = document.get("errcode").and_then(integer).unwrap_or(0);
@@ -105,17 +104,14 @@ fn in_document(
             "it is WeChat's error {errcode}, passed on by the program that keeps the token"
         ));
     }
-    let text = match (&pointers.token, document) {
+    let text = match (pointer, document) {
         (Some(pointer), _) => text_at(document, &[pointer])?,
         (None, Value::String(text)) => text,
         (None, _) => text_at(document, &TOKEN_POINTERS)?,
     };
-    let lifetime = match &pointers.expires {
-        Some(pointer) => document.pointer(pointer).and_then(lifetime),
-        None => LIFETIME_POINTERS
-            .iter()
-            .find_map(|pointer| document.pointer(pointer).and_then(lifetime)),
-    };
+    let lifetime = LIFETIME_POINTERS
+        .iter()
+        .find_map(|pointer| document.pointer(pointer).and_then(lifetime));
     Ok(AccessToken {
         secret: token(text.trim())?,
         expires: written.and_then(|written| written.checked_add(lifetime?)),
@@ -196,9 +192,9 @@ mod tests {
     /// The token with the seconds it has left.
     fn parsed(
         text: impl AsRef<[u8]>,
-        pointers: &TokenPointers,
+        pointer: Option<&str>,
     ) -> Result<(String, Option<u64>), String> {
-        let token = find(text.as_ref(), pointers, Some(NOW)).map_err(|error| error.to_string())?;
+        let token = find(text.as_ref(), pointer, Some(NOW)).map_err(|error| error.to_string())?;
         let left = |expires: SystemTime| expires.duration_since(NOW).unwrap().as_secs();
         let text = token.secret.expose_secret().to_owned();
         Ok((text, token.expires.map(left)))
@@ -241,27 +237,21 @@ mod tests {
             (r#"{"token":"82_tok-En","expires_in":1e300}"#, None),
             (r#"{"token":"82_tok-En","expires_in":"NaN"}"#, None),
         ] {
-            let found = parsed(text, &TokenPointers::default());
+            let found = parsed(text, None);
             assert_eq!(found, Ok(("82_tok-En".to_owned(), seconds)), "{text}");
         }
     }
 
     #[test]
-    fn configured_pointers_replace_the_usual_ones() {
-        let pointers = TokenPointers {
-            token: Some("/wx/0/t".into()),
-            expires: Some("/wx/0/left".into()),
-        };
-        let text = r#"{"access_token":"wrong-1","expires_in":1,"wx":[{"t":"right-1","left":99}]}"#;
-        assert_eq!(
-            parsed(text, &pointers),
-            Ok(("right-1".to_owned(), Some(99)))
-        );
+    fn configured_pointer_replaces_the_usual_ones() {
+        let pointer = Some("/wx/0/t");
+        let text = r#"{"access_token":"wrong-1","expires_in":99,"wx":[{"t":"right-1"}]}"#;
+        assert_eq!(parsed(text, pointer), Ok(("right-1".to_owned(), Some(99))));
         for (text, sentence) in [
             (r#"{"access_token":"wrong-1"}"#, "without a text at /wx/0/t"),
             ("bare-1", "it is not JSON, so it has no /wx/0/t"),
         ] {
-            let error = parsed(text, &pointers).unwrap_err();
+            let error = parsed(text, pointer).unwrap_err();
             assert!(error.contains(sentence), "{error}");
         }
     }
@@ -309,7 +299,7 @@ mod tests {
                 "set token_pointer: /1",
             ),
         ] {
-            let error = parsed(text, &TokenPointers::default()).unwrap_err();
+            let error = parsed(text, None).unwrap_err();
             assert!(error.contains(sentence), "{text:.40}: {error}");
         }
         for (bytes, sentence) in [
@@ -320,7 +310,7 @@ mod tests {
             (b"\x00\x00\x00\x02\x11\x0982_tok-En", "serialized by PHP"),
             (b"82_tok-En\xff", "it is not text"),
         ] {
-            let error = parsed(bytes, &TokenPointers::default()).unwrap_err();
+            let error = parsed(bytes, None).unwrap_err();
             assert!(error.contains(sentence), "{error}");
         }
     }

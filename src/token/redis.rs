@@ -33,11 +33,10 @@ pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<A
             ended.as_secs()
         )));
     }
-    // Nobody knows when seconds beside a token were stored, unless the settings say that they are kept right.
-    let written = config.pointers.expires.is_some().then_some(now);
-    let mut token = parse::find(&text, &config.pointers, written)?;
+    // Nobody knows when seconds beside a token were stored.
+    let mut token = parse::find(&text, config.token_pointer.as_deref(), None)?;
     let end_of_key = || now.checked_add(stored.time_left?);
-    token.expires = end.or(token.expires).or_else(end_of_key);
+    token.expires = end.or_else(end_of_key);
     Ok(token)
 }
 

@@ -2,11 +2,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
-use wiremock::matchers::{body_string, header, method, path, query_param};
+use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
-use crate::config::{CommandLine, HttpTokenConfig, HttpTokenMethod, RedisTokenConfig, SecretUrl};
+use crate::config::{HttpTokenConfig, RedisTokenConfig, SecretUrl};
 use crate::redis_server::{self, free_port};
 use crate::wechat::{ClientOptions, DailyLimitReached, ListLimits};
 
@@ -185,7 +185,7 @@ mod file {
     fn credential(path: &Path) -> Credential {
         Credential::File {
             path: path.to_owned(),
-            pointers: TokenPointers::default(),
+            token_pointer: None,
         }
     }
 
@@ -246,10 +246,9 @@ mod http {
     fn config(url: impl Into<String>) -> HttpTokenConfig {
         HttpTokenConfig {
             url: SecretUrl::new(url),
-            method: HttpTokenMethod::Get,
             headers_file: None,
             refresh_url: None,
-            pointers: TokenPointers::default(),
+            token_pointer: None,
         }
     }
 
@@ -283,15 +282,13 @@ mod http {
     }
 
     #[tokio::test]
-    async fn headers_of_the_file_are_sent_with_the_method_and_the_query_of_the_settings() {
+    async fn headers_of_the_file_are_sent_with_the_query_of_the_settings() {
         let server = MockServer::start().await;
-        Mock::given(method("POST"))
+        Mock::given(method("GET"))
             .and(path("/wx"))
             .and(query_param("appid", "wx1"))
             .and(header("x-api-secret", "canary"))
             .and(header("authorization", "Bearer a:b"))
-            .and(header("content-length", "0"))
-            .and(body_string(""))
             .respond_with(ResponseTemplate::new(200).set_body_string("\"tok-1\""))
             .mount(&server)
             .await;
@@ -300,7 +297,6 @@ mod http {
         let lines = "X-API-Secret: canary\r\n\nAuthorization:Bearer a:b\n";
         fs::write(&file, lines).unwrap();
         let credential = Credential::Http(HttpTokenConfig {
-            method: HttpTokenMethod::Post,
             headers_file: Some(file.clone()),
             ..config(format!("{}/wx?appid=wx1", server.uri()))
         });
@@ -415,11 +411,8 @@ mod command {
     use super::*;
 
     fn credential(argv: &[&str]) -> Credential {
-        let (program, arguments) = argv.split_first().unwrap();
-        Credential::Command {
-            argv: CommandLine::new(*program, arguments.iter().map(ToString::to_string)),
-            pointers: TokenPointers::default(),
-        }
+        let argv: Vec<String> = argv.iter().map(ToString::to_string).collect();
+        Credential::Command(argv.try_into().unwrap())
     }
 
     fn shell(script: &str) -> Credential {
@@ -535,7 +528,7 @@ mod redis {
             key: key.to_owned(),
             field: None,
             expire_field: None,
-            pointers: TokenPointers::default(),
+            token_pointer: None,
         }
     }
 

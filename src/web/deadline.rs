@@ -38,9 +38,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Config;
 
     fn own_limit() -> Duration {
-        ScrapeConfig::default().timeout
+        Config::new(Vec::new()).scrape.timeout
     }
 
     fn allowed(header: &[u8]) -> Duration {
@@ -49,7 +50,7 @@ mod tests {
             SCRAPE_TIMEOUT_HEADER,
             HeaderValue::from_bytes(header).unwrap(),
         );
-        time_allowed(&headers, ScrapeConfig::default())
+        time_allowed(&headers, Config::new(Vec::new()).scrape)
     }
 
     #[test]
@@ -69,7 +70,7 @@ mod tests {
             assert_eq!(allowed, own_limit(), "{long_or_no_number}");
         }
         assert_eq!(allowed(b"\xff\xfe"), own_limit());
-        let none = time_allowed(&HeaderMap::new(), ScrapeConfig::default());
+        let none = time_allowed(&HeaderMap::new(), Config::new(Vec::new()).scrape);
         assert_eq!(none, own_limit());
     }
 

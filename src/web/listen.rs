@@ -237,11 +237,12 @@ fn from_systemd() -> io::Result<Vec<Listener>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     async fn open_one(address: ListenAddress) -> Result<Vec<Listener>, ServerError> {
         open(&WebConfig {
             listen_addresses: vec![address],
-            ..WebConfig::default()
+            ..Config::new(Vec::new()).web
         })
         .await
     }

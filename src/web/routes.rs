@@ -185,7 +185,7 @@ impl Routes {
         }
         // A reload can change the number of apps.
         let apps = self.site.collector.apps().list().len();
-        let limit = self.site.config.max_requests.for_apps(apps);
+        let limit = self.site.config.max_requests(apps);
         let Some(slot) = RequestSlot::take(&self.under_way, limit) else {
             return replies::busy("too many requests at one time; see --web.max-requests\n");
         };

@@ -9,7 +9,6 @@
 //! bad too: most often somebody is writing it just then.
 
 mod client_certificates;
-mod errors;
 mod file;
 mod tls;
 
@@ -25,7 +24,6 @@ pub(super) use file::{RateLimit, Rules};
 
 use crate::blocking::BlockingReads;
 use crate::config::ConfigError;
-use errors::FileErrors;
 use file::WebConfigFile;
 
 /// The longest that a client waits for the files to be read: half of a scraper's usual time.
@@ -55,7 +53,7 @@ impl ConfigFile {
     pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
         let file = WebConfigFile::read(path)?;
         if let Some(section) = &file.tls {
-            tls::server_config(section, FileErrors(path))?;
+            tls::server_config(section, path)?;
         }
         Ok(Self {
             path: path.into(),
@@ -108,7 +106,7 @@ impl ConfigFile {
     pub(super) async fn tls(&self) -> Result<Arc<ServerConfig>, ConfigError> {
         let path = Arc::clone(&self.path);
         let read = move || match WebConfigFile::read(&path)?.tls {
-            Some(section) => tls::server_config(&section, FileErrors(&path)).map(Arc::new),
+            Some(section) => tls::server_config(&section, &path).map(Arc::new),
             None => Err(ConfigError(format!(
                 "{}: TLS was served at the start and can't be switched off without a restart",
                 path.display()

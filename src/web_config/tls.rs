@@ -1,5 +1,6 @@
 //! `tls_server_config` → what rustls serves with.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
@@ -10,42 +11,45 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
 };
-use secrecy::{ExposeSecret, SecretString};
-use serde_saphyr::{Location, Spanned};
+use secrecy::{ExposeSecret, SecretSlice};
+use serde_saphyr::Spanned;
 
+use crate::config::yaml::{line, mistake};
 use crate::config::{ConfigError, read_regular};
 use crate::tls::system_roots;
 
 use super::client_certificates::ClientCertificates;
-use super::errors::FileErrors;
 use super::file::{ClientAuth, Curve, FILE_MAX, Pem, PemSource, Tls, TlsVersion};
 
-/// Reads certificates and key.
+/// Reads certificates and key. `path`: the web configuration's own.
 pub(super) fn server_config(
-    tls: &Tls,
-    errors: FileErrors<'_>,
+    section: &Spanned<Tls>,
+    path: &Path,
 ) -> Result<ServerConfig, ConfigError> {
-    let provider = Arc::new(provider(tls, errors)?);
+    let tls = &section.value;
+    let provider = Arc::new(provider(tls, path)?);
     let versions: Vec<&'static SupportedProtocolVersion> = [
         (TlsVersion::Tls13, &version::TLS13),
         (TlsVersion::Tls12, &version::TLS12),
     ]
     .into_iter()
-    .filter(|(version, _)| (tls.min_version..=tls.max_version).contains(version))
+    .filter(|(version, _)| (tls.min_version()..=tls.max_version()).contains(version))
     .map(|(_, version)| version)
     .collect();
 
-    let certificates = certificates(&tls.certificate, "cert", errors)?;
-    let key = private_key(&tls.key, errors)?;
-    let verifier = client_certificates(tls, &provider, errors)?;
+    let [certificate, key] = [tls.certificate(), tls.private_key()]
+        .map(|pem| pem.expect("a section without both is not taken"));
+    let certificates = certificates(&certificate, path)?;
+    let key = private_key(&key, path)?;
+    let verifier = client_certificates(section, &provider, path)?;
 
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| {
-            let text = format!(
-                "cipher_suites and the TLS versions don't fit, {error}; remove cipher_suites"
+            let problem = format!(
+                "has cipher_suites that don't fit the TLS versions, {error}; remove cipher_suites"
             );
-            errors.at(tls.certificate.location, &text)
+            mistake(path, line(section), "tls_server_config", problem)
         })?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(Arc::new(verifier)),
@@ -54,13 +58,13 @@ pub(super) fn server_config(
     let mut config = builder
         .with_single_cert(certificates, key)
         .map_err(|error| {
-            let what = format!(
+            let problem = format!(
                 "can't be used with this key, {error}; give the two of one pair, with P-256, P-384, Ed25519 or RSA of \
                  2048 bits or more"
             );
-            fault(&tls.certificate, "cert", errors, &what)
+            fault(&certificate, path, &problem)
         })?;
-    config.ignore_client_order = tls.prefer_server_cipher_suites;
+    config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
     // The next handshake has a configuration of its own, which could make nothing of a ticket of this one.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -69,31 +73,32 @@ pub(super) fn server_config(
 }
 
 /// The cipher suites and curves asked for.
-fn provider(tls: &Tls, errors: FileErrors<'_>) -> Result<CryptoProvider, ConfigError> {
+fn provider(tls: &Tls, path: &Path) -> Result<CryptoProvider, ConfigError> {
     let mut provider = ring::default_provider();
-    if !tls.cipher_suites.is_empty() {
+    if let Some(names) = tls.cipher_suites.as_ref().filter(|names| !names.is_empty()) {
         // As in Go: the list is one for TLS 1.2, and TLS 1.3 always has all of its own.
         provider
             .cipher_suites
             .retain(|suite| suite.tls13().is_some());
-        for name in &tls.cipher_suites {
-            let suite = cipher_suite(name, errors)?;
+        for name in names {
+            let suite = cipher_suite(name, path)?;
             if !provider.cipher_suites.contains(&suite) {
                 provider.cipher_suites.push(suite);
             }
         }
     }
-    if !tls.curve_preferences.is_empty() {
-        provider.kx_groups = tls.curve_preferences.iter().map(curve).collect();
+    if let Some(curves) = tls
+        .curve_preferences
+        .as_ref()
+        .filter(|curves| !curves.is_empty())
+    {
+        provider.kx_groups = curves.iter().map(curve).collect();
     }
     Ok(provider)
 }
 
 /// By its name in Go, which rustls has too, but for the prefix of TLS 1.3.
-fn cipher_suite(
-    name: &Spanned<String>,
-    errors: FileErrors<'_>,
-) -> Result<SupportedCipherSuite, ConfigError> {
+fn cipher_suite(name: &Spanned<String>, path: &Path) -> Result<SupportedCipherSuite, ConfigError> {
     let served = ring::default_provider().cipher_suites;
     let names = served.iter().map(|suite| {
         let name = suite.suite().as_str().unwrap_or_default();
@@ -103,12 +108,13 @@ fn cipher_suite(
     match names.iter().position(|served| *served == name.value) {
         Some(index) => Ok(served[index]),
         None => {
-            let text = format!(
-                "the cipher suite {:?} is unknown or too weak to be served; remove it or use one of {}",
+            let problem = format!(
+                "has the unknown or too weak {:?}; remove it or use one of {}",
                 name.value,
                 names.join(", ")
             );
-            Err(errors.at(name.referenced, &text))
+            let key = "tls_server_config.cipher_suites";
+            Err(mistake(path, line(name), key, problem))
         }
     }
 }
@@ -123,11 +129,12 @@ fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
 
 /// `None`: no certificate is asked for.
 fn client_certificates(
-    tls: &Tls,
+    section: &Spanned<Tls>,
     provider: &Arc<CryptoProvider>,
-    errors: FileErrors<'_>,
+    path: &Path,
 ) -> Result<Option<ClientCertificates>, ConfigError> {
-    let (is_needed, is_verified) = match tls.client_auth {
+    let tls = &section.value;
+    let (is_needed, is_verified) = match tls.client_auth() {
         ClientAuth::Unset | ClientAuth::NoClientCert | ClientAuth::RequestClientCert => {
             return Ok(None);
         }
@@ -135,94 +142,95 @@ fn client_certificates(
         ClientAuth::VerifyClientCertIfGiven => (false, true),
         ClientAuth::RequireAndVerifyClientCert => (true, true),
     };
-    let chain = is_verified.then(|| client_chain(tls, provider, errors));
+    let chain = is_verified.then(|| client_chain(section, provider, path));
+    let allowed_sans = tls.client_allowed_sans.as_ref();
     Ok(Some(ClientCertificates {
         is_needed,
         chain: chain.transpose()?,
-        allowed_sans: tls.client_allowed_sans.clone(),
-        provider: Arc::clone(provider),
+        allowed_sans: allowed_sans.map(|sans| sans.value.clone()),
+        algorithms: provider.signature_verification_algorithms,
     }))
 }
 
 fn client_chain(
-    tls: &Tls,
+    section: &Spanned<Tls>,
     provider: &Arc<CryptoProvider>,
-    errors: FileErrors<'_>,
+    path: &Path,
 ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
-    let roots = match &tls.client_ca {
-        Some(pem) => authorities(pem, errors)?,
+    let roots = match section.value.client_ca() {
+        Some(pem) => authorities(&pem, path)?,
         // As in Go: without authorities of one's own the system's are trusted. Where it has none, the verifier says so.
         None => system_roots().unwrap_or_else(|_| RootCertStore::empty()),
     };
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
         .map_err(|error| {
-            let text =
-                format!("clients' certificates can't be verified, {error}; give client_ca_file");
-            errors.at(Location::UNKNOWN, &text)
+            let problem =
+                format!("can't verify clients' certificates, {error}; give client_ca_file");
+            mistake(path, line(section), "tls_server_config", problem)
         })
 }
 
-fn authorities(pem: &Pem, errors: FileErrors<'_>) -> Result<RootCertStore, ConfigError> {
+fn authorities(pem: &Pem<'_>, path: &Path) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, "client_ca", errors)? {
+    for certificate in certificates(pem, path)? {
         roots.add(certificate).map_err(|error| {
-            let what = format!("holds a certificate that can't be an authority, {error}");
-            fault(pem, "client_ca", errors, &what)
+            let problem = format!("holds a certificate that can't be an authority, {error}");
+            fault(pem, path, &problem)
         })?;
     }
     Ok(roots)
 }
 
-fn certificates(
-    pem: &Pem,
-    key: &str,
-    errors: FileErrors<'_>,
-) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let text = read(pem, key, errors)?;
-    let found: Result<Vec<_>, _> =
-        CertificateDer::pem_slice_iter(text.expose_secret().as_bytes()).collect();
+fn certificates(pem: &Pem<'_>, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let text = read(pem, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.expose_secret()).collect();
     match found {
         Ok(certificates) if certificates.is_empty() => {
-            let what =
+            let problem =
                 "holds no certificate; it must be PEM, beginning with -----BEGIN CERTIFICATE-----";
-            Err(fault(pem, key, errors, what))
+            Err(fault(pem, path, problem))
         }
         Ok(certificates) => Ok(certificates),
         Err(error) => {
-            let what = format!("is damaged, {error}; copy it anew");
-            Err(fault(pem, key, errors, &what))
+            let problem = format!("is damaged, {error}; copy it anew");
+            Err(fault(pem, path, &problem))
         }
     }
 }
 
-fn private_key(pem: &Pem, errors: FileErrors<'_>) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    let text = read(pem, "key", errors)?;
+fn private_key(pem: &Pem<'_>, path: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let text = read(pem, path)?;
     // The reason isn't told: it could quote the key.
-    PrivateKeyDer::from_pem_slice(text.expose_secret().as_bytes()).map_err(|_| {
-        let what = "holds no private key; it must be PEM without a passphrase";
-        fault(pem, "key", errors, what)
+    PrivateKeyDer::from_pem_slice(text.expose_secret()).map_err(|_| {
+        let problem = "holds no private key; it must be PEM without a passphrase";
+        fault(pem, path, problem)
     })
 }
 
-fn fault(pem: &Pem, key: &str, errors: FileErrors<'_>, what: &str) -> ConfigError {
-    let text = match &pem.source {
-        PemSource::File(path) => format!("{key}_file {} {what}", path.display()),
-        PemSource::Inline(_) => format!("{key} {what}"),
+fn fault(pem: &Pem<'_>, path: &Path, problem: &str) -> ConfigError {
+    let problem = match pem.source {
+        PemSource::File(file) => format!("{} {problem}", from_folder(path, file).display()),
+        PemSource::Inline(_) => problem.to_owned(),
     };
-    errors.at(pem.location, &text)
+    mistake(path, pem.line, pem.key, problem)
 }
 
-fn read(pem: &Pem, key: &str, errors: FileErrors<'_>) -> Result<SecretString, ConfigError> {
-    match &pem.source {
-        PemSource::Inline(text) => Ok(text.clone()),
-        PemSource::File(path) => match read_regular(path, FILE_MAX) {
-            // PEM is ASCII; whatever else stands there is outside of the blocks.
-            Ok((bytes, _)) => Ok(String::from_utf8_lossy(&bytes).into_owned().into()),
+fn read(pem: &Pem<'_>, path: &Path) -> Result<SecretSlice<u8>, ConfigError> {
+    match pem.source {
+        PemSource::Inline(text) => Ok(text.expose_secret().as_bytes().to_vec().into()),
+        PemSource::File(file) => match read_regular(&from_folder(path, file), FILE_MAX) {
+            Ok((content, _)) => Ok(content.into()),
             Err(error) => {
-                let what = format!("can't be read, {error}; correct the path or its permissions");
-                Err(fault(pem, key, errors, &what))
+                let problem =
+                    format!("can't be read, {error}; correct the path or its permissions");
+                Err(fault(pem, path, &problem))
             }
         },
     }
+}
+
+/// Relative paths begin at the folder of the web configuration.
+fn from_folder(path: &Path, file: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join(file)
 }

@@ -21,6 +21,7 @@ pub use reply::{read_account_list, read_function_reply};
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de};
 
 /// A token that WeChat accepts.
 #[derive(Clone, Debug)]
@@ -56,14 +57,29 @@ impl Authorization {
 }
 
 /// A cloud function that returns the account list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct CloudFunction {
     /// The cloud environment's id.
     pub env: String,
     /// The function's name.
     pub name: String,
     /// Where the account list is in the function's result (RFC 6901); `None`: the result is the list's object.
+    #[serde(default, deserialize_with = "read_pointer")]
     pub pointer: Option<String>,
+}
+
+/// For serde: a JSON pointer of the configuration file.
+pub(crate) fn read_pointer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let pointer = String::deserialize(deserializer)?;
+    if pointer.starts_with('/') {
+        Ok(Some(pointer))
+    } else {
+        let problem = "must be a JSON pointer that begins with /, for example /data/access_token";
+        Err(de::Error::custom(problem))
+    }
 }
 
 /// What every call passes before it is sent and reports to afterwards: one app's daily limit and counters.

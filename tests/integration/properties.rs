@@ -12,7 +12,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wechat_logistics_exporter::command::Cli;
-use wechat_logistics_exporter::config::{AppConfig, Config, Credential, TokenPointers};
+use wechat_logistics_exporter::config::{AppConfig, Config, Credential};
 use wechat_logistics_exporter::token::{Error as TokenError, TokenSource};
 use wechat_logistics_exporter::web_config;
 use wechat_logistics_exporter::wechat::{
@@ -261,20 +261,20 @@ fn token_answer_gives_a_token_of_it_or_is_not_quoted() {
         proxy_from_env: false,
     };
     let client = Client::new(options).unwrap();
-    let read = |pointers| {
+    let read = |token_pointer| {
         let path = path.clone();
-        let app = AppConfig::new("wx1", Credential::File { path, pointers });
+        let credential = Credential::File {
+            path,
+            token_pointer,
+        };
+        let app = AppConfig::new("wx1", credential);
         let source = TokenSource::new(&app, std::sync::Arc::default());
         runtime.block_on(source.token(&client, &Uncalled))
     };
     holds(300, answers.map(String::into_bytes).to_vec(), |input| {
         fs::write(&path, input).unwrap();
-        let at_a_pointer = TokenPointers {
-            token: Some("/data/0/t".to_owned()),
-            expires: Some("/data/0/e".to_owned()),
-        };
-        for pointers in [TokenPointers::default(), at_a_pointer] {
-            match read(pointers) {
+        for pointer in [None, Some("/data/0/t".to_owned())] {
+            match read(pointer) {
                 Ok(held) => is_a_token_of(&held, input),
                 Err(error) => quotes_nothing_of(&error, input),
             }

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{CommandLine, TokenPointers};
 
 /// One user, whose password is `secret`.
 fn users() -> String {
@@ -116,7 +115,10 @@ async fn file_that_can_not_be_used_stops_the_start() {
     fs::write(folder.path().join("latin1.yml"), b"# ok\n# \xe9\n").unwrap();
     for (name, sentence) in [
         ("absent.yml", "absent.yml can't be read"),
-        ("latin1.yml", "latin1.yml, line 2: this is not UTF-8"),
+        (
+            "latin1.yml",
+            "latin1.yml, line 2: the file is not valid UTF-8",
+        ),
     ] {
         let setup = Setup::with_web_config(folder.path().join(name));
         let error = Server::bind(&setup.web).await.unwrap_err().to_string();
@@ -128,10 +130,8 @@ async fn file_that_can_not_be_used_stops_the_start() {
 async fn debug_output_of_all_that_serves_shows_no_secret() {
     let mut setup = Setup::new();
     setup.apps.push(app("wx1", "shop"));
-    setup.apps[0].credential = Credential::Command {
-        argv: CommandLine::new("echo", ["canary-1".to_owned()]),
-        pointers: TokenPointers::default(),
-    };
+    let argv = vec!["echo".to_owned(), "canary-1".to_owned()];
+    setup.apps[0].credential = Credential::Command(argv.try_into().unwrap());
     let server = setup.start().await;
     // The token is in memory from here on.
     let page = server.ask("GET /metrics").await;

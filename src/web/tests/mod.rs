@@ -68,7 +68,6 @@ impl Reload for Reloading {
 }
 
 /// A server in the making.
-#[derive(Default)]
 struct Setup {
     web: WebConfig,
     limits: Limits,
@@ -79,11 +78,17 @@ struct Setup {
 
 impl Setup {
     fn new() -> Self {
-        let mut setup = Self::default();
-        let address = ListenAddress::Socket(([127, 0, 0, 1], 0).into());
-        setup.web.listen_addresses = vec![address];
-        setup.web.enable_lifecycle = true;
-        setup
+        Self {
+            web: WebConfig {
+                listen_addresses: vec![ListenAddress::Socket(([127, 0, 0, 1], 0).into())],
+                enable_lifecycle: true,
+                ..Config::new(Vec::new()).web
+            },
+            limits: Limits::default(),
+            reloading: Reloading::default(),
+            scrape: Config::new(Vec::new()).scrape,
+            apps: Vec::new(),
+        }
     }
 
     fn with_web_config(path: PathBuf) -> Self {
@@ -99,7 +104,7 @@ impl Setup {
                 // A WeChat that is silent stays so for the whole of a test.
                 timeout: 2 * PATIENCE,
                 proxy_from_env: false,
-                ..WechatConfig::default()
+                ..Config::new(Vec::new()).wechat
             },
             ..Config::new(self.apps)
         };
