@@ -112,10 +112,15 @@ impl Connections {
 
     /// Serves one more connection in a task of its own, as soon as there is room.
     pub(super) async fn add(self: &Arc<Self>, accepted: Accepted) {
-        while self.open.lock().by_id.len() >= self.limits.connections
-            && !self.close_longest_waiting()
-        {
-            tokio::time::sleep(ROOM_RETRY).await;
+        while self.open.lock().by_id.len() >= self.limits.connections {
+            let Some(closed) = self.close_longest_waiting() else {
+                tokio::time::sleep(ROOM_RETRY).await;
+                continue;
+            };
+            // Its descriptor is free only then, and connections can come faster than tasks end.
+            while !closed.is_finished() {
+                tokio::task::yield_now().await;
+            }
         }
         let mut open = self.open.lock();
         open.last_id += 1;
@@ -134,18 +139,15 @@ impl Connections {
         );
     }
 
-    /// Whether there was one that wasn't being answered.
-    pub(super) fn close_longest_waiting(&self) -> bool {
+    /// The connection that is being closed; `None` where each one is being answered.
+    pub(super) fn close_longest_waiting(&self) -> Option<AbortHandle> {
         let mut open = self.open.lock();
         let waiting = open.by_id.iter();
         let waiting = waiting.filter_map(|(id, entry)| Some((entry.waiting_since?, *id)));
-        let Some((_, id)) = waiting.min() else {
-            return false;
-        };
-        if let Some(entry) = open.by_id.remove(&id) {
-            entry.task.abort();
-        }
-        true
+        let (_, id) = waiting.min()?;
+        let entry = open.by_id.remove(&id)?;
+        entry.task.abort();
+        Some(entry.task)
     }
 
     /// Takes no more requests, and waits for the answers under way.
