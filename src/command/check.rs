@@ -1,6 +1,7 @@
 //! Does what one scrape does for every app and reports to a person.
 
-use std::io::{self, Write};
+use std::convert::Infallible;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
@@ -21,6 +22,8 @@ use crate::wechat::{self, Account, Api, Reason};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
+/// From so many apps on, a terminal shows how far the check is.
+const MANY_APPS: usize = 20;
 /// Thousands of apps that all time out are not worth more.
 const LONGEST_CHECK: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -63,7 +66,10 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         app.limiter().lift_waits();
     }
     let began = SystemTime::now();
-    let scrape = super::scrape_all(&collector, &config, LONGEST_CHECK).await;
+    let scrape = tokio::select! {
+        scrape = super::scrape_all(&collector, &config, LONGEST_CHECK) => scrape,
+        never = show_progress(&collector, began) => match never {},
+    };
     // The state is kept after the answer.
     collector
         .drain(Instant::now() + config.wechat.timeout)
@@ -85,6 +91,19 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         say(&format!("{failing} of {checked} apps failed."))?;
         Err(Error::AppsFailing)
     }
+}
+
+/// Says on a terminal how many of many apps have been checked. A line that can't be written is not missed.
+async fn show_progress(collector: &Collector, began: SystemTime) -> Infallible {
+    let apps = collector.apps();
+    let apps = apps.list();
+    while apps.len() >= MANY_APPS && io::stderr().is_terminal() {
+        let fetches = apps.iter().filter_map(|app| app.last_fetch());
+        let checked = fetches.filter(|fetch| fetch.at >= began).count();
+        let _ = write!(io::stderr(), "{checked} of {} apps checked\r", apps.len());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    std::future::pending().await
 }
 
 /// Leaves the apps with these appids, and all of them where there is none.
