@@ -99,7 +99,10 @@ pub(super) fn interpret(
         let written = settings.access_token.as_ref();
         let written = written.ok_or_else(|| needs("access_token"))?;
         let wrong_credential = |problem| wrong(line(written), ".access_token", problem);
-        let credential = credential(&written.value, &appid, base).map_err(wrong_credential)?;
+        let credential = credential(&written.value, &appid, base).map_err(|problem| {
+            let key = format!(".access_token.{}", written.value.kind());
+            wrong(line(written), &key, problem)
+        })?;
         if shared_state.is_some() && matches!(credential, Credential::Token { .. }) {
             return Err(wrong_credential(
                 "is token, which can't be used with shared_state: the tokens of each replica would end those of the \
