@@ -1,6 +1,7 @@
 //! One Prometheus scrape: a reading of every app, or the reason why there is none, before the deadline.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,21 +216,16 @@ impl AppReading {
 impl Apps {
     fn new(config: &Config, shared: &Shared, old: Option<&Self>) -> Result<Self, CollectorError> {
         // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
-        let clients = clients(config, old)?;
+        let clients = clients(config)?;
         let states = states(config, &shared.store, old)?;
         let secret_variables = token::secret_variables(&config.apps);
         let mut list = Vec::with_capacity(config.apps.len());
         for (app, state) in config.apps.iter().zip(states) {
-            let client = &clients[app.api_urls.as_slice()];
+            let client = clients[app.api_urls.as_slice()].for_another_app();
             let old = old.and_then(|old| old.find(&app.appid));
             let tokens = match old {
                 Some(old) if old.tokens().mints_for(app) => Arc::clone(old.tokens()),
                 _ => Arc::new(TokenSource::new(app, Arc::clone(&secret_variables))),
-            };
-            let client = match old {
-                // It knows which host answers this app.
-                Some(old) if old.client().is_made_like(client) => Arc::clone(old.client()),
-                _ => Arc::new(client.for_another_app()),
             };
             let app = App::new(app.clone(), client, tokens, state, shared.clone());
             list.push(Arc::new(app));
@@ -292,29 +288,13 @@ fn states(
     Ok(states)
 }
 
-/// The clients of a configuration by the hosts that they reach, one for all apps with the same. One that would be made as
-/// before stays, with its connections.
-fn clients<'a>(
-    config: &'a Config,
-    old: Option<&Apps>,
-) -> Result<HashMap<&'a [String], Arc<Client>>, ClientError> {
-    let old: HashMap<_, _> = old
-        .into_iter()
-        .flat_map(|old| &old.list)
-        .map(|app| (app.config.api_urls.as_slice(), app.client()))
-        .collect();
+/// The clients of a configuration by the hosts that they reach, one for all apps with the same.
+fn clients(config: &Config) -> Result<HashMap<&[String], Client>, ClientError> {
     let mut clients = HashMap::new();
     for app in &config.apps {
-        let urls = app.api_urls.as_slice();
-        if clients.contains_key(urls) {
-            continue;
+        if let Entry::Vacant(entry) = clients.entry(app.api_urls.as_slice()) {
+            entry.insert(Client::new(&client_options(config, app))?);
         }
-        let new = Client::new(client_options(config, app))?;
-        let client = match old.get(urls) {
-            Some(old) if old.is_made_like(&new) => Arc::clone(old),
-            _ => Arc::new(new),
-        };
-        clients.insert(urls, client);
     }
     Ok(clients)
 }
@@ -325,56 +305,5 @@ fn client_options(config: &Config, app: &AppConfig) -> ClientOptions {
         timeout: config.wechat.timeout,
         list_limits: config.wechat.list_limits(),
         proxy_from_env: config.wechat.proxy_from_env,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::WechatConfig;
-    use crate::demo::{Options, Simulation};
-
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn config(app: AppConfig, timeout: Duration) -> Config {
-        Config {
-            wechat: WechatConfig {
-                timeout,
-                proxy_from_env: false,
-                ..Config::new(Vec::new()).wechat
-            },
-            ..Config::new(vec![app])
-        }
-    }
-
-    #[tokio::test]
-    async fn reload_forgets_what_was_found_out_about_hosts_only_where_they_are_reached_otherwise() {
-        // Nobody listens on the first host.
-        const AWAY: &str = "127.0.0.1:9";
-        let wechat = Simulation::start(&Options::default()).await.unwrap();
-        let mut app = AppConfig::from(wechat.apps().remove(0));
-        app.api_urls.insert(0, format!("http://{AWAY}"));
-        let before = config(app.clone(), Duration::from_secs(30));
-        let store = Store::open(None, before.wechat.list_limits()).unwrap();
-        let collector = Collector::new(&before, store).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(120);
-        let scrape = scrape(collector.apps().list(), HOUR, deadline).await;
-        assert!(scrape.readings[0].up);
-
-        let host = |config: &Config| {
-            collector.reconfigure(config).unwrap();
-            collector.apps().list()[0].api_host().to_owned()
-        };
-        let another_name = AppConfig {
-            name: "renamed".to_owned(),
-            ..app.clone()
-        };
-        let stands_in = wechat.address().to_string();
-        assert_eq!(host(&before), stands_in);
-        assert_eq!(
-            host(&config(another_name, before.wechat.timeout)),
-            stands_in
-        );
-        assert_eq!(host(&config(app, Duration::from_secs(40))), AWAY);
     }
 }

@@ -15,7 +15,7 @@ use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 use crate::token;
-use crate::wechat::{self, AccountList, Api, Authorization, Cause, Reason};
+use crate::wechat::{self, AccountList, Authorization, Cause, Reason};
 
 use super::call_budget::Stage;
 use super::optional_calls::OptionalCalls;
@@ -70,30 +70,6 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// What is to be done about it.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Token(error) => error.reason(),
-            Self::List(error) | Self::Rejected { source: error, .. } => error.reason(),
-        }
-    }
-
-    /// WeChat's errcode, where it gave one.
-    pub fn errcode(&self) -> Option<i64> {
-        match self {
-            Self::Token(error) => error.errcode(),
-            Self::List(error) | Self::Rejected { source: error, .. } => error.errcode(),
-        }
-    }
-
-    /// The call that failed; `None` where none was sent.
-    pub fn api(&self) -> Option<Api> {
-        match self {
-            Self::Token(error) => error.api(),
-            Self::List(error) | Self::Rejected { source: error, .. } => Some(error.api()),
-        }
-    }
-
     /// What its explanation depends on.
     pub fn cause(&self) -> Cause {
         match self {
@@ -373,7 +349,9 @@ impl Fetch {
 
     fn fail(&self, error: &FetchError) -> LastFetch {
         let app = &self.app;
-        let (reason, errcode) = (error.reason(), error.errcode());
+        let cause = error.cause();
+        let reason = cause.reason;
+        let errcode = Some(cause.errcode).filter(|errcode| *errcode != 0);
         let text = chain(error);
         if app.shared.log.admits(reason.as_str()) {
             tracing::warn!(
@@ -391,9 +369,9 @@ impl Fetch {
             // What only the operator can fix may have been fixed since it began.
             limiter.reloaded(app.budget(), now);
         }
-        if error.api().is_none() {
+        if cause.api.is_none() {
             self.count_failure(app.list_endpoint(), reason);
         }
-        LastFetch::failed(error.cause(), text, now.wall)
+        LastFetch::failed(cause, text, now.wall)
     }
 }

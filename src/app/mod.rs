@@ -38,7 +38,7 @@ use crate::wechat::{Account, Api, ApiQuota, Client, Reason};
 pub struct App {
     /// Its settings.
     pub config: AppConfig,
-    client: Arc<Client>,
+    client: Client,
     tokens: Arc<TokenSource>,
     shared: Shared,
     state: Arc<AppState>,
@@ -107,7 +107,7 @@ impl App {
     /// An app of that state under a configuration.
     pub(crate) fn new(
         config: AppConfig,
-        client: Arc<Client>,
+        client: Client,
         tokens: Arc<TokenSource>,
         state: Arc<AppState>,
         shared: Shared,
@@ -233,11 +233,6 @@ impl App {
     /// When the token in use ends, where known.
     pub(crate) fn token_expiry(&self) -> Option<SystemTime> {
         self.tokens.expiry()
-    }
-
-    /// What its calls are sent through.
-    pub(crate) fn client(&self) -> &Arc<Client> {
-        &self.client
     }
 
     /// The host that calls go to now.

@@ -1,12 +1,11 @@
 //! A token on the standard output of a command, run without a shell each time the token is old.
 
 use std::env;
-use std::io;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use super::error::Error;
@@ -16,9 +15,6 @@ use crate::wechat::AccessToken;
 
 /// The exporter's own settings, secrets among them.
 const OWN_VARIABLES: &str = "WECHAT_LOGISTICS_";
-
-/// How long the rest of the output may take after the command's end. It is in the pipe by then.
-const REST: Duration = Duration::from_millis(100);
 
 /// `secrets` names environment variables that the command doesn't inherit. A command that is no longer waited for is
 /// killed with all that it started.
@@ -37,27 +33,13 @@ async fn output(mut command: Command) -> Result<Vec<u8>, Error> {
     let mut running = Running(spawned?);
     let broken = |error| Error::unreachable().because(error);
     let stdout = running.0.stdout.take().expect("standard output is piped");
-    let mut stdout = stdout.take(TEXT_MAX as u64 + 1);
     let mut output = Vec::new();
-    let ended = tokio::select! {
-        // What is there is read before the end is looked at.
-        biased;
-        read = read_to_end(&mut stdout, &mut output) => read.map(|()| None),
-        status = running.0.wait() => status.map(Some),
-    };
-    let status = match ended.map_err(broken)? {
-        Some(status) => {
-            // What the command leaves running can hold the pipe open as long as it likes.
-            let rest = read_to_end(&mut stdout, &mut output);
-            if let Ok(read) = tokio::time::timeout(REST, rest).await {
-                read.map_err(broken)?;
-            }
-            status
-        }
-        // It still writes: nobody reads on, so it may never end.
-        None if output.len() > TEXT_MAX => return Ok(output),
-        None => running.0.wait().await.map_err(broken)?,
-    };
+    let mut stdout = stdout.take(TEXT_MAX as u64 + 1);
+    stdout.read_to_end(&mut output).await.map_err(broken)?;
+    if output.len() > TEXT_MAX {
+        return Err(Error::no_token(parse::TOO_LONG));
+    }
+    let status = running.0.wait().await.map_err(broken)?;
     if status.success() {
         Ok(output)
     } else {
@@ -84,15 +66,6 @@ fn command(line: &CommandLine, secrets: &[String]) -> Command {
         }
     }
     command
-}
-
-/// Reads on where the reading before was broken off.
-async fn read_to_end(
-    stdout: &mut (impl AsyncRead + Unpin),
-    output: &mut Vec<u8>,
-) -> io::Result<()> {
-    while stdout.read_buf(output).await? > 0 {}
-    Ok(())
 }
 
 /// A command that is killed where nobody waits for its end, with all that it started: a script's `curl` would hang on.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::wechat::{self, Api, Reason};
+use crate::wechat::{self, Cause, Reason};
 
 /// There is no token. The text names the source and what is wrong with it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
-    reason: Reason,
+    cause: Cause,
+    throttled: bool,
     text: String,
-    /// What went wrong beneath: [`wechat::Error`] where WeChat was asked.
+    /// What went wrong beneath.
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -18,7 +19,11 @@ pub struct Error {
 impl Error {
     pub(super) fn new(reason: Reason, text: impl Into<String>) -> Self {
         Self {
-            reason,
+            cause: Cause {
+                reason,
+                ..Cause::unknown()
+            },
+            throttled: false,
             text: text.into(),
             source: None,
         }
@@ -30,7 +35,7 @@ impl Error {
     }
 
     /// The settings or the permissions are wrong; trying again can't help.
-    pub(crate) fn settings(what: impl std::fmt::Display) -> Self {
+    pub(super) fn settings(what: impl std::fmt::Display) -> Self {
         Self::new(Reason::Config, format!("can't be used: {what}"))
     }
 
@@ -55,59 +60,35 @@ impl Error {
 
     /// WeChat gave none.
     pub(super) fn mint(error: wechat::Error) -> Self {
-        Self::new(error.reason(), "WeChat gave no access token").because(error)
+        Self {
+            cause: error.cause(),
+            throttled: error.throttled(),
+            ..Self::new(error.reason(), "WeChat gave no access token").because(error)
+        }
     }
 
-    /// What is to be done about it.
+    /// What is to be done about it, and what its explanation depends on. Without an `api`, no call was sent to WeChat.
     ///
-    /// `config` where only the operator can fix it: an AppSecret, a headers file or a password that can't be read, a
-    /// login that a token server or Redis refuses, a file without permission. `token` where the program that keeps the
-    /// token has put none there yet, or something else. `network` and `timeout` where a source can't be asked.
+    /// The reason is `config` where only the operator can fix it: an AppSecret, a headers file or a password that can't be
+    /// read, a login that a token server or Redis refuses, a file without permission. `token` where the program that keeps
+    /// the token has put none there yet, or something else. `network` and `timeout` where a source can't be asked.
     #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// WeChat's own error, where it was asked.
-    #[must_use]
-    pub fn wechat(&self) -> Option<&wechat::Error> {
-        self.source.as_ref()?.downcast_ref()
-    }
-
-    /// WeChat's errcode, where it gave one. One that a token server relays is in the text.
-    #[must_use]
-    pub fn errcode(&self) -> Option<i64> {
-        self.wechat()?.errcode()
-    }
-
-    /// The token call that failed; `None` where none was sent to WeChat.
-    #[must_use]
-    pub fn api(&self) -> Option<Api> {
-        self.wechat().map(wechat::Error::api)
-    }
-
-    /// What its explanation depends on.
-    #[must_use]
-    pub fn cause(&self) -> wechat::Cause {
-        let without_a_call = wechat::Cause {
-            reason: self.reason,
-            ..wechat::Cause::unknown()
-        };
-        self.wechat().map_or(without_a_call, wechat::Error::cause)
+    pub fn cause(&self) -> Cause {
+        self.cause
     }
 
     /// The exporter's own daily limit kept the call back.
     #[must_use]
     pub fn throttled(&self) -> bool {
-        self.wechat().is_some_and(wechat::Error::throttled)
+        self.throttled
     }
 
     /// Whether the next try may well work, so that a token which is still good for a while can serve until then.
     pub(super) fn may_pass(&self) -> bool {
         let passing = matches!(
-            self.reason,
+            self.cause.reason,
             Reason::Network | Reason::Rate | Reason::Timeout | Reason::Token | Reason::Transient
         );
-        passing && !self.throttled()
+        passing && !self.throttled
     }
 }

@@ -9,11 +9,9 @@ use crate::blocking::BlockingReads;
 use crate::config::read_regular;
 use crate::wechat::{AccessToken, Reason};
 
-/// `missing` says what is wrong and how to fix it where there is no file.
 pub(super) async fn read(
     path: &Path,
     token_pointer: Option<&str>,
-    missing: &str,
     reads: &BlockingReads,
 ) -> Result<AccessToken, Error> {
     let path = path.to_owned();
@@ -21,19 +19,18 @@ pub(super) async fn read(
         .run(move || read_regular(&path, TEXT_MAX as u64))
         .await;
     let read = read.map_err(|hanging| Error::unreachable().because(hanging))?;
-    let (text, metadata) = read.map_err(|error| unreadable(error, missing))?;
+    let (text, metadata) = read.map_err(unreadable)?;
     parse::find(&text, token_pointer, metadata.modified().ok())
 }
 
-fn unreadable(error: io::Error, missing: &str) -> Error {
+fn unreadable(error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::NotFound => Error::new(Reason::Token, missing),
-        io::ErrorKind::FileTooLarge => Error::no_token(parse::TOO_LONG),
-        io::ErrorKind::PermissionDenied => {
-            Error::settings("the exporter's user may not read it; give it the permission")
-                .because(error)
+        io::ErrorKind::NotFound => {
+            let text = "does not exist; see whether the program that writes it runs";
+            Error::new(Reason::Token, text)
         }
-        _ => Error::settings("it can't be read; name a regular file on a disk that works")
+        io::ErrorKind::FileTooLarge => Error::no_token(parse::TOO_LONG),
+        _ => Error::settings("it must be a regular file that the exporter's user may read")
             .because(error),
     }
 }

@@ -17,13 +17,12 @@ mod tests;
 pub use error::Error;
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 
 use crate::blocking::BlockingReads;
-use crate::clock::Moment;
 use crate::config::{AppConfig, Credential, SecretSource};
 use crate::error::chain;
 use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason};
@@ -45,11 +44,6 @@ const UNKNOWN_KEEP: Duration = Duration::from_secs(60);
 
 /// Life that a token must have left to be used once more when its source fails. Longer than any fetch takes.
 const LAST_RESORT: Duration = Duration::from_secs(30);
-
-const MISSING_FILE: &str =
-    "does not exist; see whether the program that writes it runs and writes to that path";
-const MISSING_MOUNT: &str = "does not exist; switch 微信令牌 on at cloud.weixin.qq.com/cloudrun, 服务管理 → 云调用, and \
-                             publish a new version";
 
 /// The environment variables that hold an `AppSecret`: no token command inherits them.
 pub(crate) fn secret_variables(apps: &[AppConfig]) -> Arc<[String]> {
@@ -75,32 +69,17 @@ pub struct TokenSource {
     secret_variables: Arc<[String]>,
     /// Of the file with the token, the AppSecret or the headers.
     reads: BlockingReads,
-    http: http::Server,
+    told_of: http::ToldOf,
     redis: OnceLock<crate::redis::Client>,
-    cache: Mutex<TokenCache>,
+    cache: Mutex<Option<Held>>,
 }
 
-#[derive(Debug, Default)]
-struct TokenCache {
-    held: Option<Authorization>,
-    /// On both clocks, as either can jump: the wall clock is set, the other one sleeps with the machine.
-    until: Option<Moment>,
-}
-
-impl TokenCache {
-    fn fresh(&self) -> Option<&Authorization> {
-        let now = Moment::now();
-        let until = self.until?;
-        let is_fresh = now.monotonic < until.monotonic && now.wall < until.wall;
-        self.held.as_ref().filter(|_| is_fresh)
-    }
-
-    /// The token, if it lives long enough for one more fetch.
-    fn last_resort(&self) -> Option<&Authorization> {
-        let earliest = SystemTime::now() + LAST_RESORT;
-        let held = self.held.as_ref();
-        held.filter(|held| expiry(held).is_some_and(|expiry| expiry > earliest))
-    }
+/// What the source gave last.
+#[derive(Clone, Debug)]
+struct Held {
+    authorization: Authorization,
+    /// When the source is asked again.
+    until: Instant,
 }
 
 impl TokenSource {
@@ -112,7 +91,7 @@ impl TokenSource {
             credential: app.credential.clone(),
             secret_variables,
             reads: BlockingReads::default(),
-            http: http::Server::default(),
+            told_of: http::ToldOf::default(),
             redis: OnceLock::new(),
             cache: Mutex::default(),
         }
@@ -125,15 +104,19 @@ impl TokenSource {
     /// # Errors
     /// When there is no token. One that lives for some more time bridges a failure that may pass.
     pub async fn token(&self, client: &Client, meter: &dyn Meter) -> Result<Authorization, Error> {
-        let fresh = self.cache.lock().fresh().cloned();
-        if let Some(held) = fresh {
-            return Ok(held);
+        let held = self.cache.lock().clone();
+        if let Some(held) = &held
+            && Instant::now() < held.until
+        {
+            return Ok(held.authorization.clone());
         }
         let error = match self.read(None, client, meter).await {
             Err(error) if error.may_pass() => error,
             result => return result,
         };
-        let last_resort = self.cache.lock().last_resort().cloned();
+        let needed_until = SystemTime::now() + LAST_RESORT;
+        let last_resort = held.map(|held| held.authorization);
+        let last_resort = last_resort.filter(|held| expiry(held) > Some(needed_until));
         let held = last_resort.ok_or_else(|| error.clone())?;
         tracing::warn!(
             appid = self.appid,
@@ -158,7 +141,7 @@ impl TokenSource {
         let Some(rejected) = rejected.token() else {
             return Ok(None);
         };
-        *self.cache.lock() = TokenCache::default();
+        *self.cache.lock() = None;
         let held = self.read(Some(rejected), client, meter).await?;
         let is_rejected = held
             .token()
@@ -169,7 +152,7 @@ impl TokenSource {
     /// When the token in use ends, where known.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
-        expiry(self.cache.lock().held.as_ref()?)
+        expiry(&self.cache.lock().as_ref()?.authorization)
     }
 
     /// Whether it mints for that app as it did for the app before a reload, so that its token stays in use.
@@ -215,19 +198,18 @@ impl TokenSource {
         let held = match self.place() {
             // WeChat's client has a limit of its own.
             None => ask.await?,
-            Some(place) => match tokio::time::timeout(SOURCE_TIMEOUT, ask).await {
-                Ok(held) => held.map_err(|error| error.of(&place))?,
-                Err(_) => {
-                    let text = format!("gave no token within {} s", SOURCE_TIMEOUT.as_secs());
-                    return Err(Error::new(Reason::Timeout, text).of(&place));
-                }
-            },
+            Some(place) => {
+                let answer = tokio::time::timeout(SOURCE_TIMEOUT, ask).await;
+                let late = format!("gave no token within {} s", SOURCE_TIMEOUT.as_secs());
+                answer
+                    .unwrap_or_else(|_| Err(Error::new(Reason::Timeout, late)))
+                    .map_err(|error| error.of(&place))?
+            }
         };
-        let now = Moment::now();
-        *self.cache.lock() = TokenCache {
-            held: Some(held.clone()),
-            until: Some(now.after(self.keep(expiry(&held), now.wall))),
-        };
+        *self.cache.lock() = Some(Held {
+            until: Instant::now() + self.keep(&held),
+            authorization: held.clone(),
+        });
         Ok(held)
     }
 
@@ -245,8 +227,10 @@ impl TokenSource {
             Credential::File {
                 path,
                 token_pointer,
-            } => file::read(path, token_pointer.as_deref(), MISSING_FILE, reads).await,
-            Credential::Http(config) => self.http.read(config, rejected, reads).await,
+            } => file::read(path, token_pointer.as_deref(), reads).await,
+            Credential::Http(config) => {
+                http::read(config, rejected, &self.told_of, client.http(), reads).await
+            }
             Credential::Command(line) => command::read(line, &self.secret_variables).await,
             Credential::Redis(config) => {
                 let (url, password_file) = (config.url.clone(), config.password_file.clone());
@@ -254,7 +238,7 @@ impl TokenSource {
                 redis::read(config, self.redis.get_or_init(new)).await
             }
             Credential::Cloudbase { path } => {
-                let token = file::read(path, None, MISSING_MOUNT, reads).await;
+                let token = file::read(path, None, reads).await;
                 return token.map(Authorization::CloudbaseAccessToken);
             }
             Credential::None { from_appid } => {
@@ -267,20 +251,21 @@ impl TokenSource {
     }
 
     /// How long a token is used before the source is asked again.
-    fn keep(&self, expiry: Option<SystemTime>, now: SystemTime) -> Duration {
-        match &self.credential {
+    fn keep(&self, held: &Authorization) -> Duration {
+        match (&self.credential, expiry(held)) {
             // Cheap to read, so each fetch has the newest.
-            Credential::File { .. }
-            | Credential::Cloudbase { .. }
-            | Credential::Redis(_)
-            | Credential::None { .. } => Duration::ZERO,
-            Credential::StableToken { .. }
-            | Credential::Token { .. }
-            | Credential::Http(_)
-            | Credential::Command(_) => expiry.map_or(UNKNOWN_KEEP, |expiry| {
-                let left = expiry.duration_since(now).unwrap_or_default();
-                left.saturating_sub(REFRESH_MARGIN)
-            }),
+            (
+                Credential::File { .. }
+                | Credential::Cloudbase { .. }
+                | Credential::Redis(_)
+                | Credential::None { .. },
+                _,
+            ) => Duration::ZERO,
+            (_, None) => UNKNOWN_KEEP,
+            (_, Some(expiry)) => {
+                let left = expiry.duration_since(SystemTime::now());
+                left.unwrap_or_default().saturating_sub(REFRESH_MARGIN)
+            }
         }
     }
 }

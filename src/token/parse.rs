@@ -55,8 +55,12 @@ fn parse(
     if bytes.len() > TEXT_MAX {
         return Err(TOO_LONG.to_owned());
     }
-    if let Some(why) = serialized(bytes) {
-        return Err(why.to_owned());
+    if is_serialized(bytes) {
+        return Err(
+            "it is serialized by PHP or Java; let that program store the token as plain text, or print it with a \
+             token command"
+                .to_owned(),
+        );
     }
     let text = std::str::from_utf8(bytes).map_err(
         |_| "it is not text; let the program that keeps the token store it as plain text",
@@ -78,19 +82,14 @@ fn parse(
     }
 }
 
-/// Values that SDKs store with their language's own serializer: what wrote them, and the way out.
-fn serialized(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        // PHP's serialize, and the versions 1 and 2 of igbinary.
-        [b's' | b'a' | b'O' | b'C', b':', b'0'..=b'9', ..] | [0, 0, 0, 1 | 2, ..] => Some(
-            "it is serialized by PHP; let that program store the token as plain text, or print it with a token command",
-        ),
-        [0xac, 0xed, 0, 5, ..] => Some(
-            "it is serialized by Java; let that program store the token as plain text (StringRedisSerializer or \
-             Redisson's StringCodec), or print it with a token command",
-        ),
-        _ => None,
-    }
+/// Whether it was stored with a language's own serializer: PHP's `serialize` or igbinary, or Java's.
+fn is_serialized(bytes: &[u8]) -> bool {
+    matches!(
+        bytes,
+        [b's' | b'a' | b'O' | b'C', b':', b'0'..=b'9', ..]
+            | [0, 0, 0, 1 | 2, ..]
+            | [0xac, 0xed, 0, 5, ..]
+    )
 }
 
 fn in_document(
@@ -98,8 +97,8 @@ fn in_document(
     pointer: Option<&str>,
     written: Option<SystemTime>,
 ) -> Result<AccessToken, String> {
-    let errcode = document.get("errcode").and_then(integer).unwrap_or(0);
-    if errcode != 0 {
+    let errcode = document.get("errcode").and_then(number).unwrap_or(0.0);
+    if errcode != 0.0 {
         return Err(format!(
             "it is WeChat's error {errcode}, passed on by the program that keeps the token"
         ));
@@ -120,15 +119,11 @@ fn in_document(
 
 /// The first text at one of the pointers.
 fn text_at<'a>(document: &'a Value, pointers: &[&str]) -> Result<&'a str, String> {
-    let values = pointers.iter().filter_map(|at| document.pointer(at));
+    let mut values = pointers.iter().filter_map(|at| document.pointer(at));
     if let Some(text) = values.clone().find_map(Value::as_str) {
-        return Ok(text);
-    }
-    let is_java = |name: &str| name.starts_with("java.");
-    if document.is_null() || values.into_iter().any(Value::is_null) {
+        Ok(text)
+    } else if document.is_null() || values.any(Value::is_null) {
         Err("it is null".to_owned())
-    } else if document[0].as_str().is_some_and(is_java) {
-        Err("it is JSON with the name of a Java type (Jackson); set token_pointer: /1".to_owned())
     } else {
         Err(format!(
             "it is JSON without a text at {}; set token_pointer to where the token is",
@@ -138,22 +133,15 @@ fn text_at<'a>(document: &'a Value, pointers: &[&str]) -> Result<&'a str, String
 }
 
 fn token(text: &str) -> Result<SecretString, &'static str> {
-    let is_null = ["null", "undefined", "none", "nil"]
-        .iter()
-        .any(|word| text.eq_ignore_ascii_case(word));
-    let has_digit = text.contains(|c: char| c.is_ascii_digit());
     let is_token_character =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+/=!*@|$".contains(&byte);
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+/!*@|$".contains(&byte);
+    let has_digit = text.contains(|c: char| c.is_ascii_digit());
     if text.is_empty() {
         Err("it is empty")
     } else if text.len() > TOKEN_MAX {
         Err(TOO_LONG)
-    } else if is_null {
-        Err("it is null")
-    } else if text.trim_end_matches('=').contains('=') {
-        Err("it is a name and a value; only the token alone or JSON can be read")
-    } else if !text.bytes().all(is_token_character) {
-        Err("it holds characters that no token has")
+    } else if !text.trim_end_matches('=').bytes().all(is_token_character) {
+        Err("it holds characters that no token has; only the token alone or JSON can be read")
     } else if !has_digit && text.len() < WORD_MAX {
         Err("it is a word, not a token")
     } else {
@@ -161,23 +149,16 @@ fn token(text: &str) -> Result<SecretString, &'static str> {
     }
 }
 
-/// A whole number, also as text, as some languages' JSON libraries write it.
-fn integer(value: &Value) -> Option<i64> {
+/// A number, also as text, as some languages' JSON libraries write it.
+fn number(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => text.trim().parse().ok(),
-        value => value.as_i64(),
+        value => value.as_f64(),
     }
 }
 
 fn lifetime(value: &Value) -> Option<Duration> {
-    let seconds: f64 = match value {
-        Value::String(text) => text.trim().parse().ok()?,
-        value => value.as_f64()?,
-    };
-    if seconds < 0.0 {
-        return Some(Duration::ZERO);
-    }
-    let lifetime = Duration::try_from_secs_f64(seconds).ok();
+    let lifetime = Duration::try_from_secs_f64(number(value)?).ok();
     lifetime.filter(|lifetime| *lifetime <= LIFETIME_MAX)
 }
 
@@ -202,41 +183,27 @@ mod tests {
 
     #[test]
     fn token_is_found_in_every_form_that_token_servers_and_sdks_use() {
-        for (text, seconds) in [
+        #[rustfmt::skip]
+        let table = [
             ("82_tok-En", None),
-            ("82_tok-En\r\n", None),
-            ("\u{feff}82_tok-En\n", None),
+            ("\u{feff}82_tok-En\r\n", None),
             ("\"82_tok-En\"", None),
-            (
-                r#"{"access_token":"82_tok-En","expires_in":7130}"#,
-                Some(7130),
-            ),
-            (
-                r#"{"errcode":0,"errmsg":"ok","access_token":"82_tok-En","expires_in":"7130"}"#,
-                Some(7130),
-            ),
-            (
-                r#"{"success":true,"code":0,"data":{"access_token":"82_tok-En","expires_in":60.5}}"#,
-                Some(60),
-            ),
+            (r#"{"access_token":"82_tok-En","expires_in":7130}"#, Some(7130)),
+            (r#"{"errcode":0,"errmsg":"ok","access_token":"82_tok-En","expires_in":"7130"}"#, Some(7130)),
+            (r#"{"success":true,"code":0,"data":{"access_token":"82_tok-En","expires_in":60.5}}"#, Some(60)),
             (r#"{"token":"82_tok-En","time":12}"#, Some(12)),
             (r#"{"data":{"token":"82_tok-En"}}"#, None),
             (r#"{"data":"82_tok-En"}"#, None),
             (r#"{"accessToken":"82_tok-En"}"#, None),
-            (
-                r#"{"authorizer_access_token":"82_tok-En","expires_in":7200}"#,
-                Some(7200),
-            ),
-            (
-                r#"{"access_token":null,"data":{"access_token":"82_tok-En"}}"#,
-                None,
-            ),
+            (r#"{"authorizer_access_token":"82_tok-En","expires_in":7200}"#, Some(7200)),
+            (r#"{"access_token":null,"data":{"access_token":"82_tok-En"}}"#, None),
             // What can't be the seconds left.
-            (r#"{"token":"82_tok-En","expires_in":-5}"#, Some(0)),
+            (r#"{"token":"82_tok-En","expires_in":-5}"#, None),
             (r#"{"token":"82_tok-En","expires_in":1764547200}"#, None),
             (r#"{"token":"82_tok-En","expires_in":1e300}"#, None),
             (r#"{"token":"82_tok-En","expires_in":"NaN"}"#, None),
-        ] {
+        ];
+        for (text, seconds) in table {
             let found = parsed(text, None);
             assert_eq!(found, Ok(("82_tok-En".to_owned(), seconds)), "{text}");
         }
@@ -259,59 +226,35 @@ mod tests {
     #[test]
     fn what_is_not_a_token_is_told_apart() {
         let long = format!("1{}", "x".repeat(TOKEN_MAX));
-        for (text, sentence) in [
-            ("", "it is empty"),
-            (" \n", "it is empty"),
-            (r#"{"access_token":""}"#, "it is empty"),
-            ("null", "it is null"),
-            ("None", "it is null"),
-            (r#"{"data":null}"#, "it is null"),
-            ("<!DOCTYPE html><html>", "HTML"),
-            (
-                r#"{"errcode":"-1","access_token":"tok-1"}"#,
-                "WeChat's error -1",
-            ),
-            ("two words 1", "characters that no token has"),
-            ("\"tab\\there1\"", "characters that no token has"),
-            ("nul1\0", "characters that no token has"),
-            ("没有1", "characters that no token has"),
-            (r#"{"access_token":"tok-1"#, "characters that no token has"),
-            ("access_token=82_tok-En", "a name and a value"),
-            (
-                "access_token=82_tok-En&expires_in=7200",
-                "a name and a value",
-            ),
-            ("access_token:82_tok-En", "characters that no token has"),
-            ("expired", "it is a word"),
-            ("not_found", "it is a word"),
-            (r#"{"token":"pending"}"#, "it is a word"),
-            (&long, "too long"),
-            ("7", "it is JSON without a text at /access_token"),
-            ("[]", "it is JSON without a text at /access_token"),
-            (r#"{"access_token":7}"#, "set token_pointer"),
-            (r#"s:9:"82_tok-En";"#, "serialized by PHP; let that program"),
-            (
-                r#"a:1:{s:12:"access_token";s:9:"82_tok-En";}"#,
-                "serialized by PHP;",
-            ),
-            (
-                r#"["java.lang.String","82_tok-En"]"#,
-                "set token_pointer: /1",
-            ),
-        ] {
-            let error = parsed(text, None).unwrap_err();
-            assert!(error.contains(sentence), "{text:.40}: {error}");
-        }
-        for (bytes, sentence) in [
-            (
-                &b"\xac\xed\x00\x05t\x00\x0982_tok-En"[..],
-                "serialized by Java",
-            ),
-            (b"\x00\x00\x00\x02\x11\x0982_tok-En", "serialized by PHP"),
+        #[rustfmt::skip]
+        let table: [(&[u8], &str); 22] = [
+            (b"", "it is empty"),
+            (b" \n", "it is empty"),
+            (br#"{"access_token":""}"#, "it is empty"),
+            (b"null", "it is null"),
+            (br#"{"data":null}"#, "it is null"),
+            (b"<!DOCTYPE html><html>", "HTML"),
+            (br#"{"errcode":"-1","access_token":"tok-1"}"#, "WeChat's error -1"),
+            (b"two words 1", "characters that no token has"),
+            (b"\"tab\\there1\"", "characters that no token has"),
+            (b"nul1\0", "characters that no token has"),
+            ("没有1".as_bytes(), "characters that no token has"),
+            (br#"{"access_token":"tok-1"#, "characters that no token has"),
+            (b"access_token=82_tok-En", "only the token alone or JSON"),
+            (b"not_found", "it is a word"),
+            (br#"{"token":"pending"}"#, "it is a word"),
+            (long.as_bytes(), "too long"),
+            (b"[]", "it is JSON without a text at /access_token"),
+            (br#"{"access_token":7}"#, "set token_pointer"),
+            (br#"s:9:"82_tok-En";"#, "serialized by PHP or Java; let that program"),
+            (b"\x00\x00\x00\x02\x11\x0982_tok-En", "by PHP or Java"),
+            (b"\xac\xed\x00\x05t\x00\x0982_tok-En", "by PHP or Java"),
             (b"82_tok-En\xff", "it is not text"),
-        ] {
+        ];
+        for (bytes, sentence) in table {
             let error = parsed(bytes, None).unwrap_err();
-            assert!(error.contains(sentence), "{error}");
+            let text = String::from_utf8_lossy(bytes);
+            assert!(error.contains(sentence), "{text:.40}: {error}");
         }
     }
 }

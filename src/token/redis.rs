@@ -10,76 +10,55 @@ use crate::config::RedisTokenConfig;
 use crate::redis::{Client, Error as RedisError};
 use crate::wechat::AccessToken;
 
-/// A token is used this long after its end by the source's own word.
-///
-/// SDKs write the end down to 200 s (WxJava) too early, and a token that WeChat replaced works for 5 minutes more.
-const ENDED_GRACE: Duration = Duration::from_secs(300);
-
 pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<AccessToken, Error> {
-    let now = SystemTime::now();
     let stored = stored(config, client).await;
-    let stored = stored.map_err(|error| describe(error, config))?;
-    let Some(text) = stored.text else {
-        return Err(Error::no_token(
+    let mut values = stored.map_err(|error| describe(error, config))?.into_iter();
+    let text = values.next().flatten().ok_or_else(|| {
+        Error::no_token(
             "there is nothing there; the program that keeps the token has written none, or under another key",
-        ));
-    };
-    let end = stored.expire.as_deref().and_then(unix_millis);
-    if let Some(ended) = end.and_then(|end| now.duration_since(end).ok())
-        && ended > ENDED_GRACE
-    {
-        return Err(Error::no_token(format!(
-            "its token ended {} s ago; the program that keeps it has stopped",
-            ended.as_secs()
-        )));
-    }
+        )
+    })?;
+    let end = values.next().flatten().as_deref().and_then(unix_millis);
     // Nobody knows when seconds beside a token were stored.
     let mut token = parse::find(&text, config.token_pointer.as_deref(), None)?;
-    let end_of_key = || now.checked_add(stored.time_left?);
-    token.expires = end.or_else(end_of_key);
+    token.expires = match end {
+        None => end_of_key(&config.key, client).await,
+        end => end,
+    };
     Ok(token)
 }
 
-struct Stored {
-    text: Option<Vec<u8>>,
-    /// Content of `expire_field`.
-    expire: Option<Vec<u8>>,
-    /// That the key has; `None`: it doesn't end, or the user may not ask.
-    time_left: Option<Duration>,
-}
-
-async fn stored(config: &RedisTokenConfig, client: &Client) -> Result<Stored, RedisError> {
-    let key = &config.key;
-    let values: Vec<Option<Vec<u8>>> = match &config.field {
+/// The value, or of a hash the token's field and `expire_field`.
+async fn stored(
+    config: &RedisTokenConfig,
+    client: &Client,
+) -> Result<Vec<Option<Vec<u8>>>, RedisError> {
+    match &config.field {
         None => {
             let mut get = redis::cmd("GET");
-            vec![client.run(get.arg(key), SOURCE_TIMEOUT).await?]
+            let value = client.run(get.arg(&config.key), SOURCE_TIMEOUT).await?;
+            Ok(vec![value])
         }
         Some(field) => {
             let mut get = redis::cmd("HMGET");
-            let get = get.arg(key).arg(field).arg(&config.expire_field);
-            client.run(get, SOURCE_TIMEOUT).await?
+            let get = get.arg(&config.key).arg(field).arg(&config.expire_field);
+            client.run(get, SOURCE_TIMEOUT).await
         }
-    };
-    let mut values = values.into_iter();
-    let mut time_left = redis::cmd("PTTL");
-    let time_left = client.run::<i64>(time_left.arg(key), SOURCE_TIMEOUT);
-    let time_left = match time_left.await {
-        Ok(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
-        Err(RedisError::Refused(_)) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(Stored {
-        text: values.next().flatten(),
-        expire: values.next().flatten(),
-        time_left,
-    })
+    }
 }
 
 fn unix_millis(text: &[u8]) -> Option<SystemTime> {
     let millis = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
     // 0 is how some SDKs write "none".
     from_unix_millis(millis).filter(|_| millis > 0)
+}
+
+/// `None`: it doesn't end, or the user may not ask.
+async fn end_of_key(key: &str, client: &Client) -> Option<SystemTime> {
+    let now = SystemTime::now();
+    let mut time_left = redis::cmd("PTTL");
+    let millis: i64 = client.run(time_left.arg(key), SOURCE_TIMEOUT).await.ok()?;
+    now.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
 }
 
 fn describe(error: RedisError, config: &RedisTokenConfig) -> Error {

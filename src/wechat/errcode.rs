@@ -50,12 +50,10 @@ impl Place {
     }
 }
 
-/// The row that explains a failure; `None` where the errcode is not known, or means something else than its reason.
+/// The row that explains a failure; `None` where the errcode is not known.
 pub(super) fn explain(cause: &Cause, credential: CredentialKind) -> Option<&'static Row> {
-    // A token that is missing is forgiven while a container starts, and means the same.
-    let has_reason = |reason| cause.reason == reason || cause.reason == Reason::Transient;
     rows(cause.errcode)
-        .find(|row| has_reason(row.reason) && row.place.includes(cause, Some(credential)))
+        .find(|row| row.reason == cause.reason && row.place.includes(cause, Some(credential)))
 }
 
 /// The reason that an errcode stands for.
@@ -66,39 +64,15 @@ pub(super) fn reason(errcode: i64, errmsg: &str, api: Api) -> Reason {
         errcode,
         symptom: None,
     };
-    let errmsg = errmsg.to_ascii_lowercase();
-    let has_one_of = |words: &[&str]| words.iter().any(|word| errmsg.contains(word));
     match errcode {
         // Documented as the daily limit; the message tells where a limit per minute was meant.
-        45009 if errmsg.contains("minute") => Reason::Rate,
+        45009 if errmsg.to_ascii_lowercase().contains("minute") => Reason::Rate,
         // A function that is stopped by its time limit has failed to execute.
-        -504_002 if has_one_of(&["timeout", "timed out", "time limit", "超时"]) => {
-            Reason::Timeout
-        }
+        -504_002 if errmsg.contains("timed out") => Reason::Timeout,
         _ => rows(errcode)
             .find(|row| row.place.includes(&cause, None))
             .map_or(Reason::Unknown, |row| row.reason),
     }
-}
-
-/// The errcode that a cloud function met with, where WeChat answers that the function failed and quotes its error.
-pub(super) fn in_function(errcode: i64, errmsg: &str) -> Option<i64> {
-    const FUNCTION_FAILED: [i64; 3] = [-404_011, -504_001, -504_002];
-    /// Shorter numbers are lines, seconds and sizes.
-    const SHORTEST: i64 = 10_000;
-    if !FUNCTION_FAILED.contains(&errcode) {
-        return None;
-    }
-    let is_outside = |c: char| c != '-' && !c.is_ascii_digit();
-    let is_its_own = |number: &i64| {
-        number.abs() >= SHORTEST
-            && !FUNCTION_FAILED.contains(number)
-            && rows(*number).next().is_some()
-    };
-    errmsg
-        .split(is_outside)
-        .filter_map(|word| word.parse().ok())
-        .rfind(is_its_own)
 }
 
 #[cfg(test)]

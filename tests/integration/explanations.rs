@@ -62,7 +62,7 @@ fn table() -> Vec<Row> {
         row(COMMAND, List, errcode(40014, "invalid"), "token", 40014, ["token command", "令牌命令"], "asks for a new one by itself"),
         row(CLOUDBASE, List, errcode(40001, "invalid"), "token", 40001, ["微信令牌", "微信令牌"], "asks for a new one by itself"),
         row(MISSING, List, status(500), "token", 0, ["Switch 微信令牌 on", "开启微信令牌"], "program"),
-        row(NONE, List, errcode(41001, "access_token missing"), "transient", 41001, ["开放接口服务", "开放接口服务"], "busy"),
+        row(NONE, List, errcode(41001, "access_token missing"), "config", 41001, ["开放接口服务", "开放接口服务"], "busy"),
         row(NONE, List, status(502), "permission", 0, ["云调用权限", "云调用权限"], "物流助手"),
         row(NONE, List, errcode(85107, "URL不在白名单内"), "permission", 85107, ["云调用权限", "云调用权限"], "物流助手"),
         row(CLOUDBASE, List, errcode(85113, "cloudbase_token is not ready yet"), "transient", 85113, ["some minutes", "几分钟"], "busy"),
@@ -83,7 +83,7 @@ fn table() -> Vec<Row> {
         row(STABLE, List, errcode(123_456, "?"), "unknown", 123_456, ["error code", "错误码"], "AppSecret"),
         row(CLOUD, List, errcode(-601_034, "没有权限，请先开通云开发或者云托管"), "permission", -601_034, ["Open 云开发", "开通云开发"], "busy"),
         row(CLOUD, List, errcode(-501_000, "FunctionName parameter could not be found"), "config", -501_000, ["Upload the function", "上传并部署"], "error code"),
-        row(CLOUD, List, errcode(-504_002, "functions execute fail | errMsg: Error: errCode: -604101"), "permission", -604_101, ["config.json", "config.json"], "own log"),
+        row(CLOUD, List, returns(r#"{"errCode":-604101,"errMsg":"fail"}"#), "permission", -604_101, ["config.json", "config.json"], "own log"),
         row(CLOUD, List, returns(r#"{"errCode":40001,"errMsg":"fail"}"#), "token", 40001, ["Upload the cloud function again", "重新上传并部署"], "asks for a new one"),
         row(CLOUD, List, returns(r#"{"statusCode":200,"body":"{\"list\":[]}"}"#), "decode", 0, ["cloud_function.pointer", "cloud_function.pointer"], "report it"),
     ]

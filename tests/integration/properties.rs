@@ -260,7 +260,7 @@ fn token_answer_gives_a_token_of_it_or_is_not_quoted() {
         list_limits: ListLimits::default(),
         proxy_from_env: false,
     };
-    let client = Client::new(options).unwrap();
+    let client = Client::new(&options).unwrap();
     let read = |token_pointer| {
         let path = path.clone();
         let credential = Credential::File {

@@ -3,7 +3,6 @@
 mod transport;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -13,47 +12,32 @@ use super::hosts::{Host, Hosts};
 use super::reply::{self, Fault};
 use super::{
     AccessToken, AccountList, Api, ApiQuota, Authorization, ClientOptions, CloudFunction, Delivery,
-    Error, Meter, Reason,
+    Error, ListLimits, Meter, Reason,
 };
 use crate::blocking;
 use crate::tls::{self, NoRoots};
 
-/// Of an account list this much is taken in whatever the limits say, so that a low limit on accounts drops rows and
-/// fails nothing. Unit: bytes. An account has about 275.
-const LIST_BODY_MAX: usize = 64 << 20;
-/// An account with long remarks. Unit: bytes.
-const ACCOUNT_BODY_MAX: usize = 1024;
+/// An account list; hundreds of thousands of accounts, each of about 275 bytes. Unit: bytes.
+const LIST_BODY_MAX: usize = 100 << 20;
 /// Any other reply. Unit: bytes.
 const BODY_MAX: usize = 1 << 20;
 /// A reply that is read sooner than another thread would wake: some hundred accounts. Unit: bytes.
 const INLINE_BODY_MAX: usize = 64 << 10;
-/// How long Cloud Run's open-interface service may take to be there for a container that just started.
-const OPEN_INTERFACE_START: Duration = Duration::from_secs(60);
 
 /// Sends calls to WeChat, over one connection pool, to the first host that answers.
 pub struct Client {
     http: reqwest::Client,
     hosts: Hosts,
-    options: ClientOptions,
-    /// Those that `http` trusts.
-    roots: Arc<rustls::RootCertStore>,
-    made: Instant,
+    timeout: Duration,
+    list_limits: ListLimits,
 }
 
 /// A client can't be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// There is no host to call.
-    #[error("there is no API URL")]
-    NoUrl,
-    /// A host's URL is not one. It is not shown, because it may hold a password.
-    #[error("API URL number {position} can't be used: {cause}")]
-    Url {
-        /// Counted from 1.
-        position: usize,
-        /// What is wrong with it.
-        cause: String,
-    },
+    /// There is no host to call, or its URL is not one. It is not shown, because it may hold a password.
+    #[error("the API needs a URL with http:// or https:// and a host")]
+    Url,
     /// Nothing to check WeChat's certificate with.
     #[error(transparent)]
     NoRoots(#[from] NoRoots),
@@ -118,12 +102,11 @@ impl Client {
     /// # Errors
     /// When there is no host, one of their URLs can't be used, or https is asked for and the system has no root
     /// certificates.
-    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+    pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
         let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env)?;
-        let roots = if hosts.need_tls() {
-            tls::system_roots()?
-        } else {
-            rustls::RootCertStore::empty()
+        let roots = match tls::system_roots() {
+            Err(error) if hosts.need_tls() => return Err(error.into()),
+            roots => roots.unwrap_or_else(|_| rustls::RootCertStore::empty()),
         };
         Self::trusting(roots, hosts, options)
     }
@@ -131,15 +114,13 @@ impl Client {
     fn trusting(
         roots: rustls::RootCertStore,
         hosts: Hosts,
-        options: ClientOptions,
+        options: &ClientOptions,
     ) -> Result<Self, ClientError> {
-        let roots = Arc::new(roots);
         Ok(Self {
-            http: transport::http_client(&options, Arc::clone(&roots))?,
+            http: transport::http_client(options, roots)?,
             hosts,
-            options,
-            roots,
-            made: Instant::now(),
+            timeout: options.timeout,
+            list_limits: options.list_limits,
         })
     }
 
@@ -149,17 +130,14 @@ impl Client {
         Self {
             http: self.http.clone(),
             hosts: self.hosts.untried(),
-            options: self.options.clone(),
-            made: self.made,
-            roots: Arc::clone(&self.roots),
+            timeout: self.timeout,
+            list_limits: self.list_limits,
         }
     }
 
-    /// Whether the two reach the same hosts in the same way and trust the same certificates: only what a client has
-    /// met with since it was made can differ.
-    #[must_use]
-    pub fn is_made_like(&self, other: &Self) -> bool {
-        self.options == other.options && self.roots.roots == other.roots.roots
+    /// For calls to others than WeChat: the same proxies and trusted certificates.
+    pub(crate) fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 
     /// The account list over the HTTPS call, `logistics.getAllAccount`.
@@ -172,8 +150,8 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
         let mut call = Call::new(Api::AccountGetall).authorized(authorization);
-        call.body_max = self.list_body_max();
-        let limits = self.options.list_limits;
+        call.body_max = LIST_BODY_MAX;
+        let limits = self.list_limits;
         let read = move |body: &[u8]| reply::read_list(body, limits);
         self.call(call, meter, read).await
     }
@@ -194,9 +172,8 @@ impl Client {
             .json(&serde_json::json!({}));
         call.query.push(("env", &function.env));
         call.query.push(("name", &function.name));
-        // The list is a string in the reply, in which each quotation mark takes two bytes.
-        call.body_max = self.list_body_max().saturating_mul(2);
-        let limits = self.options.list_limits;
+        call.body_max = LIST_BODY_MAX;
+        let limits = self.list_limits;
         let function = function.clone();
         let read = move |body: &[u8]| reply::read_function_result(body, &function, limits);
         self.call(call, meter, read).await
@@ -212,7 +189,7 @@ impl Client {
         meter: &dyn Meter,
     ) -> Result<Vec<Delivery>, Error> {
         let call = Call::new(Api::DeliveryGetall).authorized(authorization);
-        let limits = self.options.list_limits;
+        let limits = self.list_limits;
         let read = move |body: &[u8]| reply::read_deliveries(body, limits);
         self.call(call, meter, read).await
     }
@@ -246,68 +223,50 @@ impl Client {
     ) -> Result<ApiQuota, Error> {
         let call = Call::new(Api::ApiQuotaGet)
             .authorized(authorization)
-            .json(&serde_json::json!({"cgi_path": path(of)}));
+            .json(&serde_json::json!({"cgi_path": of.path()}));
         self.call(call, meter, reply::read_api_quota).await
     }
 
-    /// A token that nobody else loses, shared with every other user of `stable_token`; never forces a new one.
+    /// A token for an `AppSecret`. One of [`Api::StableToken`] is shared with every other user of that API, and never
+    /// forced to be a new one; one of [`Api::Token`] invalidates everybody else's within minutes.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn stable_token(
+    pub async fn mint_token(
         &self,
+        api: Api,
         appid: &str,
         secret: &SecretString,
         meter: &dyn Meter,
     ) -> Result<AccessToken, Error> {
+        let grant_type = "client_credential";
         let secret = secret.expose_secret();
-        let mut call = Call::new(Api::StableToken).json(&serde_json::json!({
-            "grant_type": "client_credential",
-            "appid": appid,
-            "secret": secret,
-            "force_refresh": false,
-        }));
+        let mut call = Call::new(api);
+        if api == Api::Token {
+            call.query = vec![
+                ("grant_type", grant_type),
+                ("appid", appid),
+                ("secret", secret),
+            ];
+        } else {
+            call = call.json(&serde_json::json!({
+                "grant_type": grant_type,
+                "appid": appid,
+                "secret": secret,
+                "force_refresh": false,
+            }));
+        }
         call.secrets.push(secret);
-        self.mint(call, meter).await
-    }
-
-    /// A token of the old endpoint, which invalidates everybody else's within minutes.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn token(
-        &self,
-        appid: &str,
-        secret: &SecretString,
-        meter: &dyn Meter,
-    ) -> Result<AccessToken, Error> {
-        let secret = secret.expose_secret();
-        let mut call = Call::new(Api::Token);
-        call.query = vec![
-            ("grant_type", "client_credential"),
-            ("appid", appid),
-            ("secret", secret),
-        ];
-        call.secrets.push(secret);
-        self.mint(call, meter).await
-    }
-
-    /// The host that calls go to now, with its port where it has one of its own.
-    #[must_use]
-    pub fn current_host(&self) -> &str {
-        &self.hosts.current().name
-    }
-
-    async fn mint(&self, call: Call<'_>, meter: &dyn Meter) -> Result<AccessToken, Error> {
         // Its seconds count from when WeChat answered, which is not earlier than this.
         let asked = SystemTime::now();
         let read = move |body: &[u8]| reply::read_token(body, asked);
         self.call(call, meter, read).await
     }
 
-    fn list_body_max(&self) -> usize {
-        let accounts = self.options.list_limits.accounts;
-        LIST_BODY_MAX.max(accounts.saturating_mul(ACCOUNT_BODY_MAX))
+    /// The host that calls go to now, with its port where it has one of its own.
+    #[must_use]
+    pub fn current_host(&self) -> &str {
+        &self.hosts.current().name
     }
 
     /// Sends a call and reads its reply; a reply that is not what was asked for counts as a failure, once.
@@ -324,7 +283,7 @@ impl Client {
             blocking::run(move || read(&body)).await
         };
         result.map_err(|fault| {
-            let error = self.forgiven(&call, Error::from_fault(call.api, fault, &call.secrets));
+            let error = Error::from_fault(call.api, fault, &call.secrets);
             meter.failed(call.api, error.reason(), error.errcode());
             error
         })
@@ -334,33 +293,30 @@ impl Client {
     ///
     /// Another host is tried only where this one could not be reached or failed by itself: what WeChat answers, it
     /// answers everywhere. An answer may take all the time that is left, as it may where there is but one host; one that
-    /// is late sends the next call elsewhere. A host that takes no connection is left sooner, see `transport`, and one
-    /// that is on trial while another answers has half of the time. While none answers, a call tries one.
+    /// is late sends the next call elsewhere. A host that takes no connection is left sooner, see `transport`. While none
+    /// answers, a call tries one.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
-        let order = self.hosts.order(started);
         let mut first_failure = None;
         let mut out_of_time = false;
-        for (position, index) in order.hosts.into_iter().enumerate() {
-            let left = self.options.timeout.saturating_sub(started.elapsed());
+        for index in self.hosts.order(started) {
+            let left = self.timeout.saturating_sub(started.elapsed());
             out_of_time = left.is_zero() && first_failure.is_some();
             if out_of_time {
                 break;
             }
-            let on_trial = order.on_trial && position == 0;
-            let time = if on_trial { left / 2 } else { left };
             if let Err(reached) = meter.sending(call.api) {
                 // What was tried says more than what was not.
                 let not_sent = || Error::not_sent(call.api, reached);
                 return Err(first_failure.unwrap_or_else(not_sent));
             }
             let host = self.hosts.host(index);
-            let error = match transport::attempt(&self.http, call, host, time).await {
+            let error = match transport::attempt(&self.http, call, host, left).await {
                 Ok(body) => {
                     self.hosts.answered(index, Instant::now());
                     return Ok(body);
                 }
-                Err(error) => self.forgiven(call, error),
+                Err(error) => error,
             };
             meter.failed(call.api, error.reason(), error.errcode());
             if !error.concerns_the_host() {
@@ -372,17 +328,6 @@ impl Client {
         self.hosts.none_answered(out_of_time);
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
     }
-
-    /// A token that is missing while Cloud Run's open-interface service starts comes by itself.
-    fn forgiven(&self, call: &Call<'_>, error: Error) -> Error {
-        /// "`access_token` missing".
-        const NO_TOKEN: i64 = 41001;
-        let may_be_starting = call.open_interface && self.made.elapsed() < OPEN_INTERFACE_START;
-        if error.errcode() == Some(NO_TOKEN) && may_be_starting {
-            return error.because(Reason::Transient);
-        }
-        error
-    }
 }
 
 impl fmt::Debug for Client {
@@ -390,22 +335,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("host", &self.current_host())
-            .field("timeout", &self.options.timeout)
-            .field("list_limits", &self.options.list_limits)
             .finish_non_exhaustive()
-    }
-}
-
-/// The path of an API, as WeChat documents it.
-const fn path(api: Api) -> &'static str {
-    match api {
-        Api::AccountGetall => "/cgi-bin/express/business/account/getall",
-        Api::InvokeCloudFunction => "/tcb/invokecloudfunction",
-        Api::StableToken => "/cgi-bin/stable_token",
-        Api::Token => "/cgi-bin/token",
-        Api::DeliveryGetall => "/cgi-bin/express/business/delivery/getall",
-        Api::QuotaGet => "/cgi-bin/express/business/quota/get",
-        Api::ApiQuotaGet => "/cgi-bin/openapi/quota/get",
     }
 }
 

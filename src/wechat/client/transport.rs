@@ -1,17 +1,13 @@
 //! One try at one host: connect, send, and take in a reply of bounded size.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Response;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use rustls::CertificateError;
-use rustls::pki_types::UnixTime;
-use time::OffsetDateTime;
-use time::macros::format_description;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use rustls::CertificateError::{ExpiredContext, NotValidYetContext};
 
-use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Kind, Reason, path, reply};
+use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Kind, Reason, reply};
 use crate::http_client;
 use crate::wechat::{Symptom, remote_text};
 
@@ -21,20 +17,17 @@ const IDLE_MAX: Duration = Duration::from_secs(50);
 /// The share of a call's time in which a host must take the connection, TLS included, where there are other hosts. Of
 /// ten seconds that leaves room for one lost packet.
 const CONNECT_SHARE: u32 = 4;
-/// Connections kept idle to one host.
-const IDLE_CONNECTIONS_MAX: usize = 8;
 /// Of a reply whose status tells of a failure, only an errcode is looked for. Unit: bytes.
 const FAILED_BODY_MAX: usize = 4096;
 
 pub(super) fn http_client(
     options: &ClientOptions,
-    roots: Arc<rustls::RootCertStore>,
+    roots: rustls::RootCertStore,
 ) -> Result<reqwest::Client, ClientError> {
     let mut builder = http_client::builder(roots)
         // Each request that leaves is metered, so none may leave behind the meter's back.
         .retry(reqwest::retry::never())
-        .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+        .pool_idle_timeout(IDLE_MAX);
     if options.api_urls.len() > 1 {
         builder = builder.connect_timeout(options.timeout / CONNECT_SHARE);
     }
@@ -53,7 +46,7 @@ pub(super) async fn attempt(
     host: &Host,
     time: Duration,
 ) -> Result<Vec<u8>, Error> {
-    let url = host.url(path(call.api), &call.query);
+    let url = host.url(call.api.path(), &call.query);
     let json = HeaderValue::from_static("application/json");
     let request = match &call.body {
         None => client.get(url),
@@ -63,59 +56,35 @@ pub(super) async fn attempt(
             .body(body.clone()),
     };
     let lost = |error: reqwest::Error| lost(&error.without_url(), host, call);
-    let malformed = |what| Error::from_fault(call.api, Fault::Malformed(what), &call.secrets);
     let mut response = request.timeout(time).send().await.map_err(lost)?;
     if !response.status().is_success() {
         return Err(unsuccessful(response, host, call).await);
     }
-    let Some(body) = http_client::body(&mut response, call.body_max)
-        .await
-        .map_err(lost)?
-    else {
-        return Err(malformed(format!(
-            "it has more than {} bytes",
-            call.body_max
-        )));
-    };
-    match response.headers().get(CONTENT_ENCODING) {
-        Some(encoding) if !is_legible(&body) => {
-            let encoding = String::from_utf8_lossy(encoding.as_bytes());
-            let encoding = remote_text::clean(&encoding, &call.secrets);
-            Err(malformed(format!(
-                "its Content-Encoding is {encoding}, which was not asked for; a proxy may have compressed it"
-            )))
-        }
-        _ => Ok(body),
-    }
-}
-
-/// Whether a body is text after all, as where a proxy has unpacked it and left the header.
-fn is_legible(body: &[u8]) -> bool {
-    std::str::from_utf8(body).is_ok() || body.trim_ascii_start().starts_with(b"{")
+    let body = http_client::body(&mut response, call.body_max).await;
+    body.map_err(lost)?.ok_or_else(|| {
+        let what = format!("it has more than {} bytes", call.body_max);
+        Error::from_fault(call.api, Fault::Malformed(what), &call.secrets)
+    })
 }
 
 /// A connection that could not be made or broke, or an answer that did not come in time.
 fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Error {
-    let way = host.way();
-    let failed = |reason, text| Error::new(call.api, Kind::HostFailed, reason, text);
+    let way = &host.way;
+    let failed =
+        |reason, symptom, text: &str| Error::new(call.api, Kind::HostFailed, reason, symptom, text);
     if error.is_timeout() {
-        return failed(Reason::Timeout, format!("got no answer from {way} in time"));
+        let text = format!("got no answer from {way} in time");
+        return failed(Reason::Timeout, None, &text);
     }
     // The innermost cause says what happened ("Connection refused"); those around it, where.
     let mut innermost: &(dyn StdError + 'static) = error;
     while let Some(cause) = cause_of(innermost) {
         innermost = cause;
     }
-    if let Some(rustls::Error::InvalidCertificate(fault)) = innermost.downcast_ref() {
-        let (symptom, cause) = certificate_fault(fault);
-        let text = format!("failed on the way to {way}: {cause}");
-        return failed(Reason::Network, text).with_symptom(Some(symptom));
-    }
+    let symptom = innermost.downcast_ref().and_then(certificate_symptom);
     let cause = remote_text::clean(&innermost.to_string(), &call.secrets);
-    failed(
-        Reason::Network,
-        format!("failed on the way to {way}: {cause}"),
-    )
+    let text = format!("failed on the way to {way}: {cause}");
+    failed(Reason::Network, symptom, &text)
 }
 
 /// An I/O error hands on the causes of the error in it, and not that itself.
@@ -129,42 +98,14 @@ fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError
     }
 }
 
-/// What is wrong with the certificate that the host showed.
-fn certificate_fault(fault: &CertificateError) -> (Symptom, String) {
-    use CertificateError as Fault;
-    let dates = |event, at: UnixTime, now: UnixTime| {
-        format!(
-            "its certificate {event} on {}, and this machine's clock says {}",
-            utc(at),
-            utc(now)
-        )
-    };
-    let untrusted = |cause: &str| (Symptom::UntrustedCertificate, cause.to_owned());
-    match fault {
-        Fault::ExpiredContext { time, not_after } => {
-            (Symptom::CertificateDates, dates("ended", *not_after, *time))
+fn certificate_symptom(error: &rustls::Error) -> Option<Symptom> {
+    match error {
+        rustls::Error::InvalidCertificate(ExpiredContext { .. } | NotValidYetContext { .. }) => {
+            Some(Symptom::CertificateDates)
         }
-        Fault::NotValidYetContext { time, not_before } => (
-            Symptom::CertificateDates,
-            dates("begins", *not_before, *time),
-        ),
-        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => {
-            untrusted("its certificate is another host's")
-        }
-        _ => untrusted(
-            "its certificate is self-signed, or from an authority that this machine doesn't trust",
-        ),
+        rustls::Error::InvalidCertificate(_) => Some(Symptom::UntrustedCertificate),
+        _ => None,
     }
-}
-
-/// A date for people.
-fn utc(time: UnixTime) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .and_then(|time| time.format(format).ok())
-        .unwrap_or_else(|| "a date beyond all calendars".to_owned())
 }
 
 /// A reply with a status that WeChat's API never has: something on the way answered, or the host failed.
@@ -191,5 +132,5 @@ async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> E
         Kind::Answered
     };
     let text = format!("got HTTP status {} from {}", status.as_u16(), host.name);
-    Error::new(call.api, kind, reason, text).with_symptom(symptom)
+    Error::new(call.api, kind, reason, symptom, &text)
 }

@@ -5,15 +5,14 @@ use std::collections::HashSet;
 
 use super::super::reply::{read_errcode, read_function_reply};
 use super::*;
+use crate::status::translations::assert_chinese_punctuation;
 use crate::wechat::{CloudFunction, Error, ListLimits};
 
 const LIST: Api = Api::AccountGetall;
 const CLOUD: Api = Api::InvokeCloudFunction;
 
 use CredentialKind::{Cloudbase, Command, File, Http, None as NoToken, Redis, StableToken};
-use Reason::{
-    Config, DailyQuota, Decode, IpWhitelist, Permission, Rate, Timeout, Token, Transient, Unknown,
-};
+use Reason::{Config, DailyQuota, Decode, IpWhitelist, Permission, Rate, Timeout, Token, Unknown};
 
 /// The error of a call that was answered so.
 fn refused(api: Api, reply: &str) -> Error {
@@ -68,29 +67,22 @@ fn fix_follows_the_message_and_the_place_that_it_came_from() {
         (Api::StableToken, StableToken, r#"{"errcode":40001,"errmsg":"invalid credential"}"#, Config, 40001, ["AppSecret is wrong", "AppSecret 错误"]),
         (Api::StableToken, StableToken, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, DailyQuota, 45009, ["after midnight", "零点后恢复"]),
         (Api::StableToken, StableToken, r#"{"errcode":40164,"errmsg":"invalid ip 203.0.113.7, not in whitelist"}"#, IpWhitelist, 40164, ["IP白名单", "IP白名单"]),
-        (Api::StableToken, StableToken, r#"{"errcode":89507,"errmsg":""}"#, IpWhitelist, 89507, ["for an hour", "1 小时内不可调用"]),
         (LIST, Http, r#"{"errcode":40001,"errmsg":"not latest"}"#, Token, 40001, ["token server must renew", "中控服务器须更新"]),
         (LIST, Redis, r#"{"errcode":40001,"errmsg":"not latest"}"#, Token, 40001, ["Redis key", "Redis 键"]),
         (LIST, NoToken, r#"{"errcode":40001,"errmsg":"not latest"}"#, Token, 40001, ["开放接口服务", "开放接口服务"]),
         (LIST, NoToken, r#"{"errcode":41001,"errmsg":"access_token missing"}"#, Config, 41001, ["开放接口服务 on", "开启开放接口服务"]),
-        (LIST, StableToken, r#"{"errcode":41001,"errmsg":"access_token missing"}"#, Config, 41001, ["lost on the way", "途中丢失"]),
         (LIST, Cloudbase, r#"{"errcode":85105,"errmsg":"not authorised"}"#, Permission, 85105, ["publish a new version", "发布新版本"]),
         (LIST, NoToken, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Permission, 48001, ["from_appid", "from_appid"]),
         (LIST, File, r#"{"errcode":48001,"errmsg":"api unauthorized"}"#, Permission, 48001, ["45 or 71", "45 或 71"]),
-        (LIST, StableToken, r#"{"errcode":43003,"errmsg":"require https"}"#, Config, 43003, ["--wechat.api-url", "代理改写"]),
         (LIST, StableToken, r#"{"errcode":48017,"errmsg":""}"#, Config, 48017, ["/etc/hosts", "/etc/hosts"]),
         (LIST, Http, r#"{"errcode":45035,"errmsg":"access clientip is not registered, not in ip-white-list"}"#, IpWhitelist, 45035, ["open.weixin.qq.com", "open.weixin.qq.com"]),
-        (LIST, Http, r#"{"errcode":61015,"errmsg":""}"#, Config, 61015, ["authorizer_access_token", "authorizer_access_token"]),
         (LIST, Http, r#"{"errcode":61016,"errmsg":""}"#, Permission, 61016, ["authorise", "重新授权"]),
-        (LIST, StableToken, r#"{"errcode":45009,"errmsg":"reach max api daily quota limit"}"#, DailyQuota, 45009, ["after midnight", "零点后恢复"]),
         (LIST, StableToken, r#"{"errcode":45009,"errmsg":"reach max api Minute quota limit"}"#, Rate, 45009, ["within minutes", "短时间内"]),
         (CLOUD, StableToken, r#"{"errcode":-601002,"errmsg":""}"#, Config, -601_002, ["env and name", "环境 ID（env）"]),
-        (CLOUD, StableToken, r#"{"errcode":-601001,"errmsg":""}"#, Transient, -601_001, ["tries again", "重试"]),
         (CLOUD, StableToken, r#"{"errcode":-601018,"errmsg":""}"#, Unknown, -601_018, ["error code", "错误码"]),
         (CLOUD, StableToken, r#"{"errcode":-501015,"errmsg":""}"#, Config, -501_015, ["quota", "套餐"]),
         (CLOUD, StableToken, r#"{"errcode":-501019,"errmsg":""}"#, Permission, -501_019, ["belong to this Mini Program", "属于该小程序"]),
         (CLOUD, StableToken, r#"{"errcode":-404011,"errmsg":"cloud function execution error"}"#, Config, -404_011, ["function's own log", "该函数的日志"]),
-        (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"functions execute fail | errMsg: TypeError: index.js:12:40001"}"#, Token, 40001, ["Upload the cloud function again", "重新上传并部署"]),
         (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"functions execute fail | TypeError"}"#, Config, -504_002, ["function's own log", "该函数的日志"]),
         (CLOUD, StableToken, r#"{"errcode":-504002,"errmsg":"Invoking task timed out after 3 seconds"}"#, Timeout, -504_002, ["5 seconds at most", "最长 5 秒"]),
     ];
@@ -101,26 +93,21 @@ fn fix_follows_the_message_and_the_place_that_it_came_from() {
 
 #[test]
 fn function_is_told_from_the_call_that_ran_it() {
-    let list = r#"{"count":0,"list":[]}"#;
-    let wrapped = serde_json::json!({"statusCode": 200, "body": list}).to_string();
-    let quoted = serde_json::json!(list).to_string();
     let not_a_list = ["not an account list", "不是账号列表"];
     #[rustfmt::skip]
-    let table: &[(&str, Reason, i64, [&str; 2], &str)] = &[
-        (r#"{"errCode":-604101,"errMsg":"fail"}"#, Permission, -604_101, ["config.json", "config.json"], "(fail)"),
-        (r#"{"errCode":48001,"errMsg":""}"#, Permission, 48001, ["功能 → 物流助手", "功能 → 物流助手"], "48001"),
-        (&quoted, Decode, 0, not_a_list, "JSON.stringify"),
-        (&wrapped, Decode, 0, not_a_list, "`cloud_function.pointer` to /body"),
-        (r#"{"success":false,"error":"no such shop"}"#, Decode, 0, not_a_list, "(no such shop)"),
-        (r#"{"result":"<html>","errMsg":"ok","errCode":0}"#, Decode, 0, not_a_list, "text that is not JSON"),
-        ("{}", Decode, 0, not_a_list, "`errCode` and `errMsg`"),
-        ("null", Decode, 0, not_a_list, "returned nothing"),
+    let table: &[(&str, Reason, i64, [&str; 2])] = &[
+        (r#"{"errCode":-604101,"errMsg":"fail"}"#, Permission, -604_101, ["config.json", "config.json"]),
+        (r#"{"errCode":48001,"errMsg":""}"#, Permission, 48001, ["功能 → 物流助手", "功能 → 物流助手"]),
+        (r#""{\"count\":0,\"list\":[]}""#, Decode, 0, not_a_list),
+        (r#"{"statusCode":200,"body":"{\"count\":0,\"list\":[]}"}"#, Decode, 0, not_a_list),
+        ("<html>", Decode, 0, not_a_list),
+        ("{}", Decode, 0, not_a_list),
+        ("null", Decode, 0, not_a_list),
     ];
-    for (result, reason, errcode, says, hint) in table {
+    for (result, reason, errcode, says) in table {
         let error = returned(result);
         assert_explained(&error, StableToken, *reason, *errcode, *says);
         assert!(!error.token_rejected(), "{error}");
-        assert!(error.to_string().contains(hint), "{error}");
     }
 }
 
@@ -151,9 +138,7 @@ fn address_to_whitelist_is_read_from_the_message() {
         ("invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist rid: 60c976e4-051e6c8e-47215cd3", "203.0.113.7"),
         ("invalid ip 2001:db8::1, not in whitelist", "2001:db8::1"),
         ("access clientip is not registered requestIP: 203.0.113.9 rid: 60c976e4-051e6c8e-47215cd3", "203.0.113.9"),
-        ("access clientip is not registered requestIP:203.0.113.9", "203.0.113.9"),
         ("invalid ip <b>, not", ""),
-        ("not in whitelist: ::", ""),
         ("a: b", ""),
     ];
     for (message, address) in table {
@@ -191,7 +176,6 @@ fn all() -> HashSet<Explanation> {
 
 #[test]
 fn texts_are_whole_and_chinese_ones_have_chinese_punctuation() {
-    let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
     let all = all();
     assert!(all.len() > 100, "{}", all.len());
     for explanation in all {
@@ -208,15 +192,8 @@ fn texts_are_whole_and_chinese_ones_have_chinese_punctuation() {
             "{english:?}"
         );
         for text in chinese {
-            assert!(text.contains(is_chinese), "{text}");
-            let chars: Vec<char> = text.chars().collect();
-            for pair in chars.windows(2) {
-                let ascii =
-                    |c: char| matches!(c, ',' | ';' | ':' | '!' | '?' | '(' | ')' | '"' | '\'');
-                let mixed = (is_chinese(pair[0]) && ascii(pair[1]))
-                    || (ascii(pair[0]) && is_chinese(pair[1]));
-                assert!(!mixed, "{text}");
-            }
+            assert!(!text.is_ascii(), "{text}");
+            assert_chinese_punctuation(text);
         }
     }
 }

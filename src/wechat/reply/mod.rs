@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -19,27 +18,26 @@ use super::{
 
 /// Longer than any token. WeChat says that 512 characters must be enough for now.
 const TOKEN_BYTES_MAX: usize = 4096;
-/// Longer than any token lives. Unit: seconds.
-const EXPIRES_IN_MAX: f64 = 86_400.0 * 365.0;
+/// How long a token lives at most (`getStableAccessToken`, seen 2026-11). Unit: seconds.
+const TOKEN_LIFETIME: f64 = 7200.0;
 
 /// Why a reply is not what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// WeChat refused the call. The message is as sent: it can hold whatever a remote side likes to echo.
-    Refused { errcode: i64, errmsg: Box<str> },
-    /// WeChat refused the cloud function, which ran.
-    FunctionRefused { errcode: i64, errmsg: Box<str> },
+    /// WeChat refused the call.
+    Refused {
+        errcode: i64,
+        /// As sent: it can hold whatever a remote side likes to echo.
+        errmsg: Box<str>,
+        /// It was not ours but the cloud function's, which ran.
+        by_function: bool,
+    },
     /// API encryption (API安全) is on.
     Encrypted,
     /// HTML.
     WebPage,
-    /// The cloud function returned something else.
-    FunctionResult {
-        /// Our own words.
-        what: String,
-        /// The error that the function returned, as sent; empty where there is none.
-        error: Box<str>,
-    },
+    /// The cloud function returned something else. Our own words.
+    FunctionResult(String),
     /// Our own words, which quote nothing of the reply.
     Malformed(String),
 }
@@ -73,24 +71,23 @@ struct Reply<'a> {
     iv: Option<&'a RawValue>,
     #[serde(borrow)]
     authtag: Option<&'a RawValue>,
-    #[serde(alias = "accessToken")]
-    access_token: Option<Value>,
-    #[serde(alias = "expiresIn", deserialize_with = "number")]
+    access_token: Option<String>,
+    #[serde(deserialize_with = "number")]
     expires_in: Option<f64>,
-    #[serde(alias = "quotaNum", deserialize_with = "number")]
+    #[serde(deserialize_with = "number")]
     quota_num: Option<f64>,
     quota: Option<Quota>,
-    #[serde(alias = "respData")]
-    resp_data: Option<Value>,
+    resp_data: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Quota {
-    #[serde(default, alias = "dailyLimit", deserialize_with = "number")]
+    #[serde(deserialize_with = "number")]
     daily_limit: Option<f64>,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(deserialize_with = "number")]
     used: Option<f64>,
-    #[serde(default, deserialize_with = "number")]
+    #[serde(deserialize_with = "number")]
     remain: Option<f64>,
 }
 
@@ -101,13 +98,11 @@ impl<'a> Reply<'a> {
         if body.starts_with('<') {
             return Err(Fault::WebPage);
         }
-        let malformed = |error| not_read(&error, body);
         if !body.starts_with('{') {
             // serde would take an array for the fields in their order.
-            serde_json::from_str::<IgnoredAny>(body).map_err(malformed)?;
-            return Err(Fault::malformed("it is JSON but not an object"));
+            return Err(Fault::malformed("it is not a JSON object"));
         }
-        let reply: Self = serde_json::from_str(body).map_err(malformed)?;
+        let reply: Self = serde_json::from_str(body).map_err(|error| not_read(&error, body))?;
         let errcodes = [reply.errcode, reply.sdk_errcode];
         if let Some(errcode) = errcodes.into_iter().flatten().find(|code| *code != 0) {
             let errmsg = if reply.errmsg.is_empty() {
@@ -115,7 +110,11 @@ impl<'a> Reply<'a> {
             } else {
                 reply.errmsg
             };
-            return Err(Fault::Refused { errcode, errmsg });
+            return Err(Fault::Refused {
+                errcode,
+                errmsg,
+                by_function: false,
+            });
         }
         if reply.iv.is_some() && reply.data.is_some() && reply.authtag.is_some() {
             return Err(Fault::Encrypted);
@@ -126,21 +125,12 @@ impl<'a> Reply<'a> {
 
 /// What is wrong, without a word of the body: it could hold a token.
 fn not_read(error: &serde_json::Error, body: &str) -> Fault {
-    if body.is_empty() {
-        return Fault::malformed("it is empty");
-    }
-    let (line, column) = (error.line(), error.column());
-    Fault::Malformed(match error.classify() {
-        serde_json::error::Category::Eof => {
-            format!(
-                "it ends in the middle of the JSON, after {} bytes",
-                body.len()
-            )
-        }
-        serde_json::error::Category::Data => {
-            format!("a field is not what it should be, at line {line}, column {column}")
-        }
-        _ => format!("it is not valid JSON at line {line}, column {column}"),
+    Fault::Malformed(if error.is_eof() {
+        let length = body.len();
+        format!("it ends in the middle of the JSON, after {length} bytes")
+    } else {
+        let (line, column) = (error.line(), error.column());
+        format!("it is not the JSON that was asked for, at line {line}, column {column}")
     })
 }
 
@@ -257,13 +247,11 @@ pub(super) fn read_function_result(
     let text = decoded(body);
     let lossy = matches!(text, Cow::Owned(_));
     let text = without_controls(text);
-    let result = match Reply::read(&text)?.resp_data {
-        Some(Value::String(text)) => as_text(text.as_bytes()).into_owned(),
-        Some(result) => result.to_string(),
-        None => return Err(Fault::malformed("it has no `resp_data`")),
-    };
+    let result = Reply::read(&text)?.resp_data;
+    let result = result.ok_or_else(|| Fault::malformed("it has no `resp_data`"))?;
+    let result = as_text(result.as_bytes());
     let list = list_at(function.pointer.as_deref(), &result, limits);
-    let list = list.map_err(|fault| of_function(fault, &result))?;
+    let list = list.map_err(of_function)?;
     Ok(AccountList { lossy, ..list })
 }
 
@@ -285,59 +273,20 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
     }
 }
 
-/// Says of a fault that it is the function's, and what most likely happened there.
-fn of_function(fault: Fault, result: &str) -> Fault {
-    let what = match fault {
-        Fault::Refused { errcode, errmsg } => return Fault::FunctionRefused { errcode, errmsg },
-        Fault::Malformed(what) => what,
-        Fault::WebPage => "it is a web page and not JSON".to_owned(),
-        fault => return fault,
-    };
-    let value: Value = serde_json::from_str(result).unwrap_or_default();
-    let error = ["error", "message", "msg", "errMsg", "errmsg"]
-        .iter()
-        .filter_map(|key| value.get(key))
-        .find_map(|error| match error {
-            Value::String(text) => Some(text.as_str().into()),
-            Value::Object(_) => Some(error.to_string().into()),
-            _ => None,
-        });
-    let hint = hint(&value);
-    Fault::FunctionResult {
-        what: [what, hint].join("; ").trim_end_matches("; ").to_owned(),
-        error: error.unwrap_or_default(),
+/// Says of a fault that it is the function's.
+fn of_function(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused {
+            errcode, errmsg, ..
+        } => Fault::Refused {
+            errcode,
+            errmsg,
+            by_function: true,
+        },
+        Fault::Malformed(what) => Fault::FunctionResult(what),
+        Fault::WebPage => Fault::FunctionResult("it is a web page and not JSON".to_owned()),
+        fault => fault,
     }
-}
-
-/// What most likely happened in a function that returned this; empty where nothing is known.
-fn hint(result: &Value) -> String {
-    let holds_list = |value: &Value| match value {
-        Value::String(text) => text.contains("\"list\""),
-        value => value.get("list").is_some(),
-    };
-    let hint = match result {
-        Value::Null => "the function returned nothing",
-        Value::String(_) => {
-            "the function returned text, most likely by JSON.stringify: let it return \
-             the object itself, or set `cloud_function.pointer`"
-        }
-        Value::Object(fields) if fields.is_empty() => {
-            "a JavaScript Error that the function returns looks like \
-             this: let it return `errCode` and `errMsg`"
-        }
-        Value::Object(fields) => {
-            if let Some((key, _)) = fields.iter().find(|(_, value)| holds_list(value)) {
-                return format!("the list is deeper: set `cloud_function.pointer` to /{key}");
-            }
-            if fields.get("result").is_some_and(Value::is_string) {
-                "WeChat answered the function with a text that is not JSON"
-            } else {
-                "where the function wraps the list, set `cloud_function.pointer`"
-            }
-        }
-        _ => "",
-    };
-    hint.to_owned()
 }
 
 /// The errcode and errmsg of a reply whose HTTP status tells of a failure already.
@@ -352,22 +301,20 @@ pub(super) fn read_errcode(body: &[u8]) -> Option<Fault> {
 pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
-    let token = reply.access_token.as_ref().and_then(Value::as_str);
+    let token = reply.access_token;
     let token = token.ok_or_else(|| Fault::malformed("it has no `access_token`"))?;
-    let is_token = !token.is_empty() && !token.contains(char::is_whitespace);
-    if !is_token || token.contains(char::is_control) || token.len() > TOKEN_BYTES_MAX {
+    let is_token = token.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_token || token.is_empty() || token.len() > TOKEN_BYTES_MAX {
         return Err(Fault::malformed(
-            "its `access_token` is empty, has spaces in it or is too long",
+            "its `access_token` is empty, too long or has characters that no token has",
         ));
     }
-    let expires = reply.expires_in.and_then(|seconds| {
-        // A token that just came is good for a moment at least.
-        let seconds = seconds.clamp(1.0, EXPIRES_IN_MAX);
-        asked.checked_add(Duration::from_secs_f64(seconds))
-    });
+    // A token that just came is good for a moment at least.
+    let seconds = reply.expires_in.unwrap_or(TOKEN_LIFETIME);
+    let lifetime = Duration::from_secs_f64(seconds.clamp(1.0, TOKEN_LIFETIME));
     Ok(AccessToken {
         secret: token.into(),
-        expires,
+        expires: Some(asked + lifetime),
     })
 }
 
@@ -375,12 +322,9 @@ pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, 
 pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Delivery>, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
-    let rows: Vec<&RawValue> = match (reply.data, reply.count) {
-        (Some(data), _) => serde_json::from_str(data.get())
-            .map_err(|_| Fault::malformed("its `data` is not an array"))?,
-        (None, Some(0)) => Vec::new(),
-        (None, _) => return Err(Fault::malformed("it has no `data`")),
-    };
+    let data = reply.data.map(RawValue::get).unwrap_or_default();
+    let rows: Vec<&RawValue> =
+        serde_json::from_str(data).map_err(|_| Fault::malformed("it has no array `data`"))?;
     let deliveries = rows
         .into_iter()
         .filter_map(|row| serde_json::from_str::<Delivery>(row.get()).ok());
