@@ -14,10 +14,10 @@ const RUNNING_OUT: f64 = 1.0;
 const LOW: f64 = 3.0;
 /// A balance below this is low as long as nobody knows how fast it falls. Unit: waybills.
 const FEW: f64 = 100.0;
-/// A review that takes longer is stuck; shops have waited for half a year without asking.
-const LONG_REVIEW: Duration = Duration::from_secs(3 * 24 * 3600);
-/// A balance that WeChat has not refreshed for longer may be far from the truth.
-const OLD_BALANCE: Duration = Duration::from_secs(24 * 3600);
+/// A review that takes longer is stuck; shops have waited for half a year without asking. Unit: seconds.
+const LONG_REVIEW: i64 = 3 * 24 * 3600;
+/// A balance that WeChat has not refreshed for longer may be far from the truth. Unit: seconds.
+const OLD_BALANCE: i64 = 24 * 3600;
 
 /// The worst comes first in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,10 +66,8 @@ impl AccountState {
         days_left: Option<f64>,
         now: SystemTime,
     ) -> Self {
-        let is_older = |unix: Option<i64>, age: Duration| {
-            // 0 is WeChat's "never".
-            let age_now = |unix| unix_seconds(now).saturating_sub(unix);
-            unix.is_some_and(|unix| unix > 0 && age_now(unix) > age.as_secs().cast_signed())
+        let is_older = |unix: Option<i64>, age: i64| {
+            unix.is_some_and(|unix| unix_seconds(now).saturating_sub(unix) > age)
         };
         match account.status_code {
             Some(0) => {}
@@ -118,9 +116,7 @@ impl AccountState {
 /// The worst comes first in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AppHealth {
-    /// The last fetch failed, and the breaker holds calls back.
-    Paused,
-    /// The last fetch failed; the next scrape tries again.
+    /// The last fetch failed.
     Failing,
     /// The exporter's own daily limit is used up.
     DailyLimitReached,
@@ -134,10 +130,7 @@ pub(crate) enum AppHealth {
 
 impl AppHealth {
     pub(crate) fn of(facts: &AppFacts, max_stale: Duration) -> Self {
-        if facts.breaker.is_some() {
-            return Self::Paused;
-        }
-        if facts.failure().is_some() {
+        if facts.failed().is_some() {
             return Self::Failing;
         }
         if facts.calls_left == Some(0) {
@@ -153,7 +146,7 @@ impl AppHealth {
 
     pub(crate) fn severity(self) -> Severity {
         match self {
-            Self::Paused | Self::Failing => Severity::Critical,
+            Self::Failing => Severity::Critical,
             Self::DailyLimitReached | Self::TokenRejected | Self::NotScraped => Severity::Warning,
             Self::NeverFetched => Severity::Info,
             Self::Up => Severity::Ok,
@@ -250,15 +243,16 @@ mod tests {
     }
 
     #[test]
-    fn old_balance_is_reported_and_one_never_refreshed_is_not_old() {
+    fn old_balance_is_reported() {
         let mut account = bound(Some(5000.0));
-        account.quota_update_time = Some(unix_seconds(now()) - DAY - 1);
-        let old = state(&account, Network::Franchise, None);
-        assert_eq!(old, AccountState::OldBalance);
-        for odd in [0, i64::MIN, i64::MAX] {
-            account.quota_update_time = Some(odd);
+        for (age, expected) in [
+            (DAY + 1, AccountState::OldBalance),
+            (DAY, AccountState::Ok),
+            (i64::MIN + 1, AccountState::Ok),
+        ] {
+            account.quota_update_time = Some(unix_seconds(now()).saturating_sub(age));
             let state = state(&account, Network::Franchise, None);
-            assert_eq!(state, AccountState::Ok, "{odd}");
+            assert_eq!(state, expected, "{age}");
         }
     }
 }

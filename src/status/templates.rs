@@ -7,8 +7,9 @@ use std::time::Duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::clock::unix_seconds;
+use crate::store::{Failure, LastFetch};
 use crate::wechat::courier::Network;
-use crate::wechat::token_rejected_again;
+use crate::wechat::{Explanation, token_rejected_again};
 
 use super::STYLE;
 use super::numbers::{ago, amount, china_time, days_left, span};
@@ -52,7 +53,7 @@ impl<'a> Page<'a> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="robots" content="noindex";
                     title { (self.verdict()) " · " (t.title) }
-                    link rel="icon" href=(icon(self.overview.severity()));
+                    link rel="icon" href="data:,";
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
@@ -164,7 +165,7 @@ impl<'a> Page<'a> {
                 }
                 td data-label=(t.last_fetched) {
                     @match facts.snapshot_age {
-                        Some(age) => (ago(age.as_secs().cast_signed(), t)),
+                        Some(age) => (ago(age.as_secs(), t)),
                         None => (t.never),
                     }
                 }
@@ -204,22 +205,17 @@ impl<'a> Page<'a> {
     fn problem(&self, app: &AppRows<'_>) -> Markup {
         let t = self.texts;
         let facts = app.facts;
+        let translated = |explained: Explanation| match t.language {
+            Language::English => (explained.meaning, explained.fix),
+            Language::Chinese => (explained.meaning_zh, explained.fix_zh),
+        };
         let (what, fix) = match (app.health, facts.explanation()) {
-            (AppHealth::Paused | AppHealth::Failing, Some(explained)) => match t.language {
-                Language::English => (explained.meaning, explained.fix),
-                Language::Chinese => (explained.meaning_zh, explained.fix_zh),
-            },
+            (AppHealth::Failing, Some(explained)) => translated(explained),
             (AppHealth::DailyLimitReached, _) => (t.daily_limit_what, t.daily_limit_fix),
-            (AppHealth::TokenRejected, _) => match t.language {
-                Language::English => (
-                    t.token_rejected_what,
-                    token_rejected_again(facts.credential).fix,
-                ),
-                Language::Chinese => (
-                    t.token_rejected_what,
-                    token_rejected_again(facts.credential).fix_zh,
-                ),
-            },
+            (AppHealth::TokenRejected, _) => {
+                let (_, fix) = translated(token_rejected_again(facts.credential));
+                (t.token_rejected_what, fix)
+            }
             (AppHealth::NotScraped, _) => (t.not_scraped_what, t.not_scraped_fix),
             _ => (t.never_fetched_what, t.never_fetched_fix),
         };
@@ -230,41 +226,43 @@ impl<'a> Page<'a> {
             div.problem.(class(app.health.severity())) {
                 h3 { (fill(what, &values)) }
                 p { b { (t.how_to_fix) } (fill(fix, &[("path", self.telemetry_path)])) }
-                @if facts.explanation().is_some() { (self.failure(facts)) }
+                @if let Some((last, failure)) = facts.failed() { (self.failure(facts, last, failure)) }
             }
         }
     }
 
     /// The failure's details, and when the exporter tries again.
-    fn failure(&self, facts: &AppFacts) -> Markup {
+    fn failure(&self, facts: &AppFacts, last: &LastFetch, failure: &Failure) -> Markup {
         let t = self.texts;
-        let old_snapshot = facts.snapshot_age.map(|age| {
-            let template = match age > self.overview.max_stale {
-                true => t.expired_snapshot,
-                false => t.old_snapshot,
-            };
-            fill(template, &[("age", &ago(age.as_secs().cast_signed(), t))])
+        let is_expired = |age| age > self.overview.max_stale;
+        let old_snapshot = facts.snapshot_age.map(|age| match is_expired(age) {
+            true => fill(t.expired_snapshot, &[("age", &ago(age.as_secs(), t))]),
+            false => fill(t.old_snapshot, &[("age", &ago(age.as_secs(), t))]),
         });
-        let paused_until = facts
+        let until = facts
             .breaker
             .and_then(|(_, until)| china_time(unix_seconds(until)));
+        let next_attempt = match until {
+            Some(time) => fill(t.next_attempt_after, &[("time", &time)]),
+            None => t.next_attempt_now.to_owned(),
+        };
+        let age = self
+            .overview
+            .now
+            .wall
+            .duration_since(last.at)
+            .unwrap_or_default();
         html! {
             @if let Some(old_snapshot) = old_snapshot { p { (old_snapshot) } }
             dl.facts aria-label=(t.details) {
-                (fact(t.next_attempt, &match paused_until {
-                    Some(time) => html! { (fill(t.next_attempt_after, &[("time", &time)])) },
-                    None => html! { (t.next_attempt_now) },
+                (fact(t.next_attempt, &html! { (next_attempt) }))
+                (fact(t.failed_at, &self.dated(unix_seconds(last.at), age)))
+                (fact(t.reason, &html! {
+                    code { (failure.reason.as_str()) }
+                    @if let Some(api) = failure.api { " · " code { (api.as_str()) } }
+                    @if last.errcode != 0 { " · errcode " code { (last.errcode) } }
                 }))
-                @if let (Some(failure), Some(last)) = (facts.failure(), &facts.last_fetch) {
-                    @let age = self.overview.now.wall.duration_since(last.at).unwrap_or_default();
-                    (fact(t.failed_at, &self.dated(unix_seconds(last.at), age)))
-                    (fact(t.reason, &html! {
-                        code { (failure.reason.as_str()) }
-                        @if let Some(api) = failure.api { " · " code { (api.as_str()) } }
-                        @if last.errcode != 0 { " · errcode " code { (last.errcode) } }
-                    }))
-                    div.wide { dt { (t.error) } dd { bdi { (failure.text) } } }
-                }
+                div.wide { dt { (t.error) } dd { bdi { (failure.text) } } }
             }
         }
     }
@@ -353,9 +351,8 @@ impl<'a> Page<'a> {
                     }
                 }
                 td data-label=(t.balance_time) {
-                    // 0 is WeChat's "never".
-                    @match account.quota_update_time.filter(|unix| *unix > 0 && !is_monthly) {
-                        Some(unix) => (ago(self.now.saturating_sub(unix), t)),
+                    @match account.quota_update_time.filter(|_| !is_monthly) {
+                        Some(unix) => (ago(self.now.saturating_sub(unix).max(0).unsigned_abs(), t)),
                         None => (self.not_known()),
                     }
                 }
@@ -386,7 +383,7 @@ impl<'a> Page<'a> {
 
     /// A time as its age with the time itself beside it.
     fn dated(&self, unix: i64, age: Duration) -> Markup {
-        let age = ago(age.as_secs().cast_signed(), self.texts);
+        let age = ago(age.as_secs(), self.texts);
         html! { (age) " " small { (china_time(unix).unwrap_or_default()) } }
     }
 
@@ -438,10 +435,7 @@ impl<'a> Page<'a> {
 /// The address of a page from any other one; relative, for proxies that serve it under a path. An appid needs no
 /// escapes.
 fn page_of(appid: Option<&str>, language: Language) -> String {
-    let language = match language {
-        Language::English => "en",
-        Language::Chinese => "zh",
-    };
+    let language = language.tag();
     match appid {
         Some(appid) => format!("./?appid={appid}&lang={language}"),
         None => format!("./?lang={language}"),
@@ -498,19 +492,6 @@ fn class(severity: Severity) -> &'static str {
     }
 }
 
-/// The tab's icon shows the severity too.
-fn icon(severity: Severity) -> String {
-    let shape = match severity {
-        Severity::Critical => "path fill='%23c62828' d='M8 0l8 8-8 8-8-8z'",
-        Severity::Warning => "path fill='%23c77700' d='M8 1l8 14H0z'",
-        Severity::Info => "circle cx='8' cy='8' r='7' fill='%23607080'",
-        Severity::Ok => "circle cx='8' cy='8' r='7' fill='%232e7d4f'",
-    };
-    format!(
-        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3C{shape}/%3E%3C/svg%3E"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -535,28 +516,6 @@ mod tests {
             status_code: Some(0),
             quota_num,
             ..Account::default()
-        }
-    }
-
-    #[test]
-    fn every_failure_is_explained_with_its_fix_in_both_languages() {
-        for reason in Reason::ALL {
-            let mut app = fixtures::app("wx1", "shop", fixtures::accounts(3));
-            let failed = fixtures::failed(*reason);
-            let failure = failed.failure.as_ref().unwrap();
-            let explained = failure.explanation(failed.errcode, app.credential);
-            app.last_fetch = Some(failed);
-            for (language, texts) in [
-                (Language::English, [explained.meaning, explained.fix]),
-                (Language::Chinese, [explained.meaning_zh, explained.fix_zh]),
-            ] {
-                let page = page(&[app.clone()], Scope::AllApps, language);
-                for text in texts {
-                    let escaped = text.replace('>', "&gt;");
-                    assert!(page.contains(&escaped), "{reason}: {text}");
-                }
-                assert!(page.contains(&format!("<code>{reason}</code>")));
-            }
         }
     }
 
@@ -616,20 +575,6 @@ mod tests {
     }
 
     #[test]
-    fn unknown_courier_without_waybills_is_named_as_such() {
-        for id in ["DNWL", "FWX", "yto"] {
-            let mut app = fixtures::app("wx1", "shop", vec![account(id, Some(0.0))]);
-            app.days_left = vec![None];
-            let page = english(app);
-            assert!(
-                page.contains("Unknown courier") && page.contains("“couriers”"),
-                "{id}"
-            );
-            assert!(!page.contains(">OK<"), "{id}");
-        }
-    }
-
-    #[test]
     fn links_are_relative_and_lead_to_each_app_in_the_same_language() {
         let page = page(&fixtures::shops(), Scope::AllApps, Language::Chinese);
         for link in [
@@ -637,7 +582,7 @@ mod tests {
             "./sd",
             "./-/healthy",
             "./probe?target=wx0000000000000001",
-            "./?appid=wx0000000000000001&amp;lang=zh",
+            "./?appid=wx0000000000000001&amp;lang=zh-CN",
             "./?lang=en",
         ] {
             assert!(page.contains(&format!("href=\"{link}\"")), "{link}");

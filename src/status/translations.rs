@@ -10,35 +10,21 @@ pub(crate) enum Language {
 }
 
 impl Language {
-    /// What the page's own switch asks for (`?lang=zh`), else what the browser prefers.
+    /// What the page's own switch asks for (`?lang=zh`), else the first of both that the browser names: browsers name
+    /// the preferred one first.
     pub(crate) fn choose(query: Option<&str>, accept_language: Option<&str>) -> Self {
         let mut parameters = query.unwrap_or_default().split('&');
+        let mut accepted = accept_language.unwrap_or_default().split(',');
         parameters
             .find_map(|parameter| Self::of_tag(parameter.strip_prefix("lang=")?))
-            .unwrap_or_else(|| Self::negotiate(accept_language.unwrap_or_default()))
+            .or_else(|| accepted.find_map(Self::of_tag))
+            .unwrap_or(Self::English)
     }
 
-    /// By `Accept-Language`; English where it names neither. What can't be read is skipped, of equal weights the first
-    /// wins.
-    fn negotiate(header: &str) -> Self {
-        let mut best = (Self::English, 0.0);
-        for range in header.split(',') {
-            let (tag, parameter) = range.split_once(';').unwrap_or((range, "q=1"));
-            let weight = parameter.trim().strip_prefix("q=").map(str::trim);
-            let weight = weight.and_then(|weight| weight.parse::<f32>().ok());
-            if let (Some(language), Some(weight)) = (Self::of_tag(tag.trim()), weight)
-                && weight > best.1
-                && weight <= 1.0
-            {
-                best = (language, weight);
-            }
-        }
-        best.0
-    }
-
+    /// Of `zh-CN;q=0.9` the primary language.
     fn of_tag(tag: &str) -> Option<Self> {
-        let primary = tag.split(['-', '_']).next()?.to_ascii_lowercase();
-        match primary.as_str() {
+        let primary = tag.split(['-', ';']).next()?.trim();
+        match primary.to_ascii_lowercase().as_str() {
             "zh" => Some(Self::Chinese),
             "en" => Some(Self::English),
             _ => None,
@@ -111,7 +97,6 @@ texts! {
     daily_limit: "Daily limit reached", "已达每日上限";
     token_rejected: "Token rejected", "令牌被拒绝";
     failing: "Failing", "读取失败";
-    paused: "Failing, paused", "读取失败，已暂停";
 
     never_fetched_what: "This app has not been fetched yet.", "该小程序尚未读取过。";
     never_fetched_fix: "The exporter fetches only when it is scraped. Add it to Prometheus, or open {path} once to fetch now.",
@@ -211,14 +196,9 @@ texts! {
 
     just_now: "just now", "刚刚";
     ago: "{span} ago", "{span}前";
-    ahead: "in {span}", "{span}后";
-    second: "second", "秒";
     seconds: "seconds", "秒";
-    minute: "minute", "分钟";
     minutes: "minutes", "分钟";
-    hour: "hour", "小时";
     hours: "hours", "小时";
-    day: "day", "天";
     days: "days", "天";
 }
 
@@ -232,7 +212,6 @@ impl Texts {
 
     pub(crate) fn of_health(&self, health: AppHealth) -> &'static str {
         match health {
-            AppHealth::Paused => self.paused,
             AppHealth::Failing => self.failing,
             AppHealth::DailyLimitReached => self.daily_limit,
             AppHealth::TokenRejected => self.token_rejected,
@@ -291,23 +270,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn browser_gets_the_known_language_that_it_weighs_most() {
+    fn browser_gets_the_known_language_that_it_names_first() {
         for (header, language) in [
             ("zh-CN,zh;q=0.9,en;q=0.8", Chinese),
             ("en-US,en;q=0.9,zh-CN;q=0.8", English),
-            ("de-DE,de;q=0.9,zh-TW;q=0.7,en;q=0.3", Chinese),
-            ("en;q=0.2, ZH ; q=0.9", Chinese),
-            ("zh;q=0, en;q=0.1", English),
-            ("zh, en", Chinese),
-            ("zh_CN", Chinese),
+            ("de-DE, de;q=0.9, ZH-TW;q=0.7, en;q=0.3", Chinese),
             ("", English),
-            ("*", English),
-            ("zho", English),
-            ("zh;q=NaN, zh;q=2, zh;q=-1, ;,;=,q=1", English),
+            ("*, zho, ;,;=", English),
         ] {
             assert_eq!(Language::choose(None, Some(header)), language, "{header}");
         }
-        assert_eq!(Language::choose(None, None), English);
     }
 
     #[test]
