@@ -10,61 +10,20 @@ use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::CONTENT_TYPE;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Options;
 use super::fault::{Fault, FaultKind};
-use super::world::{Row, World};
+use super::world::World;
 use crate::clock::{ChinaDay, unix_seconds};
-use crate::wechat::Api;
 use crate::wechat::courier::{self, Network};
+use crate::wechat::{Account, Api};
 
 /// Ends early where the answer is to be cut.
 type Body = BoxBody<Bytes, io::Error>;
-
-/// The last number: calls a day, as `openapi/quota/get` tells them. Those of the token calls are documented.
-const ENDPOINTS: [(Api, Method, &str, u64); 7] = [
-    (
-        Api::AccountGetall,
-        Method::GET,
-        "/cgi-bin/express/business/account/getall",
-        10_000,
-    ),
-    (
-        Api::InvokeCloudFunction,
-        Method::POST,
-        "/tcb/invokecloudfunction",
-        100_000,
-    ),
-    (
-        Api::StableToken,
-        Method::POST,
-        "/cgi-bin/stable_token",
-        500_000,
-    ),
-    (Api::Token, Method::GET, "/cgi-bin/token", 2_000),
-    (
-        Api::DeliveryGetall,
-        Method::GET,
-        "/cgi-bin/express/business/delivery/getall",
-        10_000,
-    ),
-    (
-        Api::QuotaGet,
-        Method::POST,
-        "/cgi-bin/express/business/quota/get",
-        10_000,
-    ),
-    (
-        Api::ApiQuotaGet,
-        Method::POST,
-        "/cgi-bin/openapi/quota/get",
-        10_000,
-    ),
-];
 
 /// Unit: seconds.
 const TOKEN_LIFETIME: i64 = 7200;
@@ -74,12 +33,8 @@ const TOKEN_PERIOD: i64 = TOKEN_LIFETIME - 300;
 
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// As a gateway in front of WeChat's servers writes it.
-const GATEWAY_PAGE: &str =
-    "<html><body><center><h1>Error</h1></center><hr><center>openresty</center></body></html>";
-
-/// As a portal in the operator's own network writes it.
-const PORTAL_PAGE: &str =
+/// As a portal or a gateway in the operator's own network writes it.
+const WEB_PAGE: &str =
     "<!DOCTYPE html><html lang=\"zh-CN\"><body><h1>请先登录网络</h1></body></html>";
 
 /// By the app's number.
@@ -98,7 +53,7 @@ pub(super) struct SimulatedApi {
 
 /// One call, as it was received.
 struct Call {
-    /// `None`: not one of [`ENDPOINTS`].
+    /// `None`: WeChat has nothing at the path.
     api: Option<Api>,
     query: HashMap<String, String>,
     /// Null where there is no JSON.
@@ -109,7 +64,7 @@ struct Call {
 #[derive(Serialize)]
 struct AccountList {
     count: usize,
-    list: Vec<Row>,
+    list: Vec<Account>,
 }
 
 impl Call {
@@ -117,10 +72,7 @@ impl Call {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
         let body = body.map_err(io::Error::other)?.to_bytes();
-        let api = ENDPOINTS
-            .iter()
-            .find(|(_, method, path, _)| head.method == *method && head.uri.path() == *path)
-            .map(|(api, ..)| *api);
+        let api = api_at(head.uri.path());
         let query = head.uri.query().unwrap_or_default().as_bytes();
         Ok(Self {
             api,
@@ -181,25 +133,24 @@ impl SimulatedApi {
             Some(FaultKind::Slow(duration)) => tokio::time::sleep(duration).await,
             Some(FaultKind::Status(status)) => {
                 let status = StatusCode::from_u16(status).map_err(io::Error::other)?;
-                return Ok(response(status, "text/html", whole(GATEWAY_PAGE)));
+                return Ok(response(status, "text/html", whole(WEB_PAGE)));
             }
             Some(FaultKind::Html) => {
-                return Ok(response(StatusCode::OK, "text/html", whole(PORTAL_PAGE)));
+                return Ok(response(StatusCode::OK, "text/html", whole(WEB_PAGE)));
             }
             Some(FaultKind::Empty) => return Ok(json_response(whole(""))),
             Some(FaultKind::Huge) => return Ok(json_response(huge())),
             _ => {}
         }
-        let truncated = fault
+        let is_truncated = fault
             .as_ref()
             .is_some_and(|fault| fault.kind == FaultKind::Truncated);
         // Lists of many accounts take a while.
         let reply = tokio::task::spawn_blocking(move || self.reply(&call, app, fault.as_ref()));
         let reply = reply.await.map_err(io::Error::other)?;
-        Ok(json_response(if truncated {
-            half(reply)
-        } else {
-            whole(reply)
+        Ok(json_response(match is_truncated {
+            true => half(reply),
+            false => whole(reply),
         }))
     }
 
@@ -240,7 +191,7 @@ impl SimulatedApi {
             }
             Api::AccountGetall => Ok(self.account_list(app, now, fault)),
             Api::InvokeCloudFunction => {
-                let list = camel_case(self.account_list(app, now, fault));
+                let list = self.account_list(app, now, fault);
                 Ok(json!({"errcode": 0, "errmsg": "ok", "resp_data": list}).to_string())
             }
             Api::DeliveryGetall => Ok(couriers()),
@@ -259,14 +210,12 @@ impl SimulatedApi {
     fn account_list(&self, app: usize, now: i64, fault: Option<&Fault>) -> String {
         let rows =
             |accounts: usize, now| (0..accounts).map(move |place| self.world.row(app, place, now));
-        let list: Vec<Row> = match fault.map(|fault| (fault.kind, fault.start)) {
+        let list: Vec<_> = match fault.map(|fault| (fault.kind, fault.start)) {
             Some((FaultKind::NoList, _)) => return "{}".to_owned(),
             Some((FaultKind::NoAccounts, _)) => Vec::new(),
             Some((FaultKind::Duplicates, _)) => {
-                let day = 24 * 3600;
-                let mut older: Vec<_> = rows(self.accounts.min(3), now - day).collect();
-                older.iter_mut().for_each(|row| row.update_time -= day);
-                rows(self.accounts, now).chain(older).collect()
+                let yesterday = rows(self.accounts.min(3), now - 24 * 3600);
+                yesterday.chain(rows(self.accounts, now)).collect()
             }
             Some((FaultKind::Stale, start)) => {
                 let lasted = self.started.elapsed().saturating_sub(start);
@@ -283,16 +232,15 @@ impl SimulatedApi {
 
     fn api_quota(&self, app: usize, call: &Call) -> Result<String, i64> {
         let cgi_path = call.text("cgi_path").ok_or(40097)?;
-        let (api, _, _, limit) = ENDPOINTS
-            .iter()
-            .find(|(_, _, path, _)| *path == cgi_path)
-            .ok_or(76021)?;
-        let used = self
-            .calls_on(ChinaDay::at(call.now))
-            .1
-            .get(&(app, *api))
-            .copied();
-        let used = used.unwrap_or_default();
+        let api = api_at(cgi_path).ok_or(76021)?;
+        // Those of the token calls are documented.
+        let limit = match api {
+            Api::StableToken => 500_000,
+            Api::Token => 2_000,
+            _ => 10_000_u64,
+        };
+        let calls = self.calls_on(ChinaDay::at(call.now));
+        let used = calls.1.get(&(app, api)).copied().unwrap_or_default();
         let quota =
             json!({"daily_limit": limit, "used": used, "remain": limit.saturating_sub(used)});
         Ok(json!({"errcode": 0, "errmsg": "ok", "quota": quota}).to_string())
@@ -361,6 +309,10 @@ impl SimulatedApi {
     }
 }
 
+fn api_at(path: &str) -> Option<Api> {
+    Api::ALL.iter().copied().find(|api| api.path() == path)
+}
+
 /// The couriers, as `delivery/getall` lists them.
 fn couriers() -> String {
     let couriers: Vec<_> = courier::ALL
@@ -376,29 +328,10 @@ fn couriers() -> String {
     json!({"count": couriers.len(), "data": couriers}).to_string()
 }
 
-/// The list as wx-server-sdk hands it to a cloud function.
-fn camel_case(list: String) -> String {
-    [
-        ("\"biz_id\":", "\"bizId\":"),
-        ("\"delivery_id\":", "\"deliveryId\":"),
-        ("\"create_time\":", "\"createTime\":"),
-        ("\"update_time\":", "\"updateTime\":"),
-        ("\"status_code\":", "\"statusCode\":"),
-        ("\"remark_wrong_msg\":", "\"remarkWrongMsg\":"),
-        ("\"remark_content\":", "\"remarkContent\":"),
-        ("\"quota_num\":", "\"quotaNum\":"),
-        ("\"quota_update_time\":", "\"quotaUpdateTime\":"),
-        ("\"service_type\":", "\"serviceType\":"),
-        ("\"service_name\":", "\"serviceName\":"),
-    ]
-    .iter()
-    .fold(list, |list, (snake, camel)| list.replace(snake, camel))
-}
-
 fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    let content_type = hyper::header::HeaderValue::from_static(content_type);
+    let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
@@ -434,22 +367,15 @@ fn errmsg(errcode: i64) -> &'static str {
         -1 => "system error",
         40001 => "invalid credential, access_token is invalid or not latest",
         40013 => "invalid appid",
-        40014 => "invalid access_token",
-        40066 => "invalid url",
-        40097 => "invalid args",
         40125 => "invalid appsecret",
         40164 => "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
-        40243 => "AppSecret已被冻结，请登录小程序平台解冻后再次调用。",
         41001 => "access_token missing",
-        41002 => "appid missing",
         42001 => "access_token expired",
         45009 => "reach max api daily quota limit",
         45011 => "api minute-quota reach limit, must slower, retry next minute",
         48001 => "api unauthorized",
-        48004 => "api forbidden for the violation of terms",
         76021 => "cgi_path not found, please check",
         89503 => "此次调用需要管理员确认，请耐心等候",
-        -604_101 => "function has no permission to call this API",
         9_300_501 => "delivery logic fail",
         9_300_525 => "biz id not bind",
         9_300_530 => "biz id not found",

@@ -60,7 +60,7 @@ pub(super) enum FaultKind {
     NoList,
     /// A list without accounts.
     NoAccounts,
-    /// Three accounts are listed twice, the second time as of the day before.
+    /// Three accounts are listed twice, the first time as of the day before.
     Duplicates,
     /// Balances are no longer refreshed.
     Stale,

@@ -190,14 +190,6 @@ mod tests {
     const FIRST: &str = "wx0000000000000001";
     const SECOND: &str = "wx0000000000000002";
 
-    fn parse(flags: &[&str]) -> Result<Options, String> {
-        let command = Options::augment_args(clap::Command::new("demo"));
-        let matches = command
-            .try_get_matches_from(std::iter::once(&"demo").chain(flags))
-            .map_err(|error| error.to_string())?;
-        Options::from_arg_matches(&matches).map_err(|error| error.to_string())
-    }
-
     /// A simulation and a client of it.
     struct Wechat {
         base: String,
@@ -250,42 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_the_flags_and_all_flags_are_read() {
-        assert_eq!(parse(&[]).unwrap(), Options::default());
-        let options = parse(&[
-            "--demo.seed=7",
-            "--demo.apps=2",
-            "--demo.accounts=100000",
-            "--demo.speed=1",
-            "--demo.address=127.0.0.1:8080",
-            "--demo.fault=45009@30s,reset",
-            "--demo.fault",
-            "-1",
-        ]);
-        let expected = Options {
-            seed: 7,
-            apps: 2,
-            accounts: 100_000,
-            speed: 1,
-            faults: ["45009@30s", "reset", "-1"]
-                .map(|fault| fault.parse().unwrap())
-                .into(),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+    fn flags_have_the_defaults_of_the_options_and_faults_are_read_one_by_one() {
+        let options = |flags: &[&str]| {
+            let command = Options::augment_args(clap::Command::new("demo"));
+            let matches = command.get_matches_from(std::iter::once(&"demo").chain(flags));
+            Options::from_arg_matches(&matches).unwrap()
         };
-        assert_eq!(options.unwrap(), expected);
-    }
-
-    #[test]
-    fn value_out_of_range_is_refused() {
-        for flag in [
-            "--demo.apps=0",
-            "--demo.accounts=100001",
-            "--demo.speed=0",
-            "--demo.fault=explode",
-        ] {
-            let error = parse(&[flag]).unwrap_err();
-            assert!(error.contains(flag.split_once('=').unwrap().0), "{error}");
-        }
+        assert_eq!(options(&[]), Options::default());
+        let faults = options(&["--demo.fault=45009@30s,reset", "--demo.fault", "-1"]).faults;
+        let expected = ["45009@30s", "reset", "-1"].map(|fault| fault.parse().unwrap());
+        assert_eq!(faults, expected);
     }
 
     #[tokio::test]
@@ -300,8 +266,6 @@ mod tests {
             .await;
         let list: Value = serde_json::from_str(reply["resp_data"].as_str().unwrap()).unwrap();
         assert_eq!(list["list"].as_array().unwrap().len(), 12);
-        assert_eq!(list["list"][0]["serviceType"][0]["serviceName"], "普通快递");
-        assert!(!reply["resp_data"].as_str().unwrap().contains("_time"));
     }
 
     #[tokio::test]

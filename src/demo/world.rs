@@ -5,9 +5,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use serde::Serialize;
-
 use crate::wechat::courier::{self, Courier, Network};
+use crate::wechat::{Account, ServiceType};
 
 const SHOPS: [&str; 12] = [
     "山茶文创旗舰店",
@@ -88,25 +87,6 @@ const FIRST_ACCOUNTS: [&[(Role, &str)]; 3] = [
     ],
 ];
 
-/// The accounts after them, each as often as it stands here.
-const FURTHER_ACCOUNTS: [Role; 15] = [
-    Role::Plenty,
-    Role::Plenty,
-    Role::Plenty,
-    Role::Plenty,
-    Role::Plenty,
-    Role::Plenty,
-    Role::Plenty,
-    Role::Plenty,
-    Role::Short,
-    Role::NearlyOut,
-    Role::Monthly,
-    Role::Monthly,
-    Role::Waiting,
-    Role::Failed,
-    Role::Unbound,
-];
-
 /// The start of some couriers' account numbers.
 const OUTLETS: [&str; 4] = [
     "浙江义乌公司",
@@ -129,13 +109,6 @@ const DAY: i64 = 24 * 3600;
 /// How many account numbers there are.
 const NUMBERS: i64 = 100_000_000;
 
-/// Share of a day's waybills that is used before each full hour: few at night, most before the couriers call.
-/// Unit: percent.
-const USED_BEFORE_HOUR: [f64; 25] = [
-    0.0, 0.6, 0.8, 0.9, 1.0, 1.1, 1.4, 2.0, 4.5, 11.0, 20.0, 30.0, 38.0, 42.0, 49.0, 57.5, 66.5,
-    76.0, 83.0, 87.0, 90.5, 94.0, 96.8, 98.8, 100.0,
-];
-
 /// The world of one seed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World {
@@ -144,32 +117,8 @@ pub(super) struct World {
     pub(super) speed: i64,
 }
 
-/// One entry of `list`, as `logistics.getAllAccount` sends it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Row {
-    pub(super) biz_id: String,
-    pub(super) delivery_id: &'static str,
-    create_time: i64,
-    pub(super) update_time: i64,
-    pub(super) status_code: i64,
-    alias: String,
-    remark_wrong_msg: &'static str,
-    remark_content: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quota_num: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) quota_update_time: Option<i64>,
-    service_type: Vec<Service>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Service {
-    service_type: i64,
-    service_name: &'static str,
-}
-
 /// What doesn't change about an account.
-struct Account {
+struct Profile {
     role: Role,
     courier: &'static Courier,
     biz_id: String,
@@ -208,47 +157,47 @@ impl World {
     }
 
     /// The account at that place of the app's list. `now`: seconds since 1970.
-    pub(super) fn row(&self, app: usize, place: usize, now: i64) -> Row {
-        let account = self.account(app, place);
-        let refreshed = self.refreshed(&account, now);
+    pub(super) fn row(&self, app: usize, place: usize, now: i64) -> Account {
+        let profile = self.profile(app, place);
+        let refreshed = self.refreshed(&profile, now);
         let days_ago = |days: i64| (now / DAY - days) * DAY;
-        let bound = FIRST_DAY + self.random(("bound", account.key), 360 * DAY);
-        let (status_code, update_time) = match account.role {
+        let bound = FIRST_DAY + self.random(("bound", profile.key), 360 * DAY);
+        let (status_code, update_time) = match profile.role {
             Role::Waiting => (1, days_ago(4)),
             Role::Failed => (2, days_ago(8)),
             Role::Unbound => (3, days_ago(30)),
             _ => (0, bound + 2 * DAY),
         };
-        let quota = match account.role {
+        let quota = match profile.role {
             // WeChat's document doesn't say what comes here: some rows hold zeros, some nothing at all.
-            Role::Monthly if account.courier.delivery_id == "JDL" => Some((0, 0)),
+            Role::Monthly if profile.courier.delivery_id == "JDL" => Some((0, 0)),
             Role::Unbound => Some((12, update_time)),
             _ => self
-                .balance(&account, refreshed)
+                .balance(&profile, refreshed)
                 .map(|balance| (balance, refreshed)),
         };
-        let services = account.courier.services.iter();
-        Row {
-            alias: account.biz_id.clone(),
-            biz_id: account.biz_id,
-            delivery_id: account.courier.delivery_id,
-            create_time: bound,
-            update_time,
-            status_code,
-            remark_wrong_msg: match account.role {
-                Role::Failed => WRONG_PASSWORD,
-                _ => "",
+        let services = profile.courier.services.iter();
+        Account {
+            biz_id: profile.biz_id.as_str().into(),
+            delivery_id: profile.courier.delivery_id.into(),
+            create_time: Some(bound),
+            update_time: Some(update_time),
+            status_code: Some(status_code),
+            alias: profile.biz_id.into(),
+            remark_wrong_msg: match profile.role {
+                Role::Failed => WRONG_PASSWORD.into(),
+                _ => Box::default(),
             },
-            remark_content: match account.role {
-                Role::Waiting | Role::Failed => REMARK,
-                _ => "",
+            remark_content: match profile.role {
+                Role::Waiting | Role::Failed => REMARK.into(),
+                _ => Box::default(),
             },
-            quota_num: quota.map(|(balance, _)| balance),
+            quota_num: quota.map(|(balance, _)| balance as f64),
             quota_update_time: quota.map(|(_, refreshed)| refreshed),
-            service_type: services
-                .map(|&(service_type, service_name)| Service {
+            service_types: services
+                .map(|&(service_type, service_name)| ServiceType {
                     service_type,
-                    service_name,
+                    service_name: service_name.into(),
                 })
                 .collect(),
         }
@@ -266,24 +215,31 @@ impl World {
         biz_id: &str,
         now: i64,
     ) -> Result<i64, i64> {
-        let account = (0..accounts)
-            .map(|place| self.account(app, place))
-            .find(|account| account.biz_id == biz_id && account.courier.delivery_id == delivery_id)
+        let profile = (0..accounts)
+            .map(|place| self.profile(app, place))
+            .find(|profile| profile.biz_id == biz_id && profile.courier.delivery_id == delivery_id)
             .ok_or(9_300_530)?;
-        match account.role {
+        match profile.role {
             Role::Waiting | Role::Failed | Role::Unbound => Err(9_300_525),
-            _ => self.balance(&account, now).ok_or(9_300_501),
+            _ => self.balance(&profile, now).ok_or(9_300_501),
         }
     }
 
-    fn account(&self, app: usize, place: usize) -> Account {
+    fn profile(&self, app: usize, place: usize) -> Profile {
         let key = (app, place);
         let first = FIRST_ACCOUNTS[app % FIRST_ACCOUNTS.len()].get(place);
         let (role, courier) = match first {
             Some((role, delivery_id)) => (*role, courier::lookup(delivery_id)),
             None => {
-                let role = self.random(("role", key), FURTHER_ACCOUNTS.len() as i64);
-                let role = FURTHER_ACCOUNTS[role as usize];
+                let role = match self.random(("role", key), 15) {
+                    0..8 => Role::Plenty,
+                    8 => Role::Short,
+                    9 => Role::NearlyOut,
+                    10 | 11 => Role::Monthly,
+                    12 => Role::Waiting,
+                    13 => Role::Failed,
+                    _ => Role::Unbound,
+                };
                 let network = match role {
                     Role::Monthly => Network::Direct,
                     _ => Network::Franchise,
@@ -295,7 +251,7 @@ impl World {
         };
         let courier = courier
             .expect("the table of couriers has every id of FIRST_ACCOUNTS and both networks");
-        Account {
+        Profile {
             role,
             courier,
             biz_id: self.biz_id(app, place, courier.delivery_id),
@@ -321,8 +277,8 @@ impl World {
     }
 
     /// When WeChat last asked the courier for the balance: a whole minute, every ten minutes of the shops.
-    fn refreshed(&self, account: &Account, now: i64) -> i64 {
-        if account.role == Role::Stale {
+    fn refreshed(&self, profile: &Profile, now: i64) -> i64 {
+        if profile.role == Role::Stale {
             return (now / DAY - 2) * DAY;
         }
         let period = (10 / self.speed).max(1) * 60;
@@ -333,15 +289,15 @@ impl World {
     ///
     /// How long waybills last is in the viewer's time, whatever the speed: a fast shop has many more of them, or it
     /// would be in trouble on every dashboard.
-    fn balance(&self, account: &Account, now: i64) -> Option<i64> {
+    fn balance(&self, profile: &Profile, now: i64) -> Option<i64> {
         let viewer_day = DAY * self.speed;
         // Short enough for a viewer to see an account being topped up within ten minutes at the default speed.
         let often = if self.speed > 1 { 10 * 3600 } else { DAY };
-        let slow = 20 + self.random(("slow", account.key), 80);
-        let fast = 300 + self.random(("fast", account.key), 400);
-        let days = 5 + self.random(("days", account.key), 5);
+        let slow = 20 + self.random(("slow", profile.key), 80);
+        let fast = 300 + self.random(("fast", profile.key), 400);
+        let days = 5 + self.random(("days", profile.key), 5);
         // Waybills a day, seconds between two purchases, seconds for which the rest lasts at the next purchase.
-        let (per_day, round, rest) = match account.role {
+        let (per_day, round, rest) = match profile.role {
             Role::Plenty | Role::Stale => (slow, viewer_day, days * viewer_day),
             Role::Short => (slow, viewer_day * 4 / 5, viewer_day * 7 / 5),
             Role::NearlyOut => (slow, viewer_day / 2, viewer_day / 4),
@@ -351,27 +307,9 @@ impl World {
             Role::Empty => return Some(0),
             Role::Monthly | Role::Waiting | Role::Failed | Role::Unbound => return None,
         };
-        // In the shops' time, China's calendar.
-        let now = now * self.speed + 8 * 3600;
-        let offset = self.random(("offset", account.key), round);
-        let next_purchase = now + round - (now + offset) % round;
-        let days =
-            self.working_days(next_purchase) - self.working_days(now) + rest as f64 / DAY as f64;
-        Some((per_day as f64 * days).max(0.0) as i64)
-    }
-
-    /// Days' worth of waybills used since 1970. Faster shops sleep less, so that there is always something to see.
-    fn working_days(&self, time: i64) -> f64 {
-        let even = time as f64 / DAY as f64;
-        let hours = even.fract() * 24.0;
-        let hour = hours as usize;
-        let (before, after) = (USED_BEFORE_HOUR[hour], USED_BEFORE_HOUR[hour + 1]);
-        let uneven = even.floor() + (before + (after - before) * hours.fract()) / 100.0;
-        if self.speed == 1 {
-            uneven
-        } else {
-            0.25 * uneven + 0.75 * even
-        }
+        let offset = self.random(("offset", profile.key), round);
+        let to_purchase = round - (now * self.speed + offset) % round;
+        Some(per_day * (to_purchase + rest).max(0) / DAY)
     }
 }
 
@@ -385,16 +323,12 @@ mod tests {
     /// 2026-11-29.
     const NOW: i64 = 1_795_910_400;
 
-    fn row(world: World, place: usize, now: i64) -> Row {
-        world.row(0, place, now)
-    }
-
     #[test]
     fn first_app_shows_every_status_and_network() {
-        let rows: Vec<_> = (0..10).map(|place| row(WORLD, place, NOW)).collect();
+        let rows: Vec<_> = (0..10).map(|place| WORLD.row(0, place, NOW)).collect();
         let statuses: HashSet<_> = rows.iter().map(|row| row.status_code).collect();
-        assert_eq!(statuses, (0..4).collect());
-        let without_balance = rows.iter().find(|row| row.delivery_id == "SF");
+        assert_eq!(statuses, (0..4).map(Some).collect());
+        let without_balance = rows.iter().find(|row| &*row.delivery_id == "SF");
         assert_eq!(without_balance.unwrap().quota_num, None);
         assert!(rows.iter().all(|row| row.create_time < row.update_time));
     }
@@ -402,8 +336,8 @@ mod tests {
     #[test]
     fn account_numbers_are_unique() {
         let ids: HashSet<_> = (0..10_000)
-            .map(|place| WORLD.account(0, place))
-            .map(|account| (account.courier.delivery_id, account.biz_id))
+            .map(|place| WORLD.profile(0, place))
+            .map(|profile| (profile.courier.delivery_id, profile.biz_id))
             .collect();
         assert_eq!(ids.len(), 10_000);
     }
@@ -414,20 +348,20 @@ mod tests {
             let round = if world.speed > 1 { 12 } else { 26 * 60 };
             let balances = |place| {
                 let minutes = (0..round).map(move |minute| NOW + minute * 60);
-                let rows = minutes.map(move |now| row(world, place, now));
+                let rows = minutes.map(move |now| world.row(0, place, now));
                 rows.map(|row| row.quota_num.unwrap()).collect::<Vec<_>>()
             };
             let (too_late, just_in_time) = (balances(1), balances(2));
             assert!(just_in_time.windows(2).any(|pair| pair[1] < pair[0]));
             assert!(just_in_time.windows(2).any(|pair| pair[1] > pair[0]));
-            assert!(just_in_time.iter().all(|balance| *balance > 0));
-            assert!(too_late.contains(&0) && too_late.iter().any(|balance| *balance > 0));
+            assert!(just_in_time.iter().all(|balance| *balance > 0.0));
+            assert!(too_late.contains(&0.0) && too_late.iter().any(|balance| *balance > 0.0));
         }
     }
 
     #[test]
     fn balances_are_refreshed_at_whole_minutes_but_for_one_account() {
-        let refreshed = |place, now| row(WORLD, place, now).quota_update_time.unwrap();
+        let refreshed = |place, now| WORLD.row(0, place, now).quota_update_time.unwrap();
         assert_eq!(refreshed(0, NOW + 59), NOW);
         assert_eq!(refreshed(0, NOW + 60), NOW + 60);
         assert!(refreshed(9, NOW) <= NOW - 2 * DAY);
