@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::clock::Moment;
 use crate::error::chain;
 use crate::snapshot::Snapshot;
-use crate::store::LastFetch;
+use crate::store::{Failure, LastFetch};
 use crate::token;
 use crate::wechat::{self, AccountList, Authorization, Cause, Reason};
 
@@ -124,7 +124,11 @@ impl Fetch {
         if work.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
             let now = Moment::now().wall;
-            let failed = LastFetch::failed(Cause::unknown(), text.to_owned(), now);
+            let failure = Some(Failure {
+                cause: Cause::unknown(),
+                text: text.to_owned(),
+            });
+            let failed = LastFetch { at: now, failure };
             self.end(Ended::Failed, |reading| reading.last_fetch = Some(failed));
         }
     }
@@ -289,7 +293,10 @@ impl Fetch {
                 self.end(Ended::Published, |reading| {
                     before = reading.snapshot.replace(Arc::clone(&snapshot));
                     reading.snapshot_id = None;
-                    reading.last_fetch = Some(LastFetch::succeeded_at(now.wall));
+                    reading.last_fetch = Some(LastFetch {
+                        at: now.wall,
+                        failure: None,
+                    });
                 });
                 // Of many accounts this takes a while, and every scrape needs the lock.
                 drop(before);
@@ -372,6 +379,9 @@ impl Fetch {
         if cause.api.is_none() {
             self.count_failure(app.list_endpoint(), reason);
         }
-        LastFetch::failed(cause, text, now.wall)
+        LastFetch {
+            at: now.wall,
+            failure: Some(Failure { cause, text }),
+        }
     }
 }

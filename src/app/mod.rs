@@ -11,7 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
@@ -31,7 +31,7 @@ use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, OptionalCallsState, Saved, SavedState, Store};
 use crate::token::TokenSource;
 use crate::usage_rate::UsageRate;
-use crate::wechat::{Account, Api, ApiQuota, Client, Reason};
+use crate::wechat::{Account, Api, ApiQuota, Client};
 
 /// One Mini Program with its credentials, and what is known of its accounts.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ impl App {
         &self.state
     }
 
-    /// What has counted its calls.
+    /// Its budget of calls, and what keeps calls back now.
     pub(crate) fn limiter(&self) -> &RateLimiter {
         &self.state.limiter
     }
@@ -203,22 +203,6 @@ impl App {
         self.state.limiter.remaining(self.budget(), now)
     }
 
-    /// Calls sent today.
-    pub(crate) fn daily_calls_used(&self, now: Moment) -> u64 {
-        self.state.limiter.used(now)
-    }
-
-    /// Why no call is made now, and until when, where WeChat's last answer makes trying again useless.
-    pub(crate) fn open_breaker(&self, now: Moment) -> Option<(Reason, SystemTime)> {
-        self.state.limiter.open_breaker(now)
-    }
-
-    /// Fetches in a row whose access token WeChat rejected at first. More than one: something ends the app's tokens, or
-    /// their source gives bad ones.
-    pub(crate) fn token_rejections(&self) -> u32 {
-        self.state.limiter.rejections_in_a_row()
-    }
-
     /// How long an account's balance lasts if it goes on falling as it did since the start. Unit: days; `None`: not
     /// known yet (see [`UsageRate::days_left`]).
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
@@ -228,11 +212,6 @@ impl App {
     /// Where its token comes from.
     pub(crate) fn tokens(&self) -> &Arc<TokenSource> {
         &self.tokens
-    }
-
-    /// When the token in use ends, where known.
-    pub(crate) fn token_expiry(&self) -> Option<SystemTime> {
-        self.tokens.expiry()
     }
 
     /// The host that calls go to now.
@@ -305,7 +284,7 @@ impl AppState {
             }),
         };
         if let Some(last) = &state.reading().last_fetch {
-            state.counters.set_errcode(last.errcode);
+            state.counters.set_errcode(last.errcode());
         }
         (state, clock_was_ahead)
     }

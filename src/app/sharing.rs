@@ -209,7 +209,7 @@ impl App {
             true => Ended::Followed,
             false => Ended::Failed,
         };
-        self.state.counters.set_errcode(last_fetch.errcode);
+        self.state.counters.set_errcode(last_fetch.errcode());
         reading.last_fetch = Some(last_fetch);
         drop(reading);
         Some(how)

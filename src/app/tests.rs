@@ -13,6 +13,7 @@ use super::*;
 use crate::collector::{Collector, scrape};
 use crate::config::{Config, CourierConfig, Couriers, Credential, SecretSource, WechatConfig};
 use crate::limiter::Cause;
+use crate::wechat::Reason;
 use crate::wechat::courier::Network;
 
 const APPID: &str = "wx0000000000000001";
@@ -226,7 +227,7 @@ async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     assert_eq!(kept(state.path()), 2 + 10);
     exporter.drain(Instant::now() + FAR).await;
     assert!(world.calls(QUOTA).await < 10, "stopped in its midst");
-    let sent = app(&exporter).daily_calls_used(Moment::now());
+    let sent = app(&exporter).limiter().used(Moment::now());
     assert_eq!(kept(state.path()), sent);
 }
 
@@ -249,7 +250,7 @@ async fn five_fetches_with_a_rejected_token_renew_it_once() {
     }
     let app = app(&exporter);
     assert_eq!(world.calls(STABLE_TOKEN).await, 2);
-    assert_eq!(app.token_rejections(), 5);
+    assert_eq!(app.limiter().rejections_in_a_row(), 5);
     let failures = app.counters().failures(Api::AccountGetall, Reason::Token);
     assert_eq!(failures, 6, "each is counted");
 }

@@ -180,19 +180,18 @@ impl Report {
         match fetch {
             Some(LastFetch {
                 failure: Some(failure),
-                errcode,
                 ..
             }) => {
-                let subject = match (failure.api, failure.reason) {
+                let subject = match (failure.cause.api, failure.cause.reason) {
                     (None | Some(Api::StableToken | Api::Token), _) => "token",
                     (_, Reason::Permission) => "permission",
                     _ => "accounts",
                 };
                 if subject != "token" {
-                    self.line("token", &token(settings, app.token_expiry()));
+                    self.line("token", &token(settings, app.tokens().expiry()));
                 }
                 self.failed(subject, "FAILED", &failure.text);
-                let explanation = failure.explanation(errcode, settings.credential.kind());
+                let explanation = failure.cause.explanation(settings.credential.kind());
                 self.line("meaning", explanation.meaning);
                 self.line("how to fix", explanation.fix);
                 if let Some(address) = wechat::address_to_whitelist(&failure.text) {
@@ -201,7 +200,7 @@ impl Report {
                 }
             }
             Some(_) => {
-                self.line("token", &token(settings, app.token_expiry()));
+                self.line("token", &token(settings, app.tokens().expiry()));
                 self.token_rejected_at_first(app);
                 self.line("permission", "ok");
                 if let Some(snapshot) = &reading.snapshot {
@@ -223,7 +222,7 @@ impl Report {
 
     /// A token that was renewed right away: the fetch worked, but whatever ended the token ends the next one too.
     fn token_rejected_at_first(&mut self, app: &App) {
-        if app.token_rejections() == 0 {
+        if app.limiter().rejections_in_a_row() == 0 {
             return;
         }
         self.line("", "WeChat rejected the token at first; a new one works");
@@ -235,7 +234,7 @@ impl Report {
     fn calls(&mut self, reading: &AppReading, is_counted: bool, max_stale: Duration) {
         let app = &reading.app;
         let by_whom = if is_counted { "today" } else { "by this check" };
-        let used = app.daily_calls_used(Moment::now());
+        let used = app.limiter().used(Moment::now());
         let calls = calls(&app.config);
         self.line("calls", &format!("{calls}; {used} sent {by_whom}"));
         if app.config.min_interval >= max_stale {
@@ -276,7 +275,7 @@ fn throttled(app: &App) -> Option<String> {
     if counters.refused(Cause::Breaker) == 0 {
         return None;
     }
-    let (reason, until) = app.open_breaker(Moment::now())?;
+    let (reason, until) = app.limiter().open_breaker(Moment::now())?;
     let meaning = reason.explanation().meaning;
     Some(format!("{meaning}; no call is sent until {}", utc(until)))
 }

@@ -271,7 +271,7 @@ pub static ALL: &[Family] = &[
         name: "wechat_logistics_access_token_expiry_timestamp_seconds",
         help: "When the access token in use ends.",
         kind: Gauge,
-        samples: Samples::AppValue(|reading, _| reading.app.token_expiry().map(unix_time)),
+        samples: Samples::AppValue(|reading, _| reading.app.tokens().expiry().map(unix_time)),
     },
     Family {
         name: "wechat_logistics_api_host_info",

@@ -306,9 +306,9 @@ async fn failure_that_needs_fixing_stops_all_replicas_and_shows_on_each_until_on
     let reading = second.settle().await;
     assert!(!reading.up);
     let last_fetch = reading.app.last_fetch().unwrap();
-    assert_eq!(last_fetch.failure.unwrap().reason, Reason::Permission);
-    assert_eq!(last_fetch.errcode, 48001);
-    let breaker = reading.app.open_breaker(Moment::now());
+    let cause = last_fetch.failure.unwrap().cause;
+    assert_eq!((cause.reason, cause.errcode), (Reason::Permission, 48001));
+    let breaker = reading.app.limiter().open_breaker(Moment::now());
     assert_eq!(breaker.unwrap().0, Reason::Permission);
     assert_eq!(second.lists(), 0);
 

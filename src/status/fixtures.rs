@@ -8,7 +8,7 @@ use super::templates::Page;
 use super::{Language, content_security_policy};
 use crate::clock::{Moment, unix_seconds};
 use crate::snapshot::Snapshot;
-use crate::store::LastFetch;
+use crate::store::{Failure, LastFetch};
 use crate::wechat::{Account, AccountList, Api, Cause, Reason};
 
 /// 2026-11-24 20:15 in China.
@@ -37,7 +37,10 @@ fn app_fetched(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -
         host: "api.weixin.qq.com".to_owned(),
         days_left: days_left.collect(),
         snapshot_age: Some(age),
-        last_fetch: Some(LastFetch::succeeded_at(now.wall - age)),
+        last_fetch: Some(LastFetch {
+            at: now.wall - age,
+            failure: None,
+        }),
         calls_used: 1_214,
         calls_left: Some(786),
         shows_remarks: true,
@@ -70,7 +73,10 @@ pub(super) fn failed(reason: Reason) -> LastFetch {
         errcode: errcode.unwrap_or(0),
         symptom: None,
     };
-    LastFetch::failed(cause, text, now().wall - Duration::from_secs(42))
+    LastFetch {
+        at: now().wall - Duration::from_secs(42),
+        failure: Some(Failure { cause, text }),
+    }
 }
 
 /// So many accounts of every kind.

@@ -76,9 +76,9 @@ impl AppFacts {
             host: app.api_host().to_owned(),
             snapshot_age: snapshot.as_ref().map(|snapshot| snapshot.age(now)),
             last_fetch: app.last_fetch(),
-            token_rejections: app.token_rejections(),
-            breaker: app.open_breaker(now),
-            calls_used: app.daily_calls_used(now),
+            token_rejections: app.limiter().rejections_in_a_row(),
+            breaker: app.limiter().open_breaker(now),
+            calls_used: app.limiter().used(now),
             calls_left: app.daily_calls_remaining(now),
             days_left: accounts
                 .map(|account| app.days_left(account, now))
@@ -97,8 +97,8 @@ impl AppFacts {
 
     /// What that means and how to fix it.
     pub(crate) fn explanation(&self) -> Option<Explanation> {
-        let (last, failure) = self.failed()?;
-        Some(failure.explanation(last.errcode, self.credential))
+        let (_, failure) = self.failed()?;
+        Some(failure.cause.explanation(self.credential))
     }
 }
 

@@ -258,9 +258,9 @@ impl<'a> Page<'a> {
                 (fact(t.next_attempt, &html! { (next_attempt) }))
                 (fact(t.failed_at, &self.dated(unix_seconds(last.at), age)))
                 (fact(t.reason, &html! {
-                    code { (failure.reason.as_str()) }
-                    @if let Some(api) = failure.api { " · " code { (api.as_str()) } }
-                    @if last.errcode != 0 { " · errcode " code { (last.errcode) } }
+                    code { (failure.cause.reason.as_str()) }
+                    @if let Some(api) = failure.cause.api { " · " code { (api.as_str()) } }
+                    @if last.errcode() != 0 { " · errcode " code { (last.errcode()) } }
                 }))
                 div.wide { dt { (t.error) } dd { bdi { (failure.text) } } }
             }

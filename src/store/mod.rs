@@ -25,9 +25,7 @@ use file::Directory;
 use crate::clock::{Moment, as_unix_millis};
 use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
-use crate::wechat::{
-    Api, ApiQuota, Cause, CredentialKind, Explanation, ListLimits, Reason, Symptom,
-};
+use crate::wechat::{Api, ApiQuota, Cause, ListLimits};
 
 /// How long a fetch waits for its state to reach the disk. A disk that hangs must not hold up what is only kept from
 /// being lost; the write goes on meanwhile.
@@ -67,66 +65,31 @@ pub struct LastFetch {
     /// When it ended.
     #[serde(rename = "at_unix_ms", with = "as_unix_millis")]
     pub at: SystemTime,
-    /// Why it failed; `None`: it succeeded.
+    /// Why it failed; `None`: it brought a snapshot.
     pub failure: Option<Failure>,
-    /// WeChat's errcode, 0 where it gave none.
-    pub errcode: i64,
 }
 
 /// Why a fetch failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What is to be done about it.
-    pub reason: Reason,
-    /// The call that failed; `None` where none was sent, for want of a token.
-    pub api: Option<Api>,
-    /// What else its explanation depends on.
-    #[serde(default)]
-    pub symptom: Option<Symptom>,
+    /// What its explanation depends on.
+    #[serde(flatten)]
+    pub cause: Cause,
     /// The error with its causes, as one sentence without secrets.
     pub text: String,
 }
 
-impl Failure {
-    /// What it means and how to fix it. `errcode`: WeChat's, 0 where it gave none.
-    pub fn explanation(&self, errcode: i64, credential: CredentialKind) -> Explanation {
-        let cause = Cause {
-            reason: self.reason,
-            api: self.api,
-            errcode,
-            symptom: self.symptom,
-        };
-        cause.explanation(credential)
-    }
-}
-
 impl LastFetch {
-    /// A fetch that brought a snapshot.
-    pub fn succeeded_at(at: SystemTime) -> Self {
-        Self {
-            at,
-            failure: None,
-            errcode: 0,
-        }
-    }
-
-    /// A fetch that brought none.
-    pub fn failed(cause: Cause, text: String, at: SystemTime) -> Self {
-        Self {
-            at,
-            failure: Some(Failure {
-                reason: cause.reason,
-                api: cause.api,
-                symptom: cause.symptom,
-                text,
-            }),
-            errcode: cause.errcode,
-        }
-    }
-
     /// Whether it brought a snapshot.
     pub fn succeeded(&self) -> bool {
         self.failure.is_none()
+    }
+
+    /// WeChat's errcode; 0 where it gave none.
+    pub fn errcode(&self) -> i64 {
+        self.failure
+            .as_ref()
+            .map_or(0, |failure| failure.cause.errcode)
     }
 }
 

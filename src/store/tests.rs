@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::{ChinaDay, from_unix_millis};
 use crate::limiter::{SavedBreaker, SavedRejections};
 use crate::snapshot::Dropped;
-use crate::wechat::{Account, AccountList, ServiceType};
+use crate::wechat::{Account, AccountList, Reason, ServiceType};
 
 const APPID: &str = "wx0000000000000001";
 
@@ -158,8 +158,7 @@ prop_compose! {
         (in_a_row, next_renewal_unix_ms) in any::<(u32, Option<u64>)>(),
         last_fetch in option::of((
             time(),
-            option::of((a_reason(), option::of(prop::sample::select(Api::ALL)), any::<String>())),
-            any::<i64>(),
+            option::of((a_reason(), option::of(prop::sample::select(Api::ALL)), any::<i64>(), any::<String>())),
         )),
         figures in option::of(any::<i32>()),
         (dues, reserved) in any::<([Option<u64>; 2], u64)>(),
@@ -174,10 +173,12 @@ prop_compose! {
                 }),
                 rejections: SavedRejections { in_a_row, next_renewal_unix_ms },
             },
-            last_fetch: last_fetch.map(|(at, failure, errcode)| LastFetch {
+            last_fetch: last_fetch.map(|(at, failure)| LastFetch {
                 at,
-                failure: failure.map(|(reason, api, text)| Failure { reason, api, symptom: None, text }),
-                errcode,
+                failure: failure.map(|(reason, api, errcode, text)| Failure {
+                    cause: Cause { reason, api, errcode, symptom: None },
+                    text,
+                }),
             }),
             optional_calls: OptionalCallsState {
                 api_quota_due_unix_ms: dues[0],
