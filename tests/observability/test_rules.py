@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import yaml
 
@@ -13,25 +14,28 @@ import shipped
 
 
 def promtool(*arguments):
-    return subprocess.run([shipped.program("promtool"), *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([shipped.program("promtool"), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def of_each_suite(run):
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(run, shipped.RULE_TESTS))
 
 
 class Rules(unittest.TestCase):
     def test_promtool_accepts_them_and_the_example_configuration_loads_them(self):
         for check in (promtool("check", "rules", *shipped.RULES), promtool("check", "config", shipped.ROOT / "prometheus/prometheus.yml")):
-            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+            self.assertEqual(check.returncode, 0, check.stdout)
             self.assertNotIn("duplicate", check.stdout)
         self.assertIn(f"{len(shipped.RULES)} rule files found", check.stdout)
 
     def test_manifests_of_the_operator_are_what_the_script_writes(self):
         check = subprocess.run([sys.executable, shipped.ROOT / "prometheus/build.py", "--check"], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stderr)
-        manifests = list(yaml.safe_load_all((shipped.ROOT / "examples/prometheus-operator/prometheusrule.yaml").read_text(encoding="utf-8")))
-        self.assertEqual([manifest["spec"] for manifest in manifests], [shipped.load(path) for path in shipped.RULES])
 
     def test_each_case_holds(self):
-        run = promtool("test", "rules", *shipped.RULE_TESTS)
-        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        for run in of_each_suite(lambda path: promtool("test", "rules", path)):
+            self.assertEqual(run.returncode, 0, run.stdout)
 
     def test_each_alert_has_a_firing_and_a_silent_case(self):
         found = collections.defaultdict(set)
@@ -63,19 +67,20 @@ class Rules(unittest.TestCase):
             self.assertEqual(chapters, [alert["alert"] for alert in shipped.alerts()], runbook)
 
     def test_annotations_render(self):
-        # promtool shows the rendered annotations of what fires where nothing is expected to.
-        for path in shipped.RULE_TESTS:
-            suite = shipped.load(path) | {"rule_files": [str(rules) for rules in shipped.RULES]}
-            for test in suite["tests"]:
-                fires = [case for case in test.pop("promql_expr_test") if case.get("exp_samples")]
-                named = [(re.search(r'ALERTS\{alertname="(\w+)"', case["expr"]), case["eval_time"]) for case in fires]
-                test["alert_rule_test"] = [{"alertname": alert[1], "eval_time": when, "exp_alerts": []} for alert, when in named if alert]
-            with shipped.temporary_file(json.dumps(suite)) as file:
-                shown = promtool("test", "rules", file)
-            text = shown.stdout + shown.stderr
+        for text in of_each_suite(shown_annotations):
             self.assertIn("summary_zh", text)
-            for fault in ("error expanding", "<no value>", "{{", "%!"):
-                self.assertNotIn(fault, text, path.name)
+            self.assertNotRegex(text, r"error expanding|<no value>|\{\{|%!")
+
+
+def shown_annotations(path):
+    """promtool shows the rendered annotations of what fires where nothing is expected to."""
+    suite = shipped.load(path) | {"rule_files": [str(rules) for rules in shipped.RULES]}
+    for test in suite["tests"]:
+        firing = [case for case in test.pop("promql_expr_test") if case.get("exp_samples") and "ALERTS{" in case["expr"]]
+        alerts = [(re.search(r'alertname="(\w+)"', case["expr"])[1], case["eval_time"]) for case in firing]
+        test["alert_rule_test"] = [{"alertname": name, "eval_time": when, "exp_alerts": []} for name, when in alerts]
+    with shipped.temporary_file(json.dumps(suite)) as file:
+        return promtool("test", "rules", file).stdout
 
 
 class Examples(unittest.TestCase):
