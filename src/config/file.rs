@@ -111,7 +111,7 @@ pub(super) fn interpret(
             ));
         }
         if credential.token_api().is_none()
-            && let Some(first) = lines_of_sources.insert(credential.clone(), line(written))
+            && let Some(first) = lines_of_sources.insert(credential.source(), line(written))
         {
             let fix = match credential {
                 Credential::None { .. } => {

@@ -349,6 +349,10 @@ fn two_apps_with_one_token_source_are_refused() {
     };
     for (source, same) in [
         ("file: { path: t }", "file: { path: /etc/exporter/t }"),
+        (
+            "file: { path: /proc/self/comm }",
+            "file: { path: /proc/./self/../self/comm }",
+        ),
         ("cloudbase: {}", "cloudbase: {}"),
         ("none: {}", "none: {}"),
         (
