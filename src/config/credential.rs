@@ -67,18 +67,13 @@ fn cloudbase_path() -> PathBuf {
 impl Credential {
     /// The same for all that read one token: a file that is there is one, however its path is written.
     pub(super) fn source(&self) -> Self {
-        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-        match self {
-            Self::File {
-                path,
-                token_pointer,
-            } => Self::File {
-                path: real(path),
-                token_pointer: token_pointer.clone(),
-            },
-            Self::Cloudbase { path } => Self::Cloudbase { path: real(path) },
-            other => other.clone(),
+        let mut source = self.clone();
+        if let Some(path) = source.path_mut()
+            && let Ok(real) = path.canonicalize()
+        {
+            *path = real;
         }
+        source
     }
 
     /// The call that mints its tokens; `None`: another program does.
