@@ -72,9 +72,10 @@ impl UsageRate {
                 }
             }
         }
-        for of_courier in self.accounts.values_mut() {
+        self.accounts.retain(|_, of_courier| {
             of_courier.retain(|_, usage| usage.listed == now);
-        }
+            !of_courier.is_empty()
+        });
     }
 
     /// How long the account's balance lasts if it goes on falling as it did. Unit: days, from now, never negative.
@@ -153,6 +154,20 @@ mod tests {
             usage.observe(&Snapshot::fetched_now(list, now), now);
         }
         usage.days_left(&account(*balances.last()?), now)
+    }
+
+    #[test]
+    fn nothing_is_kept_of_accounts_that_are_gone() {
+        let now = Moment::now();
+        let mut usage = UsageRate::new(HOUR, now);
+        for (accounts, at) in [(vec![account(Some(9.0))], now), (vec![], now.after(HOUR))] {
+            let list = AccountList {
+                accounts,
+                ..AccountList::default()
+            };
+            usage.observe(&Snapshot::fetched_now(list, at), at);
+        }
+        assert!(usage.accounts.is_empty());
     }
 
     #[test]
