@@ -9,7 +9,7 @@ scratch=$(mktemp -d)
 demo=
 clean_up() {
   [ -z "$demo" ] || kill "$demo" 2>/dev/null || true
-  umount "$scratch/root/proc" 2>/dev/null || true
+  umount "$scratch/debian/proc" 2>/dev/null || true
   rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -28,7 +28,7 @@ systemd-analyze security --offline=true --no-pager --threshold=15 \
 tail -n 1 "$scratch/security"
 step "lintian and systemd-analyze"
 
-root=$scratch/root
+root=$scratch/debian
 if [ $# -gt 1 ]; then cp -a "$2" "$root"; else debootstrap --variant=minbase --include=ca-certificates bookworm "$root" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail debootstrap; }; fi
 mount -t proc proc "$root/proc"
 step "bare Debian"

@@ -13,20 +13,20 @@ const DAY: f64 = 86_400.0;
 struct World {
     scratch: Scratch,
     wechat: Wechat,
-    library: PathBuf,
+    preloaded: PathBuf,
 }
 
 impl World {
     async fn new() -> Self {
         let folders = fs::read_dir("/usr/lib").unwrap();
-        let library = folders
+        let preloaded = folders
             .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
             .find(|path| path.exists())
             .expect("libfaketime is installed (Debian package faketime)");
         let world = Self {
             scratch: Scratch::new(),
             wechat: Wechat::healthy().await,
-            library,
+            preloaded,
         };
         world.set("+0");
         world
@@ -42,7 +42,7 @@ impl World {
         command
             .args(more)
             .args(one_app(&self.scratch, &self.wechat.url()))
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", &self.preloaded)
             .env("FAKETIME_TIMESTAMP_FILE", self.scratch.path("offset"))
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
