@@ -73,7 +73,7 @@ fn form(accept_encoding: &'static str) -> Form {
 fn page(exposition: &Exposition, scrape: Scrape, form: Form) -> Vec<u8> {
     let mut page = Vec::new();
     exposition
-        .page(scrape, Scope::Everything, Vec::new(), form)
+        .page(scrape, Scope::Everything, &[], form)
         .write_to(&mut page)
         .expect("a Vec takes every byte");
     page

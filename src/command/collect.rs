@@ -27,7 +27,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Error> {
         .await;
     let all_up = scrape.readings.iter().all(|reading| reading.up);
     exposition
-        .page(scrape, Scope::AppsOnly, Vec::new(), Form::TEXT)
+        .page(scrape, Scope::AppsOnly, &[], Form::TEXT)
         .write_to(&mut std::io::stdout().lock())
         .map_err(Error::Output)?;
     collector

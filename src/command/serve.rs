@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -189,14 +188,10 @@ impl Reload for Reloader {
 impl Reloader {
     fn reload_now(&self) -> Result<(), String> {
         let _turn = self.turn.lock();
-        let exporter = self.exposition.exporter();
         let result = self.read_and_apply();
-        match &result {
-            Ok(()) => exporter.reload_succeeded(SystemTime::now()),
-            Err(error) => {
-                exporter.reload_failed();
-                tracing::error!(error, "the configuration can't be used; the old one stays");
-            }
+        self.exposition.exporter().reloaded(result.is_ok());
+        if let Err(error) = &result {
+            tracing::error!(error, "the configuration can't be used; the old one stays");
         }
         result
     }

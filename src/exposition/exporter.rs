@@ -1,13 +1,13 @@
 //! The exporter's own metrics: its build, its configuration, the requests it answered, its process.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use hyper::StatusCode;
-use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use parking_lot::Mutex;
+use prometheus::Registry;
 
-use super::families::{self, Family, unix_time};
-use crate::version;
 use crate::wechat::labels::labels;
 
 /// What the names of the exporter's own metrics begin with, and no app's.
@@ -57,90 +57,58 @@ impl Handler {
 /// The exporter's own metrics; they live as long as the process.
 #[derive(Debug)]
 pub(crate) struct ExporterMetrics {
-    registry: Registry,
-    http_requests: IntCounterVec,
-    reload_successful: IntGauge,
-    reload_timestamp: Gauge,
+    /// `process_*`
+    pub(super) process: Registry,
+    /// By code and handler, as they are on the page.
+    pub(super) http_requests: Mutex<BTreeMap<(u16, &'static str), u64>>,
+    /// Whether the last attempt to load the configuration succeeded.
+    pub(super) reload_successful: AtomicBool,
+    /// When one last did.
+    pub(super) last_reload: Mutex<SystemTime>,
 }
 
 impl ExporterMetrics {
     /// Metrics of an exporter that has just loaded its configuration.
     pub(super) fn new() -> Self {
-        let metrics = Self::register().expect("each metric has a valid name and is there once");
-        for handler in Handler::ALL {
-            for code in handler.expected() {
-                metrics.expect_http_code(*handler, *code);
-            }
-        }
-        metrics.reload_succeeded(SystemTime::now());
-        metrics
-    }
-
-    fn register() -> prometheus::Result<Self> {
-        let build_info = IntGaugeVec::new(
-            options(&families::BUILD_INFO),
-            &["version", "revision", "rustversion"],
-        )?;
-        build_info
-            .with_label_values(&[version::VERSION, version::REVISION, version::RUSTC])
-            .set(1);
-        let metrics = Self {
-            registry: Registry::new(),
-            http_requests: IntCounterVec::new(
-                options(&families::HTTP_REQUESTS),
-                &["handler", "code"],
-            )?,
-            reload_successful: IntGauge::with_opts(options(&families::RELOAD_SUCCESSFUL))?,
-            reload_timestamp: Gauge::with_opts(options(&families::RELOAD_TIMESTAMP))?,
-        };
-        let registry = &metrics.registry;
-        registry.register(Box::new(build_info))?;
-        registry.register(Box::new(metrics.http_requests.clone()))?;
-        registry.register(Box::new(metrics.reload_successful.clone()))?;
-        registry.register(Box::new(metrics.reload_timestamp.clone()))?;
+        let process = Registry::new();
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
-        Ok(metrics)
+        process
+            .register(Box::new(
+                prometheus::process_collector::ProcessCollector::for_self(),
+            ))
+            .expect("it is the only one");
+        let expected = Handler::ALL.iter().flat_map(|handler| {
+            let codes = handler.expected().iter();
+            codes.map(|code| ((*code, handler.as_str()), 0))
+        });
+        Self {
+            process,
+            http_requests: Mutex::new(expected.collect()),
+            reload_successful: AtomicBool::new(true),
+            last_reload: Mutex::new(SystemTime::now()),
+        }
     }
 
     /// A request was answered.
     pub(crate) fn count_http_request(&self, handler: Handler, code: StatusCode) {
-        self.http_requests
-            .with_label_values(&[handler.as_str(), code.as_str()])
-            .inc();
+        let series = (code.as_u16(), handler.as_str());
+        *self.http_requests.lock().entry(series).or_default() += 1;
     }
 
     /// Any route may answer with this code from now on: it counts from 0.
     pub(crate) fn expect_http_code_of_all(&self, code: u16) {
+        let mut requests = self.http_requests.lock();
         for handler in Handler::ALL {
-            self.expect_http_code(*handler, code);
+            requests.entry((code, handler.as_str())).or_default();
         }
     }
 
-    fn expect_http_code(&self, handler: Handler, code: u16) {
-        self.http_requests
-            .with_label_values(&[handler.as_str(), &code.to_string()]);
+    /// An attempt to load the configuration: where it failed, the old one stays.
+    pub(crate) fn reloaded(&self, is_successful: bool) {
+        self.reload_successful
+            .store(is_successful, Ordering::Relaxed);
+        if is_successful {
+            *self.last_reload.lock() = SystemTime::now();
+        }
     }
-
-    /// A configuration was loaded.
-    pub(crate) fn reload_succeeded(&self, at: SystemTime) {
-        self.reload_timestamp.set(unix_time(at));
-        self.reload_successful.set(1);
-    }
-
-    /// A configuration could not be loaded; the old one stays.
-    pub(crate) fn reload_failed(&self) {
-        self.reload_successful.set(0);
-    }
-
-    /// All of them as they are now, by name.
-    pub(super) fn gather(&self) -> Vec<MetricFamily> {
-        self.registry.gather()
-    }
-}
-
-fn options(family: &Family) -> Opts {
-    Opts::new(family.name, family.help)
 }

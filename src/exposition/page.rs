@@ -1,19 +1,19 @@
 //! A page, written while it is sent: nothing of it is kept, and little of it is in memory at one time.
 
 use std::io::{self, Write as _};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::stream;
+use http_body_util::StreamBody;
 use hyper::body::{Body, Frame};
 use prometheus::proto::{MetricFamily, MetricType};
 
-use super::encoder::{Encoder, Kind};
+use super::encoder::Encoder;
 use super::exporter::ExporterMetrics;
-use super::families::{self, CourierNames};
+use super::families::{self, AccountReading, CourierNames, Family, Samples};
 use super::negotiate::Form;
 use crate::collector::{Collector, Scrape};
 
@@ -56,58 +56,86 @@ impl Exposition {
 
     /// The page of one scrape. `names`: only these metrics (`?name[]=`), each by the name that its `# HELP` line in text
     /// has: a counter's with `_total`, a histogram's without `_bucket`; all where empty.
-    pub fn page(&self, scrape: Scrape, scope: Scope, names: Vec<String>, form: Form) -> Page {
-        let own = match scope {
-            Scope::Everything => self.exporter.gather(),
-            Scope::AppsOnly => Vec::new(),
-        };
+    pub fn page(&self, scrape: Scrape, scope: Scope, names: &[String], form: Form) -> Page {
+        let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+        let families = families::ALL.iter();
+        let families: Vec<_> = families.filter(|family| is_wanted(family.name)).collect();
+        let mut end = Encoder::new(form.format, 0);
+        if scope == Scope::Everything {
+            self.write_own(&families, is_wanted, &mut end);
+        }
+        end.end();
         Page {
-            collector: Arc::clone(&self.collector),
             courier_names: self.collector.couriers().names(),
             scrape,
-            scope,
-            own,
-            names,
+            families,
             family: 0,
             app: 0,
             account: 0,
+            end: end.out,
             is_complete: false,
             encoder: Encoder::new(form.format, CHUNK + LINE),
             gzip: form
                 .gzip
                 .then(|| GzEncoder::new(Vec::new(), Compression::fast())),
-            has_worked: false,
+        }
+    }
+
+    /// Writes the exporter's own metrics.
+    fn write_own(&self, families: &[&Family], is_wanted: impl Fn(&str) -> bool, out: &mut Encoder) {
+        for family in families {
+            if let Samples::Collector(write) = family.samples {
+                out.begin(family.name, family.help, family.kind());
+                write(&self.collector, out);
+            }
+        }
+        for family in self.exporter.process.gather() {
+            if is_wanted(family.name()) {
+                write_gathered(&family, out);
+            }
+        }
+        for family in families {
+            if let Samples::Exporter(write) = family.samples {
+                out.begin(family.name, family.help, family.kind());
+                write(&self.exporter, out);
+            }
         }
     }
 }
 
-/// The page of one scrape, as a body that is written while it is sent. It is of one moment: it holds the snapshots.
+/// Writes a family of the process: each is one counter or gauge.
+fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
+    let is_counter = family.get_field_type() == MetricType::COUNTER;
+    let kind = if is_counter { "counter" } else { "gauge" };
+    out.begin(family.name(), family.help(), kind);
+    for metric in family.get_metric() {
+        let value = if is_counter {
+            metric.get_counter().get_value()
+        } else {
+            metric.get_gauge().get_value()
+        };
+        out.sample(&[], value);
+    }
+}
+
+/// The page of one scrape, as it is written while it is sent. It is of one moment: it holds the snapshots.
 #[derive(Debug)]
 pub struct Page {
-    collector: Arc<Collector>,
     courier_names: Arc<CourierNames>,
     scrape: Scrape,
-    scope: Scope,
-    /// What the exporter's registry had.
-    own: Vec<MetricFamily>,
-    names: Vec<String>,
-    /// What is to be written next: its index in [`families::ALL`], and those of its app and account.
+    families: Vec<&'static Family>,
+    /// What is to be written next: the indices of the family, its app and its account.
     family: usize,
     app: usize,
     account: usize,
+    /// What follows the apps.
+    end: Vec<u8>,
     is_complete: bool,
     encoder: Encoder,
     gzip: Option<GzEncoder<Vec<u8>>>,
-    /// Since others had their turn.
-    has_worked: bool,
 }
 
 impl Page {
-    #[cfg(test)]
-    pub(super) fn is_gzip(&self) -> bool {
-        self.gzip.is_some()
-    }
-
     /// Writes the whole page.
     ///
     /// # Errors
@@ -117,6 +145,28 @@ impl Page {
             to.write_all(&self.next_chunk()?)?;
         }
         to.flush()
+    }
+
+    /// A body that writes the page while it is sent. Its error breaks the connection: a page that ends early must not look
+    /// whole.
+    pub(crate) fn into_body(self) -> impl Body<Data = Bytes, Error = io::Error> + Send {
+        StreamBody::new(stream::unfold(
+            (self, false),
+            |(mut page, mut has_worked)| async move {
+                while !page.is_complete {
+                    if has_worked {
+                        // Others get their turn.
+                        tokio::task::yield_now().await;
+                    }
+                    has_worked = true;
+                    match page.next_chunk() {
+                        Ok(chunk) if chunk.is_empty() => {}
+                        chunk => return Some((chunk.map(Frame::data), (page, true))),
+                    }
+                }
+                None
+            },
+        ))
     }
 
     /// The next bytes of a page that is not complete; none where the compressor holds them back.
@@ -141,109 +191,37 @@ impl Page {
 
     /// Writes what the family says of the next app, or of as many of its accounts as fill the chunk.
     fn write_on(&mut self) {
-        let Some(family) = families::ALL.get(self.family) else {
-            self.write_own();
-            self.encoder.end();
+        let out = &mut self.encoder;
+        let Some(family) = self.families.get(self.family) else {
+            out.out.append(&mut self.end);
             self.is_complete = true;
             return;
         };
-        let reading = self.scrape.readings.get(self.app);
-        let Some(reading) = reading.filter(|_| is_wanted(&self.names, family.name)) else {
+        let Some(app) = self.scrape.readings.get(self.app) else {
             self.family += 1;
             self.app = 0;
             return;
         };
-        let out = &mut self.encoder;
         if (self.app, self.account) == (0, 0) {
-            out.begin(family.name, family.help, family.kind);
+            out.begin(family.name, family.help, family.kind());
         }
-        family.write_app(reading, self.scrape.now, out);
-        if family.is_of_accounts() {
-            for account in &reading.accounts()[self.account..] {
+        family.write_app(app, self.scrape.now, out);
+        if let Samples::AccountValue(_) | Samples::Account(_) = family.samples {
+            for account in &app.accounts()[self.account..] {
                 if out.out.len() >= CHUNK {
                     return;
                 }
-                family.write_account(reading, account, &self.courier_names, out);
+                let reading = AccountReading {
+                    app,
+                    account,
+                    courier_names: &self.courier_names,
+                };
+                family.write_account(&reading, out);
                 self.account += 1;
             }
         }
         self.app += 1;
         self.account = 0;
-    }
-
-    /// Writes the exporter's own metrics.
-    fn write_own(&mut self) {
-        if self.scope == Scope::AppsOnly {
-            return;
-        }
-        let out = &mut self.encoder;
-        for family in families::ALL {
-            if is_wanted(&self.names, family.name) {
-                out.begin(family.name, family.help, family.kind);
-                family.write_exporter(&self.collector, out);
-            }
-        }
-        for family in &self.own {
-            if is_wanted(&self.names, family.name()) {
-                write_gathered(family, out);
-            }
-        }
-    }
-}
-
-/// As `?name[]=` asks.
-fn is_wanted(names: &[String], name: &str) -> bool {
-    names.is_empty() || names.iter().any(|wanted| wanted == name)
-}
-
-/// Writes a family of the registry: each is of counters or gauges.
-fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
-    let is_counter = family.get_field_type() == MetricType::COUNTER;
-    let kind = if is_counter {
-        Kind::Counter
-    } else {
-        Kind::Gauge
-    };
-    out.begin(family.name(), family.help(), kind);
-    for metric in family.get_metric() {
-        let labels = metric.get_label().iter();
-        let labels: Vec<_> = labels.map(|pair| (pair.name(), pair.value())).collect();
-        let value = if is_counter {
-            metric.get_counter().get_value()
-        } else {
-            metric.get_gauge().get_value()
-        };
-        out.sample(&labels, value);
-    }
-}
-
-impl Body for Page {
-    type Data = Bytes;
-    /// Breaks the connection: a page that ends early must not look whole.
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let page = self.get_mut();
-        if page.is_complete {
-            return Poll::Ready(None);
-        }
-        if !std::mem::take(&mut page.has_worked) {
-            let chunk = page.next_chunk()?;
-            if !chunk.is_empty() {
-                page.has_worked = true;
-                return Poll::Ready(Some(Ok(Frame::data(chunk))));
-            }
-        }
-        // Others get their turn.
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.is_complete
     }
 }
 
@@ -264,15 +242,15 @@ mod tests {
         let accounts = (0..5_000).map(full_account).collect();
         let (exposition, scrape) = scraped(vec![(app("wx1", "shop"), list(accounts))]);
         let form = form("text/plain", accept_encoding);
-        exposition.page(scrape, Scope::AppsOnly, Vec::new(), form)
+        exposition.page(scrape, Scope::AppsOnly, &[], form)
     }
 
     #[tokio::test]
     async fn large_page_is_never_in_memory_as_a_whole() {
         for accept_encoding in ["identity", "gzip"] {
-            let mut page = large_page(accept_encoding);
+            let mut body = Box::pin(large_page(accept_encoding).into_body());
             let mut chunks = Vec::new();
-            while let Some(frame) = page.frame().await {
+            while let Some(frame) = body.frame().await {
                 chunks.push(frame.unwrap().into_data().unwrap().len());
             }
             assert!(chunks.len() > 2, "{chunks:?}");
@@ -284,7 +262,7 @@ mod tests {
     async fn served(page: fn() -> Page) -> (Vec<u8>, bool) {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let service = service_fn(move |_: Request<_>| async move {
-            Ok::<_, std::convert::Infallible>(Response::new(page()))
+            Ok::<_, std::convert::Infallible>(Response::new(Box::pin(page().into_body())))
         });
         let server = http1::Builder::new().serve_connection(TokioIo::new(server), service);
         let server = tokio::spawn(server);

@@ -214,7 +214,7 @@ impl Routes {
             let all = apps.list().iter();
             all.filter(|app| is_asked(app)).cloned().collect()
         };
-        self.scrape(asked, &apps, &asked_apps, Scope::Everything, query.names)
+        self.scrape(asked, &apps, &asked_apps, Scope::Everything, &query.names)
             .await
     }
 
@@ -229,7 +229,7 @@ impl Routes {
                 };
                 let app = std::slice::from_ref(app);
                 return self
-                    .scrape(asked, &apps, app, Scope::AppsOnly, query.names)
+                    .scrape(asked, &apps, app, Scope::AppsOnly, &query.names)
                     .await;
             }
             [] => "the target is missing; ask for /probe?target=APPID\n",
@@ -244,7 +244,7 @@ impl Routes {
         configured: &Apps,
         apps: &[Arc<App>],
         scope: Scope,
-        names: Vec<String>,
+        names: &[String],
     ) -> Reply {
         let config = configured.scrape_config();
         let headers = &asked.head.headers;
@@ -252,7 +252,7 @@ impl Routes {
         let form = Form::negotiate(headers);
         let scrape = collector::scrape(apps, config.max_stale, deadline).await;
         let page = self.site.exposition.page(scrape, scope, names, form);
-        let mut reply = replies::streamed(form.content_type(), page);
+        let mut reply = replies::streamed(form.content_type(), page.into_body());
         let headers = reply.headers_mut();
         headers.insert(VARY, ACCEPT_VARIES);
         if let Some(coding) = form.content_encoding() {
