@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use super::overview::{AppFacts, Names, Overview, Scope};
+use super::overview::{AppFacts, Overview};
 use super::templates::Page;
+use super::translations::Texts;
 use super::{Language, content_security_policy};
 use crate::clock::{Moment, unix_seconds};
 use crate::snapshot::Snapshot;
@@ -37,6 +38,7 @@ fn app_fetched(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -
         host: "api.weixin.qq.com".to_owned(),
         days_left: days_left.collect(),
         snapshot_age: Some(age),
+        is_expired: age > Duration::from_secs(900),
         last_fetch: Some(LastFetch {
             at: now.wall - age,
             failure: None,
@@ -58,19 +60,14 @@ fn app_fetched(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -
 
 pub(super) fn failed(reason: Reason) -> LastFetch {
     let (errcode, text) = match reason {
-        Reason::IpWhitelist => (
-            Some(40164),
-            "40164: invalid ip 203.0.113.7, not in whitelist",
-        ),
-        Reason::Token => (Some(40001), "40001: invalid credential"),
-        Reason::DailyQuota => (Some(45009), "45009: reach max api daily quota limit"),
-        _ => (None, "the reply has no list"),
+        Reason::IpWhitelist => (40164, "40164: invalid ip 203.0.113.7, not in whitelist"),
+        _ => (0, "the reply has no list"),
     };
     let text = format!("the account list could not be read: {text}");
     let cause = Cause {
         reason,
         api: Some(Api::AccountGetall),
-        errcode: errcode.unwrap_or(0),
+        errcode,
         symptom: None,
     };
     LastFetch {
@@ -160,7 +157,7 @@ fn failures() -> Vec<AppFacts> {
 }
 
 /// Texts that break a page which doesn't expect them.
-fn hostile() -> Vec<AppFacts> {
+pub(super) fn hostile() -> Vec<AppFacts> {
     let texts = [
         "<script>document.title='owned'</script>",
         "<img src=x onerror=alert(1)>",
@@ -176,7 +173,7 @@ fn hostile() -> Vec<AppFacts> {
         delivery_id: "YTO".into(),
         status_code: Some(0),
         quota_num: Some([1234.0, -1e300][index % 2]),
-        quota_update_time: Some([i64::MAX, 1_795_522_000][index % 2]),
+        quota_update_time: Some([i64::MAX, i64::MIN, 1_795_522_000][index % 3]),
         ..Account::default()
     };
     let accounts = (0..texts.len()).map(account).collect();
@@ -185,12 +182,13 @@ fn hostile() -> Vec<AppFacts> {
     vec![app]
 }
 
-/// The page of these apps as if they were scraped every 15 minutes at least.
-pub(super) fn page(facts: &[AppFacts], scope: Scope, language: Language) -> String {
-    let names = Names::new();
-    let max_stale = Duration::from_secs(900);
-    let overview = Overview::new(facts, scope, &names, max_stale, now());
-    Page::new(&overview, "/metrics", language).render()
+pub(super) fn page(facts: &[AppFacts], appid: Option<&str>, language: Language) -> String {
+    let page = Page {
+        overview: &Overview::new(facts, appid, now().wall),
+        telemetry_path: "/metrics",
+        texts: Texts::of(language),
+    };
+    page.render()
 }
 
 /// Writes the pages that `tests/browser` opens, each in both languages, and the policy to serve them with, into
@@ -200,14 +198,14 @@ fn pages_for_the_browser_tests() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/status-pages");
     std::fs::create_dir_all(&folder).unwrap();
     let thousands = vec![app("wx1", "main shop · 旗舰店", accounts(2_000))];
-    for (name, facts, scope) in [
-        ("shops", shops(), Scope::AllApps),
-        ("2000-accounts", thousands, Scope::OneApp),
-        ("failures", failures(), Scope::AllApps),
-        ("hostile", hostile(), Scope::OneApp),
+    for (name, facts, appid) in [
+        ("shops", shops(), None),
+        ("2000-accounts", thousands, Some("wx1")),
+        ("failures", failures(), None),
+        ("hostile", hostile(), Some("wx1")),
     ] {
         for (suffix, language) in [("en", Language::English), ("zh", Language::Chinese)] {
-            let page = page(&facts, scope, language);
+            let page = page(&facts, appid, language);
             std::fs::write(folder.join(format!("{name}.{suffix}.html")), page).unwrap();
         }
     }

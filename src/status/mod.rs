@@ -24,8 +24,9 @@ use ring::digest::{SHA256, digest};
 use crate::clock::Moment;
 use crate::collector::Collector;
 
-use overview::{AppFacts, Overview, Scope};
+use overview::{AppFacts, Overview};
 use templates::Page;
+use translations::Texts;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -40,15 +41,18 @@ pub(crate) fn page(
     now: Moment,
 ) -> Option<String> {
     let apps = collector.apps();
-    let (selected, scope) = match appid {
-        Some(appid) => (std::slice::from_ref(apps.find(appid)?), Scope::OneApp),
-        None => (apps.list(), Scope::AllApps),
+    let selected = match appid {
+        Some(appid) => std::slice::from_ref(apps.find(appid)?),
+        None => apps.list(),
     };
-    let facts: Vec<_> = selected.iter().map(|app| AppFacts::of(app, now)).collect();
-    let names = collector.couriers().names();
-    let max_stale = apps.scrape_config().max_stale;
-    let overview = Overview::new(&facts, scope, &names, max_stale, now);
-    Some(Page::new(&overview, telemetry_path, language).render())
+    let facts = selected.iter();
+    let facts: Vec<_> = facts.map(|app| AppFacts::of(app, collector, now)).collect();
+    let page = Page {
+        overview: &Overview::new(&facts, appid, now.wall),
+        telemetry_path,
+        texts: Texts::of(language),
+    };
+    Some(page.render())
 }
 
 /// The value of the page's `Content-Security-Policy` header: no scripts, nothing from elsewhere, no frame around it,

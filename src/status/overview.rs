@@ -7,35 +7,24 @@ use std::time::{Duration, SystemTime};
 
 use crate::app::App;
 use crate::clock::Moment;
+use crate::collector::Collector;
 use crate::config::Couriers;
 use crate::snapshot::Snapshot;
 use crate::store::{Failure, LastFetch};
 use crate::wechat::courier::Network;
-use crate::wechat::{Account, CredentialKind, Explanation, Reason};
+use crate::wechat::{Account, CredentialKind, Reason};
 
 use super::state::{AccountState, AppHealth, Severity};
 
 /// Apps in the table of apps.
-const APPS: usize = 200;
+pub(super) const APPS: usize = 200;
 /// Apps with their details and accounts, where there are more apps than one.
 const SECTIONS: usize = 50;
 
-/// Which accounts the page is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    AllApps,
-    OneApp,
-}
-
-impl Scope {
-    /// How many accounts are shown. With [`MAX_CHARS`](super::templates::MAX_CHARS) this keeps a page within 1 MB.
-    fn rows(self) -> usize {
-        match self {
-            Self::AllApps => 300,
-            Self::OneApp => 1_000,
-        }
-    }
-}
+/// Accounts of a page of all apps. With [`MAX_CHARS`](super::templates::MAX_CHARS) this keeps a page within 1 MB.
+const ROWS: usize = 300;
+/// Accounts of a page of one app.
+const ROWS_OF_ONE_APP: usize = 1_000;
 
 /// Everything that is shown of one app.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +38,8 @@ pub(crate) struct AppFacts {
     /// The last good one, however old.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) snapshot_age: Option<Duration>,
+    /// Whether the snapshot is too old to be exported.
+    pub(crate) is_expired: bool,
     pub(crate) last_fetch: Option<LastFetch>,
     /// Fetches in a row whose access token was rejected at first.
     pub(crate) token_rejections: u32,
@@ -63,18 +54,23 @@ pub(crate) struct AppFacts {
     pub(crate) shows_remarks: bool,
     /// What the operator says of couriers.
     pub(crate) couriers: Arc<Couriers>,
+    /// The couriers' names that WeChat gave.
+    pub(crate) courier_names: Arc<HashMap<Box<str>, Box<str>>>,
 }
 
 impl AppFacts {
-    pub(crate) fn of(app: &App, now: Moment) -> Self {
+    pub(crate) fn of(app: &App, collector: &Collector, now: Moment) -> Self {
         let snapshot = app.snapshot(Duration::MAX, now);
+        let snapshot_age = snapshot.as_ref().map(|snapshot| snapshot.age(now));
+        let max_stale = collector.apps().scrape_config().max_stale;
         let accounts = snapshot.iter().flat_map(|snapshot| snapshot.accounts());
         Self {
             appid: app.config.appid.clone(),
             name: app.config.name.clone(),
             credential: app.config.credential.kind(),
             host: app.api_host().to_owned(),
-            snapshot_age: snapshot.as_ref().map(|snapshot| snapshot.age(now)),
+            snapshot_age,
+            is_expired: snapshot_age > Some(max_stale),
             last_fetch: app.last_fetch(),
             token_rejections: app.limiter().rejections_in_a_row(),
             breaker: app.limiter().open_breaker(now),
@@ -85,6 +81,7 @@ impl AppFacts {
                 .collect(),
             shows_remarks: app.config.remark_wrong_msg,
             couriers: Arc::clone(&app.config.couriers),
+            courier_names: collector.couriers().names(),
             snapshot,
         }
     }
@@ -94,27 +91,18 @@ impl AppFacts {
         let last = self.last_fetch.as_ref()?;
         Some((last, last.failure.as_ref()?))
     }
-
-    /// What that means and how to fix it.
-    pub(crate) fn explanation(&self) -> Option<Explanation> {
-        let (_, failure) = self.failed()?;
-        Some(failure.cause.explanation(self.credential))
-    }
 }
-
-/// The couriers' names that WeChat gave.
-pub(crate) type Names = HashMap<Box<str>, Box<str>>;
 
 /// The page's content in its order.
 #[derive(Debug)]
 pub(crate) struct Overview<'a> {
-    pub(crate) scope: Scope,
+    /// Its only app; `None`: the page is for all.
+    pub(crate) appid: Option<&'a str>,
     /// All of them, worst first.
     pub(crate) apps: Vec<AppRows<'a>>,
     pub(crate) apps_by_health: BTreeMap<AppHealth, usize>,
     pub(crate) accounts_by_state: BTreeMap<AccountState, usize>,
-    pub(crate) max_stale: Duration,
-    pub(crate) now: Moment,
+    pub(crate) now: SystemTime,
 }
 
 /// One app with its accounts.
@@ -123,9 +111,9 @@ pub(crate) struct AppRows<'a> {
     pub(crate) facts: &'a AppFacts,
     pub(crate) health: AppHealth,
     /// All of them, worst first.
-    rows: Vec<Row<'a>>,
-    /// How many of them are shown.
-    shown: usize,
+    pub(crate) rows: Vec<Row<'a>>,
+    /// How many of them there is room for.
+    pub(crate) shown: usize,
 }
 
 /// One account.
@@ -140,18 +128,11 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Overview<'a> {
-    pub(crate) fn new(
-        facts: &'a [AppFacts],
-        scope: Scope,
-        names: &'a Names,
-        max_stale: Duration,
-        now: Moment,
-    ) -> Self {
-        let rows_max = scope.rows() / facts.len().clamp(1, SECTIONS);
-        let mut apps: Vec<_> = facts
-            .iter()
-            .map(|facts| AppRows::new(facts, names, max_stale, rows_max, now))
-            .collect();
+    pub(crate) fn new(facts: &'a [AppFacts], appid: Option<&'a str>, now: SystemTime) -> Self {
+        let rows = appid.map_or(ROWS, |_| ROWS_OF_ONE_APP);
+        let rows = rows / facts.len().clamp(1, SECTIONS);
+        let apps = facts.iter().map(|facts| AppRows::new(facts, rows, now));
+        let mut apps: Vec<_> = apps.collect();
         // Stable: apps in the same state stay in the configuration's order. Of two in trouble the one that can't be
         // fetched comes first: nobody knows how its accounts are.
         apps.sort_by_key(|app| {
@@ -167,18 +148,12 @@ impl<'a> Overview<'a> {
             }
         }
         Self {
-            scope,
+            appid,
             apps,
             apps_by_health,
             accounts_by_state,
-            max_stale,
             now,
         }
-    }
-
-    /// The apps that have a line in the table of apps.
-    pub(crate) fn listed_apps(&self) -> &[AppRows<'a>] {
-        &self.apps[..self.apps.len().min(APPS)]
     }
 
     /// The apps that are shown with their accounts.
@@ -191,44 +166,33 @@ impl<'a> Overview<'a> {
         let severities = self.apps.iter().map(AppRows::severity);
         severities.min().unwrap_or(Severity::Ok)
     }
-
-    /// Whether no app was fetched or failed yet.
-    pub(crate) fn is_unfetched(&self) -> bool {
-        self.apps_by_health.keys().eq([&AppHealth::NeverFetched])
-    }
 }
 
 impl<'a> AppRows<'a> {
-    fn new(
-        facts: &'a AppFacts,
-        names: &'a Names,
-        max_stale: Duration,
-        rows_max: usize,
-        now: Moment,
-    ) -> Self {
+    fn new(facts: &'a AppFacts, rows_max: usize, now: SystemTime) -> Self {
+        let couriers = &facts.couriers;
         let snapshot = facts.snapshot.iter();
         let accounts = snapshot.flat_map(|snapshot| snapshot.accounts());
-        let mut rows: Vec<_> = accounts
-            .zip(&facts.days_left)
-            .map(|(account, days_left)| Row::new(facts, account, *days_left, names, now))
-            .collect();
+        let rows = accounts.zip(&facts.days_left).map(|(account, days_left)| {
+            let delivery_id = &account.delivery_id;
+            let network = couriers.network(delivery_id, None);
+            let listed = facts.courier_names.get(delivery_id);
+            Row {
+                account,
+                courier: couriers.name(delivery_id, listed.map(AsRef::as_ref)),
+                network,
+                days_left: *days_left,
+                state: AccountState::of(account, network, *days_left, now),
+            }
+        });
+        let mut rows: Vec<_> = rows.collect();
         rows.sort_by(Row::worst_first);
         Self {
             facts,
-            health: AppHealth::of(facts, max_stale),
+            health: AppHealth::of(facts),
             shown: rows.len().min(rows_max),
             rows,
         }
-    }
-
-    /// The worst accounts, as many as there is room for.
-    pub(crate) fn shown_rows(&self) -> &[Row<'a>] {
-        &self.rows[..self.shown]
-    }
-
-    /// Accounts of the snapshot, shown or not.
-    pub(crate) fn accounts(&self) -> usize {
-        self.rows.len()
     }
 
     /// Accounts that somebody should look at.
@@ -248,26 +212,7 @@ impl<'a> AppRows<'a> {
     }
 }
 
-impl<'a> Row<'a> {
-    fn new(
-        facts: &'a AppFacts,
-        account: &'a Account,
-        days_left: Option<f64>,
-        names: &'a Names,
-        now: Moment,
-    ) -> Self {
-        let couriers = &facts.couriers;
-        let network = couriers.network(&account.delivery_id, None);
-        let listed = names.get(&account.delivery_id).map(AsRef::as_ref);
-        Self {
-            account,
-            courier: couriers.name(&account.delivery_id, listed),
-            network,
-            days_left,
-            state: AccountState::of(account, network, days_left, now.wall),
-        }
-    }
-
+impl Row<'_> {
     fn worst_first(&self, other: &Self) -> Ordering {
         // What is not known comes last.
         let number = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
@@ -287,8 +232,8 @@ mod tests {
     use super::super::fixtures;
     use super::*;
 
-    fn overview<'a>(facts: &'a [AppFacts], names: &'a Names) -> Overview<'a> {
-        Overview::new(facts, Scope::AllApps, names, Duration::MAX, fixtures::now())
+    fn overview(facts: &[AppFacts]) -> Overview<'_> {
+        Overview::new(facts, None, fixtures::now().wall)
     }
 
     #[test]
@@ -300,42 +245,15 @@ mod tests {
             fixtures::app("wx2", "shop", fixtures::accounts(200)),
             failing,
         ];
-        let names = Names::new();
-        let overview = overview(&facts, &names);
+        let overview = overview(&facts);
         let order: Vec<_> = overview.apps.iter().map(|app| &*app.facts.appid).collect();
         assert_eq!(order, ["wx3", "wx2", "wx1"]);
-        let states: Vec<_> = overview.apps[1]
-            .shown_rows()
-            .iter()
-            .map(|r| r.state)
-            .collect();
-        assert_eq!(states.len(), 100, "a third of 300 rows");
+        let app = &overview.apps[1];
+        assert_eq!(app.shown, 100, "a third of 300 rows");
+        let states: Vec<_> = app.rows.iter().map(|row| row.state).collect();
         assert!(states.is_sorted());
         // Each state comes with those of its severity, so that trouble is never below what is fine.
         assert!(states.is_sorted_by_key(|state| state.severity()));
         assert_eq!(overview.severity(), Severity::Critical);
-    }
-
-    #[test]
-    fn of_very_many_apps_the_worst_are_shown_and_all_are_counted() {
-        let mut facts: Vec<_> = (0..1_000)
-            .map(|app| fixtures::app(&format!("wx{app}"), "shop", fixtures::accounts(1)))
-            .collect();
-        facts[999].last_fetch = Some(fixtures::failed(Reason::Config));
-        let names = Names::new();
-        let overview = overview(&facts, &names);
-        assert_eq!(overview.sections().len(), 50);
-        assert_eq!(overview.sections()[0].facts.appid, "wx999");
-        assert_eq!(overview.apps_by_health[&AppHealth::Failing], 1);
-        assert_eq!(overview.apps_by_health[&AppHealth::Up], 999);
-    }
-
-    #[test]
-    fn name_that_wechat_gave_goes_before_the_built_in_one() {
-        let facts = [fixtures::app("wx1", "shop", fixtures::accounts(1))];
-        let account = &facts[0].snapshot.as_ref().unwrap().accounts()[0];
-        let names = Names::from([(account.delivery_id.clone(), "新名字".into())]);
-        let overview = overview(&facts, &names);
-        assert_eq!(overview.apps[0].shown_rows()[0].courier, "新名字");
     }
 }

@@ -1,12 +1,13 @@
 //! What state apps and accounts are in, worst first: the page's order, marks and colours come from here.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::clock::unix_seconds;
-use crate::wechat::Account;
 use crate::wechat::courier::Network;
+use crate::wechat::{Account, token_rejected_again};
 
 use super::overview::AppFacts;
+use super::translations::Text;
 
 /// Unit: days.
 const RUNNING_OUT: f64 = 1.0;
@@ -29,6 +30,9 @@ pub(crate) enum Severity {
     Info,
     Ok,
 }
+
+/// How bad a state is, and what it is called.
+pub(crate) type Mark = (Severity, Text);
 
 /// The worst comes first in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,16 +103,52 @@ impl AccountState {
     }
 
     pub(crate) fn severity(self) -> Severity {
+        self.described().0
+    }
+
+    /// How it is shown.
+    pub(crate) fn mark(self) -> Mark {
+        let (severity, name, _) = self.described();
+        (severity, name)
+    }
+
+    /// How bad it is, what it is called, and what it means for the shop.
+    #[rustfmt::skip]
+    pub(crate) const fn described(self) -> (Severity, Text, Text) {
         match self {
-            Self::Empty | Self::RunningOut => Severity::Critical,
-            Self::BindingFailed
-            | Self::Low
-            | Self::Few
-            | Self::UnknownCourier
-            | Self::ReviewStuck
-            | Self::UnknownStatus => Severity::Warning,
-            Self::OldBalance | Self::UnderReview | Self::Unbound => Severity::Info,
-            Self::Ok | Self::Monthly => Severity::Ok,
+            Self::Empty => (Severity::Critical, ["Empty", "已用完"],
+                ["No waybills are left, so the shop can't ship with this account. Buy waybills from the courier's outlet.",
+                 "没有可用面单，该账号无法发货。请联系快递网点充值。"]),
+            Self::RunningOut => (Severity::Critical, ["Under a day", "不足一天"],
+                ["At the average rate of use the balance lasts less than a day. Call the outlet before it closes.",
+                 "按平均用量不足一天。请在网点下班前联系充值。"]),
+            Self::BindingFailed => (Severity::Warning, ["Binding failed", "绑定失败"],
+                ["The courier refused the binding. Check the customer code and password with the outlet and bind again.",
+                 "快递公司拒绝了绑定。请与网点核对客户编码和密码后重新绑定。"]),
+            Self::Low => (Severity::Warning, ["Under 3 days", "不足三天"],
+                ["At the average rate of use the balance lasts less than three days.", "按平均用量不足三天。"]),
+            Self::Few => (Severity::Warning, ["Few left", "余量较少"],
+                ["Fewer than 100 waybills are left, and the rate of use is not known yet.", "余额少于 100 张，用量尚不清楚。"]),
+            Self::UnknownCourier => (Severity::Warning, ["Unknown courier", "未知快递公司"],
+                ["Fewer than 100 waybills or none are left, and the exporter doesn't know whether this courier sells them in advance. Compare the id with WeChat's list of couriers, or set its network under “couriers” in the configuration.",
+                 "面单少于 100 张或没有面单，且无法判断该快递公司是否预售面单。请与微信的快递公司列表核对编号，或在配置的“couriers”中说明其类型。"]),
+            Self::ReviewStuck => (Severity::Warning, ["Review stuck", "审核过久"],
+                ["The binding has been under review for more than three days. Ask the courier's outlet; WeChat doesn't.",
+                 "审核已超过三天。请主动联系快递网点，微信不会催办。"]),
+            Self::UnknownStatus => (Severity::Warning, ["Unknown", "未知状态"],
+                ["WeChat sent a binding status that its documentation doesn't name, or none.", "微信返回了文档中没有的绑定状态，或没有返回。"]),
+            Self::OldBalance => (Severity::Info, ["Old balance", "余额过期"],
+                ["WeChat has not refreshed the balance for more than a day. The true balance may be lower.",
+                 "微信超过一天没有更新余额，实际余额可能更低。"]),
+            Self::UnderReview => (Severity::Info, ["Under review", "审核中"],
+                ["The courier has not confirmed the binding yet.", "快递公司尚未确认绑定。"]),
+            Self::Unbound => (Severity::Info, ["Unbound", "已解绑"],
+                ["The account was unbound and can't be used to ship.", "账号已解绑，不能用于发货。"]),
+            Self::Ok => (Severity::Ok, ["OK", "正常"],
+                ["The account is bound and has no known problem.", "已绑定，未发现问题。"]),
+            Self::Monthly => (Severity::Ok, ["Monthly", "月结"],
+                ["The courier runs its own outlets and is paid by the month, so no waybills can run out.",
+                 "直营快递按月结算，不存在面单用完的问题。"]),
         }
     }
 }
@@ -129,15 +169,15 @@ pub(crate) enum AppHealth {
 }
 
 impl AppHealth {
-    pub(crate) fn of(facts: &AppFacts, max_stale: Duration) -> Self {
+    pub(crate) fn of(facts: &AppFacts) -> Self {
         if facts.failed().is_some() {
             return Self::Failing;
         }
         if facts.calls_left == Some(0) {
             return Self::DailyLimitReached;
         }
-        match facts.snapshot_age {
-            Some(age) if age > max_stale => Self::NotScraped,
+        match facts.snapshot {
+            Some(_) if facts.is_expired => Self::NotScraped,
             Some(_) if facts.token_rejections > 1 => Self::TokenRejected,
             Some(_) => Self::Up,
             None => Self::NeverFetched,
@@ -145,17 +185,57 @@ impl AppHealth {
     }
 
     pub(crate) fn severity(self) -> Severity {
+        self.mark().0
+    }
+
+    /// How it is shown.
+    pub(crate) const fn mark(self) -> Mark {
         match self {
-            Self::Failing => Severity::Critical,
-            Self::DailyLimitReached | Self::TokenRejected | Self::NotScraped => Severity::Warning,
-            Self::NeverFetched => Severity::Info,
-            Self::Up => Severity::Ok,
+            Self::Failing => (Severity::Critical, ["Failing", "读取失败"]),
+            Self::DailyLimitReached => (Severity::Warning, ["Daily limit reached", "已达每日上限"]),
+            Self::TokenRejected => (Severity::Warning, ["Token rejected", "令牌被拒绝"]),
+            Self::NotScraped => (Severity::Warning, ["Not scraped", "未被抓取"]),
+            Self::NeverFetched => (Severity::Info, ["Not fetched yet", "尚未读取"]),
+            Self::Up => (Severity::Ok, ["Up", "正常"]),
         }
+    }
+
+    /// What is wrong, with `{span}` since the last fetch and `{fetches}` with a rejected token in a row, and how to fix
+    /// it, with `{path}` of the metrics; of a failure its own explanation.
+    #[rustfmt::skip]
+    pub(crate) fn explanation(self, facts: &AppFacts) -> Option<[Text; 2]> {
+        Some(match self {
+            Self::Up => return None,
+            Self::Failing => {
+                let (_, failure) = facts.failed()?;
+                let explained = failure.cause.explanation(facts.credential);
+                [[explained.meaning, explained.meaning_zh], [explained.fix, explained.fix_zh]]
+            }
+            Self::DailyLimitReached => [["The exporter's own daily limit of calls is used up.", "导出器自身的每日调用上限已用完。"],
+                ["Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
+                 "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。"]],
+            Self::TokenRejected => {
+                let explained = token_rejected_again(facts.credential);
+                [["WeChat rejected the access token in {fetches} fetches in a row. It is renewed less often now, so that fetches may fail.",
+                  "微信已连续 {fetches} 次拒绝访问令牌。导出器会降低更新令牌的频率，因此读取可能失败。"],
+                 [explained.fix, explained.fix_zh]]
+            }
+            Self::NotScraped => [["The exporter has not been scraped for {span}.", "导出器已有 {span}没有被抓取。"],
+                ["The numbers below are old and no longer exported. Check in Prometheus that the target is up and still configured.",
+                 "下面的数字已过期，不再导出。请在 Prometheus 中检查该目标是否正常、是否仍在配置中。"]],
+            Self::NeverFetched => [["This app has not been fetched yet.", "该小程序尚未读取过。"],
+                ["The exporter fetches only when it is scraped. Add it to Prometheus, or open {path} once to fetch now.",
+                 "导出器只在被抓取时读取。请将其加入 Prometheus，或打开一次 {path} 立即读取。"]],
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::translations::assert_chinese_punctuation;
+    use super::AppHealth::{DailyLimitReached, NeverFetched, NotScraped, TokenRejected};
     use super::*;
 
     const DAY: i64 = 86_400;
@@ -173,86 +253,91 @@ mod tests {
         }
     }
 
-    fn state(account: &Account, network: Network, days_left: Option<f64>) -> AccountState {
-        AccountState::of(account, network, days_left, now())
-    }
-
     #[test]
-    fn days_left_decide_where_they_are_known_and_the_balance_where_not() {
-        for (balance, days_left, expected) in [
-            (Some(50.0), None, AccountState::Few),
-            (Some(50.0), Some(20.0), AccountState::Ok),
-            (Some(5000.0), Some(0.9), AccountState::RunningOut),
-            (Some(5000.0), Some(2.9), AccountState::Low),
-            (Some(5000.0), None, AccountState::Ok),
-            (Some(0.0), Some(0.0), AccountState::Empty),
-            (Some(0.0), None, AccountState::Empty),
-            (Some(-1.0), None, AccountState::Ok),
-            (Some(-3.0), Some(0.0), AccountState::Empty),
+    fn bound_account_is_judged_by_its_balance_and_how_long_it_lasts() {
+        use AccountState::*;
+        use Network::{Direct, Franchise, Unknown};
+        for (network, balance, days_left, expected) in [
+            (Franchise, Some(50.0), None, Few),
+            (Franchise, Some(50.0), Some(20.0), Ok),
+            (Franchise, Some(5000.0), Some(0.9), RunningOut),
+            (Franchise, Some(5000.0), Some(2.9), Low),
+            (Franchise, Some(5000.0), None, Ok),
+            (Franchise, Some(0.0), Some(0.0), Empty),
+            (Franchise, Some(0.0), None, Empty),
+            (Franchise, Some(-1.0), None, Ok),
+            (Franchise, Some(-3.0), Some(0.0), Empty),
             // Not sent is not empty.
-            (None, None, AccountState::Ok),
-        ] {
-            let state = state(&bound(balance), Network::Franchise, days_left);
-            assert_eq!(state, expected, "{balance:?} {days_left:?}");
-        }
-    }
-
-    #[test]
-    fn courier_paid_by_the_month_has_no_balance_to_run_out() {
-        for balance in [None, Some(0.0), Some(-1.0), Some(9.0)] {
-            let state = state(&bound(balance), Network::Direct, Some(0.1));
-            assert_eq!(state, AccountState::Monthly);
-        }
-    }
-
-    #[test]
-    fn unknown_courier_without_waybills_is_not_ok() {
-        for (balance, days_left, expected) in [
-            (0.0, None, AccountState::UnknownCourier),
-            (99.0, None, AccountState::UnknownCourier),
-            (5000.0, None, AccountState::Ok),
+            (Franchise, None, None, Ok),
+            // Paid by the month: there is no balance to run out.
+            (Direct, None, Some(0.1), Monthly),
+            (Direct, Some(0.0), Some(0.1), Monthly),
+            (Unknown, Some(0.0), None, UnknownCourier),
+            (Unknown, Some(99.0), None, UnknownCourier),
+            (Unknown, Some(5000.0), None, Ok),
             // A balance that was seen to fall is a stock of waybills.
-            (0.0, Some(0.0), AccountState::Empty),
-            (80.0, Some(2.0), AccountState::Low),
+            (Unknown, Some(0.0), Some(0.0), Empty),
+            (Unknown, Some(80.0), Some(2.0), Low),
         ] {
-            let state = state(&bound(Some(balance)), Network::Unknown, days_left);
-            assert_eq!(state, expected, "{balance} {days_left:?}");
+            let state = AccountState::of(&bound(balance), network, days_left, now());
+            assert_eq!(state, expected, "{network:?} {balance:?} {days_left:?}");
         }
     }
 
     #[test]
-    fn binding_status_comes_before_the_balance() {
-        let now = unix_seconds(now());
-        for (status_code, update_time, expected) in [
-            (Some(1), Some(now - DAY), AccountState::UnderReview),
-            (Some(1), Some(now - 4 * DAY), AccountState::ReviewStuck),
-            (Some(1), None, AccountState::UnderReview),
-            (Some(2), None, AccountState::BindingFailed),
-            (Some(3), None, AccountState::Unbound),
-            (Some(7), None, AccountState::UnknownStatus),
-            (None, None, AccountState::UnknownStatus),
+    fn binding_status_comes_before_the_balance_and_an_old_balance_is_reported() {
+        use AccountState::*;
+        for (status_code, age, expected) in [
+            (Some(0), DAY, Ok),
+            (Some(0), DAY + 1, OldBalance),
+            (Some(0), i64::MIN + 1, Ok),
+            (Some(1), DAY, UnderReview),
+            (Some(1), 4 * DAY, ReviewStuck),
+            (Some(2), 0, BindingFailed),
+            (Some(3), 0, Unbound),
+            (Some(7), 0, UnknownStatus),
+            (None, 0, UnknownStatus),
         ] {
+            let time = Some(unix_seconds(now()).saturating_sub(age));
             let account = Account {
                 status_code,
-                update_time,
-                ..bound(Some(0.0))
+                update_time: time,
+                quota_update_time: time,
+                ..bound(status_code.filter(|code| *code == 0).map(|_| 5000.0))
             };
-            let state = state(&account, Network::Franchise, None);
-            assert_eq!(state, expected, "{status_code:?}");
+            let state = AccountState::of(&account, Network::Franchise, None, now());
+            assert_eq!(state, expected, "{status_code:?} {age}");
         }
     }
 
     #[test]
-    fn old_balance_is_reported() {
-        let mut account = bound(Some(5000.0));
-        for (age, expected) in [
-            (DAY + 1, AccountState::OldBalance),
-            (DAY, AccountState::Ok),
-            (i64::MIN + 1, AccountState::Ok),
-        ] {
-            account.quota_update_time = Some(unix_seconds(now()).saturating_sub(age));
-            let state = state(&account, Network::Franchise, None);
-            assert_eq!(state, expected, "{age}");
+    fn chinese_texts_have_chinese_punctuation() {
+        use AccountState::*;
+        let states = [
+            Empty,
+            RunningOut,
+            BindingFailed,
+            Low,
+            Few,
+            UnknownCourier,
+            ReviewStuck,
+            UnknownStatus,
+            OldBalance,
+            UnderReview,
+            Unbound,
+            Ok,
+            Monthly,
+        ];
+        for state in states {
+            let (_, name, meaning) = state.described();
+            assert_chinese_punctuation(name[1]);
+            assert_chinese_punctuation(meaning[1]);
+        }
+        for health in [DailyLimitReached, TokenRejected, NotScraped, NeverFetched] {
+            let explanation = health.explanation(&AppFacts::default()).unwrap();
+            explanation
+                .iter()
+                .for_each(|[_, chinese]| assert_chinese_punctuation(chinese));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use form_urlencoded::parse;
 
-/// Parameters of `/metrics` and `/probe`; unknown ones are let be.
+/// Parameters of `/metrics`, `/probe` and `/`; unknown ones are ignored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Query<'a> {
     /// `appid`
@@ -13,6 +13,8 @@ pub(super) struct Query<'a> {
     pub(super) targets: Vec<Cow<'a, str>>,
     /// `name[]`: metrics by name.
     pub(super) names: Vec<String>,
+    /// `lang`: of the status page.
+    pub(super) lang: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
@@ -24,6 +26,7 @@ impl<'a> Query<'a> {
                 "appid" => read.appids.push(value),
                 "target" => read.targets.push(value),
                 "name[]" => read.names.push(value.into_owned()),
+                "lang" => read.lang = Some(value),
                 _ => {}
             }
         }

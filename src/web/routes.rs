@@ -282,7 +282,7 @@ impl Routes {
         let appid = query.appids.first().map(|appid| appid.to_string());
         let language = head.headers.get(ACCEPT_LANGUAGE);
         let language = language.and_then(|value| value.to_str().ok());
-        let language = Language::choose(head.uri.query(), language);
+        let language = Language::choose(query.lang.as_deref(), language);
         let site = Arc::clone(&self.site);
         let asked = appid.clone();
         // Few people look at it, and that of thousands of accounts takes long.
