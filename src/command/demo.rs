@@ -21,7 +21,7 @@ const DAYS_LEFT_AFTER: Duration = Duration::from_secs(180);
 ///
 /// # Errors
 /// When it can't start.
-pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
+pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> {
     let simulation = Simulation::start(options)
         .await
         .map_err(Error::Simulation)?;
@@ -45,7 +45,8 @@ pub(super) async fn run(args: Args, options: &Options) -> Result<(), Error> {
         simulated_api = %simulation.address(),
         "Nothing here is real: open / for the accounts and a link to the metrics"
     );
-    serve::run(args, Some(apps)).await
+    args.simulated_apps = Some(apps);
+    serve::run(args).await
 }
 
 impl From<SimulatedApp> for AppConfig {

@@ -7,16 +7,18 @@ mod demo;
 mod serve;
 
 use std::io;
+use std::time::Duration;
 
 pub use cli::{CheckArgs, Cli, Command, command_line};
-pub use serve::StopSignal;
 
 use crate::collector::{Collector, CollectorError, Scrape};
 use crate::config::{Config, ConfigError};
 use crate::error::chain;
-use crate::logging;
 use crate::store::{Store, StoreError};
 use crate::web::ServerError;
+
+/// Threads that answer requests. Long work has threads of its own; on a large machine one for each core would idle.
+const WORKERS_MAX: usize = 4;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,9 @@ pub enum Error {
     /// The server can't start.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The process gets no threads.
+    #[error("threads can't be started")]
+    Threads(#[source] io::Error),
     /// The simulated WeChat can't start.
     #[error("the simulated WeChat API can't start")]
     Simulation(#[source] io::Error),
@@ -43,8 +48,8 @@ pub enum Error {
     #[error("standard output can't be written")]
     Output(#[source] io::Error),
     /// A second signal to stop came before everything was finished; the log says so.
-    #[error("stopped at once by {}", .0.name)]
-    Interrupted(StopSignal),
+    #[error("stopped at once by a second signal")]
+    Interrupted { exit_code: u8 },
     /// An app failed; the command has said so itself.
     #[error("an app failed")]
     AppsFailing,
@@ -60,7 +65,7 @@ impl Error {
             | Self::Store(_)
             | Self::Collector(CollectorError::Store(_))
             | Self::Server(ServerError::WebConfig(_)) => 2,
-            Self::Interrupted(signal) => signal.exit_code,
+            Self::Interrupted { exit_code } => *exit_code,
             _ => 1,
         }
     }
@@ -69,7 +74,7 @@ impl Error {
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         match self {
-            Self::AppsFailing | Self::Interrupted(_) => None,
+            Self::AppsFailing | Self::Interrupted { .. } => None,
             // `… | head` closed the pipe on purpose.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             error => Some(chain(error)),
@@ -81,25 +86,32 @@ impl Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn run(cli: Cli) -> Result<(), Error> {
+pub fn run(cli: Cli) -> Result<(), Error> {
     let Cli { command, args } = cli;
-    logging::init(args.log.level, args.log.format);
-    // One TLS stack for all; a second installation is a test's.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    match command {
-        None | Some(Command::Serve) => serve::run(args, None).await,
-        Some(Command::Demo(options)) => demo::run(args, &options).await,
-        Some(Command::Check(options)) => check::run(&args, &options).await,
-        Some(Command::Collect) => collect::run(&args).await,
-    }
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("the process has one TLS stack");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS_MAX))
+        .enable_all()
+        .build()
+        .map_err(Error::Threads)?;
+    let result = runtime.block_on(async {
+        match command {
+            None | Some(Command::Serve) => serve::run(args).await,
+            Some(Command::Demo(options)) => demo::run(args, &options).await,
+            Some(Command::Check(options)) => check::run(&args, &options).await,
+            Some(Command::Collect) => collect::run(&args).await,
+        }
+    });
+    // A file that is being read or written on a disk that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
 }
 
 /// Scrapes every app once.
-async fn scrape_all(
-    collector: &Collector,
-    config: &Config,
-    allowed: std::time::Duration,
-) -> Scrape {
+async fn scrape_all(collector: &Collector, config: &Config, allowed: Duration) -> Scrape {
     let deadline = tokio::time::Instant::now() + allowed;
     crate::collector::scrape(collector.apps().list(), config.scrape.max_stale, deadline).await
 }

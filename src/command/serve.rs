@@ -6,28 +6,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Error;
 use crate::collector::Collector;
-use crate::config::{AppConfig, Args, Config, ConfigError, SharedStateConfig};
+use crate::config::{Args, Config, SharedStateConfig};
 use crate::error::chain;
 use crate::exposition::Exposition;
 use crate::version;
 use crate::web::{Reload, Server, Site};
 
-/// Serves the configured apps, or simulated ones in their place.
+/// Serves the configured apps.
 ///
 /// # Errors
 /// When it can't start.
-pub(super) async fn run(args: Args, simulated: Option<Vec<AppConfig>>) -> Result<(), Error> {
+pub(super) async fn run(args: Args) -> Result<(), Error> {
     // First of all: a signal that comes during the start must not be lost.
-    let mut stops = StopSignals::new().map_err(Error::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
-    let settings = Settings { args, simulated };
-    let config = settings.read()?;
+    let config = Config::load(&args)?;
     tracing::info!(
         version = version::VERSION,
         revision = version::REVISION,
@@ -44,7 +44,7 @@ pub(super) async fn run(args: Args, simulated: Option<Vec<AppConfig>>) -> Result
     }
 
     let reloader = Reloader {
-        settings,
+        args,
         collector: Arc::clone(&collector),
         exposition: Arc::clone(&exposition),
         shared_state: config.shared_state.clone(),
@@ -75,73 +75,30 @@ pub(super) async fn run(args: Args, simulated: Option<Vec<AppConfig>>) -> Result
             .await;
     };
     let told_twice = async {
-        let signal = stops.next().await;
+        // Each with the exit code of a process that it ended, as shells have it: 128 and the signal's number.
+        let mut next_signal = async || {
+            tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", 128 + 15),
+                _ = interrupt.recv() => ("SIGINT", 128 + 2),
+            }
+        };
+        let (signal, _) = next_signal().await;
         tracing::info!(
-            signal = signal.name,
+            signal,
             "Stopping; requests and fetches under way may finish"
         );
         // An error means that the server has ended.
         let _ = stop.send(());
-        stops.next().await
+        next_signal().await
     };
     tokio::select! {
         () = served => {
             tracing::info!("Stopped");
             Ok(())
         }
-        signal = told_twice => {
-            tracing::warn!(signal = signal.name, "Stopping at once; requests and fetches under way are aborted");
-            Err(Error::Interrupted(signal))
-        }
-    }
-}
-
-/// A signal that tells to stop.
-#[derive(Clone, Copy, Debug)]
-pub struct StopSignal {
-    pub(super) name: &'static str,
-    /// Of a process that it ended, as shells have it: 128 and the signal's number.
-    pub(super) exit_code: u8,
-}
-
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl StopSignals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> StopSignal {
-        let (name, number) = tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", 15),
-            _ = self.interrupt.recv() => ("SIGINT", 2),
-        };
-        StopSignal {
-            name,
-            exit_code: 128 + number,
-        }
-    }
-}
-
-/// What the configuration is read from, at the start and at each reload.
-#[derive(Clone, Debug)]
-struct Settings {
-    args: Args,
-    /// Apps that neither flags nor the file name.
-    simulated: Option<Vec<AppConfig>>,
-}
-
-impl Settings {
-    fn read(&self) -> Result<Config, ConfigError> {
-        match &self.simulated {
-            None => Config::load(&self.args),
-            Some(apps) => Ok(Config::for_simulated(&self.args, apps.clone())),
+        (signal, exit_code) = told_twice => {
+            tracing::warn!(signal, "Stopping at once; requests and fetches under way are aborted");
+            Err(Error::Interrupted { exit_code })
         }
     }
 }
@@ -163,7 +120,7 @@ fn warn_of_pitfalls(config: &Config) {
 /// Puts the configuration in force again, one reload at a time.
 #[derive(Clone, Debug)]
 struct Reloader {
-    settings: Settings,
+    args: Args,
     collector: Arc<Collector>,
     exposition: Arc<Exposition>,
     /// As it was at the start: only a restart changes it.
@@ -197,7 +154,7 @@ impl Reloader {
     }
 
     fn read_and_apply(&self) -> Result<(), String> {
-        let config = self.settings.read().map_err(|error| error.to_string())?;
+        let config = Config::load(&self.args).map_err(|error| error.to_string())?;
         self.collector
             .reconfigure(&config)
             .map_err(|error| chain(&error))?;

@@ -38,16 +38,12 @@ pub struct Args {
     #[command(flatten)]
     apps: AppSettings,
     #[command(flatten)]
-    wechat: WechatConfig,
+    config: Config,
     #[command(flatten)]
-    scrape: ScrapeConfig,
-    /// Directory in which limits and readings survive a restart [default: none]
-    #[arg(long = "state.dir", value_name = "DIR", help_heading = "Scrapes")]
-    state_dir: Option<PathBuf>,
-    #[command(flatten)]
-    web: WebConfig,
-    #[command(flatten)]
-    pub(crate) log: LogArgs,
+    pub log: LogConfig,
+    // Instead of those that flags and file name.
+    #[arg(skip)]
+    pub(crate) simulated_apps: Option<Vec<AppConfig>>,
 }
 
 /// Where the apps are configured.
@@ -219,7 +215,7 @@ impl WebConfig {
 /// How the log is written.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
-pub(crate) struct LogArgs {
+pub struct LogConfig {
     /// Least level that is logged
     #[arg(
         long = "log.level",
@@ -228,10 +224,10 @@ pub(crate) struct LogArgs {
         value_parser = PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"])
             .try_map(|level| level.parse::<Level>())
     )]
-    pub(crate) level: Level,
+    pub level: Level,
     /// Form of the log lines on standard error
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
-    pub(crate) format: LogFormat,
+    pub format: LogFormat,
 }
 
 /// The form of the log lines.
@@ -247,80 +243,68 @@ impl Config {
     /// These apps, and all else as it is without a flag.
     #[must_use]
     pub fn new(apps: Vec<AppConfig>) -> Self {
-        let command = Args::augment_args(clap::Command::new("")).no_binary_name(true);
+        let command = Self::augment_args(clap::Command::new("")).no_binary_name(true);
         let matches = command.get_matches_from::<_, &str>([]);
-        let args = Args::from_arg_matches(&matches);
-        args.expect("a flag has a default or can be left out")
-            .config(apps)
+        let config = Self::from_arg_matches(&matches);
+        let config = config.expect("a flag has a default or can be left out");
+        Self { apps, ..config }
     }
 
-    /// Reads the flags' meaning, the environment (clap has read it already) and the file they name.
+    /// Reads the flags' meaning, the environment (clap has read it already) and the file they name. Where apps are
+    /// simulated, neither the file nor a credential is looked at.
     ///
     /// # Errors
     /// The first thing that is wrong, with the flag or the file, line and key.
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        let mut config = args.config.clone();
+        if let Some(apps) = &args.simulated_apps {
+            // The simulation listens on loopback, where no proxy can reach it.
+            config.wechat.proxy_from_env = false;
+            let flags = AppSettings {
+                api_urls: None,
+                ..args.apps.clone()
+            };
+            config.apps.clone_from(apps);
+            for app in &mut config.apps {
+                flags.apply(app);
+            }
+            return Ok(config);
+        }
         proxy::check(|name| std::env::var_os(name))
             .map_err(|malformed| ConfigError(malformed.to_string()))?;
-        let Some(path) = &args.source.config_file else {
-            return Ok(args.config(vec![args.single_app()?]));
+        let source = &args.source;
+        let Some(path) = &source.config_file else {
+            config.apps.push(source.single_app(&args.apps)?);
+            return Ok(config);
         };
-        if let Some(flag) = args.source.single_app_flags().next() {
+        if let Some(flag) = source.single_app_flags().next() {
             return Err(ConfigError(format!(
                 "{flag} can't be used together with --config.file ({}); move the app into the file or leave one of \
                  the two out",
                 path.display()
             )));
         }
-        let file = file::load(path, &args.apps)?;
-        Ok(Self {
-            shared_state: file.shared_state,
-            ..args.config(file.apps)
-        })
-    }
-
-    /// The flags' meaning for apps that are simulated: neither the file nor a credential is looked at.
-    #[must_use]
-    pub fn for_simulated(args: &Args, mut apps: Vec<AppConfig>) -> Self {
-        let flags = AppSettings {
-            api_urls: None,
-            ..args.apps.clone()
-        };
-        for app in &mut apps {
-            flags.apply(app);
-        }
-        let mut config = args.config(apps);
-        // The simulation listens on loopback, where no proxy can reach it.
-        config.wechat.proxy_from_env = false;
-        config
+        file::load(path, &args.apps, &mut config)?;
+        Ok(config)
     }
 }
 
-impl Args {
-    fn config(&self, apps: Vec<AppConfig>) -> Config {
-        Config {
-            apps,
-            scrape: self.scrape,
-            wechat: self.wechat,
-            state_dir: self.state_dir.clone(),
-            shared_state: None,
-            web: self.web.clone(),
-        }
-    }
-
-    fn single_app(&self) -> Result<AppConfig, ConfigError> {
-        let source = &self.source;
-        let (appid, name, credential) = match (&source.appid, source.credential()?) {
-            (Some(appid), Some((name, credential))) => (appid, name, credential),
-            (None, None) => return Err(ConfigError(NO_APP.to_owned())),
-            (None, Some((name, _))) => {
-                return Err(ConfigError(format!(
-                    "{name} is given without an app; add --wechat.appid"
-                )));
-            }
-            (Some(_), None) => {
+impl SourceArgs {
+    /// The one app that flags and environment name.
+    fn single_app(&self, settings: &AppSettings) -> Result<AppConfig, ConfigError> {
+        let appid = self.appid.as_ref();
+        let appid = appid.ok_or_else(|| ConfigError(NO_APP.to_owned()))?;
+        let (name, credential) = match &self.credentials()[..] {
+            [] => {
                 return Err(ConfigError(format!(
                     "--wechat.appid needs a credential; add --wechat.secret-file, --wechat.token-file or the \
                      environment variable {SECRET_VARIABLE}"
+                )));
+            }
+            [(name, credential)] => (*name, credential.clone()),
+            [(first, _), (second, _), ..] => {
+                return Err(ConfigError(format!(
+                    "both {first} and {second} are given; keep one"
                 )));
             }
         };
@@ -328,60 +312,42 @@ impl Args {
             .check()
             .map_err(|error| ConfigError(format!("{name} can't be used: {error}")))?;
         let mut app = AppConfig::new(appid, credential);
-        self.apps.apply(&mut app);
-        if let Some(name) = &source.name {
+        settings.apply(&mut app);
+        if let Some(name) = &self.name {
             app.name.clone_from(name);
         }
         Ok(app)
     }
-}
 
-impl SourceArgs {
-    /// The flags for a single app that were given.
+    /// The flags for a single app that are given.
     fn single_app_flags(&self) -> impl Iterator<Item = &'static str> {
-        let flags = [
-            ("--wechat.appid", self.appid.is_some()),
-            ("--wechat.app-name", self.name.is_some()),
-            ("--wechat.secret-file", self.secret_file.is_some()),
-            (
-                "--wechat.secret-credential",
-                self.secret_credential.is_some(),
-            ),
-            ("--wechat.token-file", self.token_file.is_some()),
-        ];
-        let given = flags.into_iter().filter(|(_, is_given)| *is_given);
-        given.map(|(flag, _)| flag)
+        let appid = self.appid.is_some().then_some("--wechat.appid");
+        let name = self.name.is_some().then_some("--wechat.app-name");
+        let credentials = self.credentials().into_iter().map(|(flag, _)| flag);
+        let flags = credentials.filter(|name| *name != SECRET_VARIABLE);
+        appid.into_iter().chain(name).chain(flags)
     }
 
-    /// The one credential that flags and environment name, with the name it goes by.
-    fn credential(&self) -> Result<Option<(&'static str, Credential)>, ConfigError> {
-        let stable_token = |secret| Credential::StableToken { secret };
-        let mut given = Vec::new();
-        if let Some(path) = self.secret_file.clone() {
-            let secret = SecretSource::File(path);
-            given.push(("--wechat.secret-file", stable_token(secret)));
-        }
-        if let Some(name) = self.secret_credential.clone() {
-            let secret = SecretSource::Credential(name);
-            given.push(("--wechat.secret-credential", stable_token(secret)));
-        }
-        if std::env::var_os(SECRET_VARIABLE).is_some_and(|value| !value.is_empty()) {
-            let secret = SecretSource::Env(SECRET_VARIABLE.to_owned());
-            given.push((SECRET_VARIABLE, stable_token(secret)));
-        }
-        if let Some(path) = self.token_file.clone() {
-            let token_pointer = None;
-            let file = Credential::File {
-                path,
-                token_pointer,
-            };
-            given.push(("--wechat.token-file", file));
-        }
-        if let [(first, _), (second, _), ..] = given.as_slice() {
-            return Err(ConfigError(format!(
-                "both {first} and {second} are given; keep one"
-            )));
-        }
-        Ok(given.pop())
+    /// The credentials that flags and environment name, each with the name it goes by.
+    fn credentials(&self) -> Vec<(&'static str, Credential)> {
+        let minted = |secret| Credential::StableToken { secret };
+        let read = |path| Credential::File {
+            path,
+            token_pointer: None,
+        };
+        let variable = std::env::var_os(SECRET_VARIABLE).filter(|value| !value.is_empty());
+        let secret_file = self.secret_file.clone().map(SecretSource::File);
+        let secret_credential = self.secret_credential.clone().map(SecretSource::Credential);
+        let secret_variable = variable.map(|_| SecretSource::Env(SECRET_VARIABLE.to_owned()));
+        let credentials = [
+            ("--wechat.secret-file", secret_file.map(minted)),
+            ("--wechat.secret-credential", secret_credential.map(minted)),
+            (SECRET_VARIABLE, secret_variable.map(minted)),
+            ("--wechat.token-file", self.token_file.clone().map(read)),
+        ];
+        let given = credentials.into_iter();
+        given
+            .filter_map(|(name, credential)| Some((name, credential?)))
+            .collect()
     }
 }

@@ -255,7 +255,6 @@ enum Preset {
     WxjavaHash,
     Silenceper,
     SilenceperStable,
-    /// It stores a JSON string.
     Wechatpy,
 }
 
@@ -284,19 +283,14 @@ impl TryFrom<RedisForm> for RedisTokenConfig {
             (None, None, _) => return Err("needs one of key, preset"),
             (Some(_), _, _) => return Err("has a key and a preset or prefix; keep one"),
         };
-        let (field, expire_field, token_pointer) = match form.preset {
-            Some(Preset::WxjavaHash) => (Some("value"), Some("expire"), None),
-            // The pointer names the whole document.
-            Some(Preset::Wechatpy) => (None, None, Some("")),
-            _ => (None, None, None),
-        };
+        let is_hash = matches!(form.preset, Some(Preset::WxjavaHash));
         Ok(Self {
             url: form.url,
             password_file: form.password_file,
             key,
-            field: form.field.or(field.map(str::to_owned)),
-            expire_field: expire_field.map(str::to_owned),
-            token_pointer: form.token_pointer.or(token_pointer.map(str::to_owned)),
+            field: form.field.or(is_hash.then(|| "value".to_owned())),
+            expire_field: is_hash.then(|| "expire".to_owned()),
+            token_pointer: form.token_pointer,
         })
     }
 }

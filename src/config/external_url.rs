@@ -92,20 +92,4 @@ mod tests {
             assert!(error.contains("for example"), "{bad}: {error}");
         }
     }
-
-    #[test]
-    fn its_path_is_taken_from_requests_that_have_it() {
-        let url: ExternalUrl = "https://a.example/wechat".parse().unwrap();
-        for (path, own) in [
-            ("/wechat", "/"),
-            ("/wechat/", "/"),
-            ("/wechat/probe", "/probe"),
-            ("/probe", "/probe"),
-            ("/wechats", "/wechats"),
-        ] {
-            assert_eq!(url.strip_path(path), own);
-        }
-        let root: ExternalUrl = "https://a.example".parse().unwrap();
-        assert_eq!(root.strip_path("/sd"), "/sd");
-    }
 }

@@ -12,17 +12,10 @@ use super::app::AppSettings;
 use super::secret::{SecretSource, read_bounded};
 use super::units::appid;
 use super::yaml::{self, line, mistake};
-use super::{AppConfig, ConfigError, Couriers, Credential, SharedStateConfig};
+use super::{AppConfig, Config, ConfigError, Couriers, Credential, SharedStateConfig};
 
 /// Ten thousand apps, each with everything that can be said, fit in half of it. Unit: bytes.
 const MAX_BYTES: u64 = 16 << 20;
-
-/// What a file says.
-#[derive(Debug)]
-pub(super) struct FileConfig {
-    pub(super) apps: Vec<AppConfig>,
-    pub(super) shared_state: Option<SharedStateConfig>,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
@@ -34,11 +27,15 @@ struct Document {
     couriers: Couriers,
 }
 
-/// Reads a file. `flags` is what the command line says of all apps.
+/// Reads a file into a configuration. `flags` is what the command line says of all apps.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub(super) fn load(path: &Path, flags: &AppSettings) -> Result<FileConfig, ConfigError> {
+pub(super) fn load(
+    path: &Path,
+    flags: &AppSettings,
+    config: &mut Config,
+) -> Result<(), ConfigError> {
     let wrong = |problem: String| ConfigError(format!("the file {} {problem}", path.display()));
     let unreadable = |error| wrong(format!("can't be read: {error}"));
     let file = File::open(path).map_err(unreadable)?;
@@ -52,7 +49,7 @@ pub(super) fn load(path: &Path, flags: &AppSettings) -> Result<FileConfig, Confi
     }
     // Nobody means /dev by a file's name without a folder.
     let base = if is_stream { None } else { path.parent() };
-    interpret(&content, path, base.unwrap_or(Path::new("")), flags)
+    interpret(&content, path, base.unwrap_or(Path::new("")), flags, config)
 }
 
 /// `base`: the folder that relative paths begin at.
@@ -61,7 +58,8 @@ pub(super) fn interpret(
     path: &Path,
     base: &Path,
     flags: &AppSettings,
-) -> Result<FileConfig, ConfigError> {
+    config: &mut Config,
+) -> Result<(), ConfigError> {
     let document: Document = yaml::parse(content, path)?;
     let apps = &document.apps;
     if apps.value.is_empty() {
@@ -75,11 +73,13 @@ pub(super) fn interpret(
         return Err(mistake(path, line(defaults), "defaults", problem));
     }
     let defaults = document.defaults.as_ref().map(|defaults| &defaults.value);
-    let shared_state = shared_state(document.shared_state, path, base)?;
+    let shared = document.shared_state;
+    config.shared_state = shared
+        .map(|shared| shared_state(shared, path, base))
+        .transpose()?;
     let couriers = Arc::new(document.couriers);
     let mut lines_of_appids = HashMap::new();
     let mut lines_of_sources = HashMap::new();
-    let mut checked = Vec::with_capacity(apps.value.len());
     for (index, settings) in apps.value.iter().enumerate() {
         let wrong = |line, key: &str, problem: String| {
             mistake(path, line, &format!("apps[{index}]{key}"), problem)
@@ -103,7 +103,7 @@ pub(super) fn interpret(
             let key = format!(".access_token.{}", written.value.kind());
             wrong(line(written), &key, problem)
         })?;
-        if shared_state.is_some() && matches!(credential, Credential::Token { .. }) {
+        if config.shared_state.is_some() && matches!(credential, Credential::Token { .. }) {
             return Err(wrong_credential(
                 "is token, which can't be used with shared_state: the tokens of each replica would end those of the \
                  others; use stable_token"
@@ -129,12 +129,9 @@ pub(super) fn interpret(
             settings.apply(&mut app);
         }
         app.couriers = Arc::clone(&couriers);
-        checked.push(app);
+        config.apps.push(app);
     }
-    Ok(FileConfig {
-        apps: checked,
-        shared_state,
-    })
+    Ok(())
 }
 
 /// An app's credential, with its own key and paths, if what it names can be read.
@@ -153,25 +150,19 @@ fn credential(written: &Credential, appid: &str, base: &Path) -> Result<Credenti
 }
 
 fn shared_state(
-    written: Option<Spanned<SharedStateConfig>>,
+    written: Spanned<SharedStateConfig>,
     path: &Path,
     base: &Path,
-) -> Result<Option<SharedStateConfig>, ConfigError> {
-    let Some(written) = written else {
-        return Ok(None);
-    };
+) -> Result<SharedStateConfig, ConfigError> {
     let line = line(&written);
     let mut shared_state = written.value;
     if let Some(file) = &mut shared_state.password_file {
         *file = base.join(&*file);
-        SecretSource::File(file.clone()).read().map_err(|error| {
-            mistake(
-                path,
-                line,
-                "shared_state.password_file",
-                format!("can't be used: {error}"),
-            )
+        let read = SecretSource::File(file.clone()).read();
+        read.map_err(|error| {
+            let problem = format!("can't be used: {error}");
+            mistake(path, line, "shared_state.password_file", problem)
         })?;
     }
-    Ok(Some(shared_state))
+    Ok(shared_state)
 }

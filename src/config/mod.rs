@@ -12,7 +12,7 @@ mod tests;
 mod units;
 pub(crate) mod yaml;
 
-pub use args::{Args, LogFormat, ScrapeConfig, WebConfig, WechatConfig};
+pub use args::{Args, LogConfig, LogFormat, ScrapeConfig, WebConfig, WechatConfig};
 pub use credential::{CommandLine, Credential, HttpTokenConfig, RedisTokenConfig, SecretUrl};
 pub use external_url::ExternalUrl;
 pub use listen::ListenAddress;
@@ -31,20 +31,23 @@ use crate::wechat::CloudFunction;
 use crate::wechat::courier::{self, Network};
 use units::read_redis_url;
 
-/// Everything the exporter does is decided here.
-#[derive(Clone, Debug)]
+/// Everything the exporter does is decided here. What flags alone decide is read from them as it stands.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// The Mini Programs, at least one, each appid once.
+    // The Mini Programs, at least one, each appid once.
+    #[arg(skip)]
     pub apps: Vec<AppConfig>,
-    /// How a scrape is answered.
-    pub scrape: ScrapeConfig,
-    /// How WeChat is called, for all apps.
+    #[command(flatten)]
     pub wechat: WechatConfig,
-    /// Where limits and snapshots survive a restart; `None`: nowhere.
+    #[command(flatten)]
+    pub scrape: ScrapeConfig,
+    /// Directory in which limits and readings survive a restart [default: none]
+    #[arg(long = "state.dir", value_name = "DIR", help_heading = "Scrapes")]
     pub state_dir: Option<PathBuf>,
-    /// Where replicas share limits, tokens and snapshots; `None`: each replica is alone.
+    // Where replicas share limits and snapshots; `None`: each replica is alone.
+    #[arg(skip)]
     pub shared_state: Option<SharedStateConfig>,
-    /// The HTTP server.
+    #[command(flatten)]
     pub web: WebConfig,
 }
 

@@ -5,14 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::app::AppSettings;
-use super::file::{FileConfig, interpret};
+use super::file::interpret;
 use super::*;
 use crate::command::Cli;
 
-fn read(text: &str) -> Result<FileConfig, ConfigError> {
-    let base = Path::new("/etc/exporter");
+fn read(text: &str) -> Result<Config, ConfigError> {
+    let (file, folder) = (Path::new("apps.yml"), Path::new("/etc/exporter"));
+    let mut config = Config::new(Vec::new());
     let flags = AppSettings::default();
-    interpret(text.as_bytes(), Path::new("apps.yml"), base, &flags)
+    interpret(text.as_bytes(), file, folder, &flags, &mut config)?;
+    Ok(config)
 }
 
 fn apps(text: &str) -> Vec<AppConfig> {
@@ -42,10 +44,10 @@ fn with_line(line: &str) -> String {
 
 /// The credential of an app; `text` stands in the third line.
 fn credential(text: &str) -> Result<Credential, ConfigError> {
-    let file = read(&format!(
+    let config = read(&format!(
         "apps:\n  - appid: wx1\n    access_token: {{ {text} }}"
     ))?;
-    Ok(file.apps[0].credential.clone())
+    Ok(config.apps[0].credential.clone())
 }
 
 fn load(flags: &[&str]) -> Result<Config, String> {
@@ -122,10 +124,6 @@ fn mistakes_in_flags_are_one_sentence_each() {
              variable WECHAT_LOGISTICS_WECHAT_SECRET",
         ),
         (
-            &["--wechat.token-file=/run/token"],
-            "--wechat.token-file is given without an app; add --wechat.appid",
-        ),
-        (
             &[APP[0], APP[1], "--wechat.secret-file=/run/secret"],
             "both --wechat.secret-file and --wechat.token-file are given; keep one",
         ),
@@ -137,8 +135,10 @@ fn mistakes_in_flags_are_one_sentence_each() {
     ] {
         assert_eq!(load(flags).unwrap_err(), sentence);
     }
-    let sentence = load(&[]).unwrap_err();
-    assert!(sentence.contains("README") && sentence.contains("wechat-logistics-exporter demo"));
+    for flags in [&[][..], &["--wechat.token-file=/run/token"]] {
+        let sentence = load(flags).unwrap_err();
+        assert!(sentence.contains("README") && sentence.contains("wechat-logistics-exporter demo"));
+    }
     for (flag, problem) in [
         (
             "--wechat.appid=../x",
@@ -254,7 +254,6 @@ couriers:
         panic!("{:?}", app(9));
     };
     assert_eq!(redis.key, "shop:wx9_access_token");
-    assert_eq!(redis.token_pointer.as_deref(), Some(""));
     let couriers = &app(1).couriers;
     assert_eq!(
         couriers.network("DNWL", Some(Network::Direct)),
@@ -428,8 +427,9 @@ fn simulated_apps_follow_the_flags_and_no_proxy() {
         "--wechat.api-url=http://h",
         "--wechat.min-interval=7s",
     ];
-    let args = Cli::read(line).unwrap().args;
-    let config = Config::for_simulated(&args, load(&APP).unwrap().apps);
+    let mut args = Cli::read(line).unwrap().args;
+    args.simulated_apps = Some(load(&APP).unwrap().apps);
+    let config = Config::load(&args).unwrap();
     assert_eq!(config.apps[0].min_interval, Duration::from_secs(7));
     assert_eq!(config.apps[0].api_urls.len(), 5);
     assert!(!config.wechat.proxy_from_env);
