@@ -1,9 +1,11 @@
 //! Does what one scrape does for every app and reports to a person.
 
-use std::convert::Infallible;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::slice::from_ref;
 use std::time::{Duration, SystemTime};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
@@ -11,21 +13,16 @@ use tokio::time::Instant;
 use super::{CheckArgs, Error};
 use crate::app::App;
 use crate::clock::Moment;
-use crate::collector::{AppReading, Collector};
+use crate::collector::{self, AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential};
 use crate::error::chain;
-use crate::limiter::Cause;
 use crate::snapshot::Snapshot;
-use crate::store::{LastFetch, Store};
+use crate::store::Store;
 use crate::web::Server;
 use crate::wechat::{self, Account, Api, Reason};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
 const TOKENS_PER_DAY: u64 = 13;
-/// From so many apps on, a terminal shows how far the check is.
-const MANY_APPS: usize = 20;
-/// Thousands of apps that all time out are not worth more.
-const LONGEST_CHECK: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Checks the settings and, unless told not to, every app.
@@ -61,49 +58,46 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     if let Some(note) = note {
         say(&format!("Budget: {}", printable(&note)))?;
     }
+    super::warn_of_pitfalls(&config);
     let collector = Collector::among(None, &config, store)?;
-    for app in collector.apps().list() {
-        app.limiter().lift_waits();
-    }
-    let began = SystemTime::now();
-    let scrape = tokio::select! {
-        scrape = super::scrape_all(&collector, &config, LONGEST_CHECK) => scrape,
-        never = show_progress(&collector, began) => match never {},
-    };
+    let failing = report_all(&collector, &config, is_counted, say).await;
     // The state is kept after the answer.
     collector
         .drain(Instant::now() + config.wechat.timeout)
         .await;
-    let mut failing = 0;
-    for reading in &scrape.readings {
-        let mut report = Report {
-            text: String::new(),
-            healthy: true,
-        };
-        report.app(reading, began);
-        report.calls(reading, is_counted, config.scrape.max_stale);
-        failing += usize::from(!report.healthy);
-        say(&report.text)?;
-    }
-    if failing == 0 {
-        say("All apps are healthy.")
-    } else {
-        say(&format!("{failing} of {checked} apps failed."))?;
-        Err(Error::AppsFailing)
+    match failing? {
+        0 => say("All apps are healthy."),
+        failing => {
+            say(&format!("{failing} of {checked} apps failed."))?;
+            Err(Error::AppsFailing)
+        }
     }
 }
 
-/// Says on a terminal how many of many apps have been checked. A line that can't be written is not missed.
-async fn show_progress(collector: &Collector, began: SystemTime) -> Infallible {
+/// Fetches all apps at the same time and reports on each as soon as those before it are done. Returns how many failed.
+async fn report_all(
+    collector: &Collector,
+    config: &Config,
+    is_counted: bool,
+    say: impl Fn(&str) -> Result<(), Error>,
+) -> Result<usize, Error> {
     let apps = collector.apps();
-    let apps = apps.list();
-    while apps.len() >= MANY_APPS && io::stderr().is_terminal() {
-        let fetches = apps.iter().filter_map(|app| app.last_fetch());
-        let checked = fetches.filter(|fetch| fetch.at >= began).count();
-        let _ = write!(io::stderr(), "{checked} of {} apps checked\r", apps.len());
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = SystemTime::now();
+    let scrapes = apps.list().iter().map(|app| {
+        app.limiter().lift_waits();
+        // Each fetch ends by itself.
+        collector::scrape(from_ref(app), config.scrape.max_stale, Instant::now() + DAY)
+    });
+    let mut scrapes: FuturesOrdered<_> = scrapes.collect();
+    let mut failing = 0;
+    while let Some(scrape) = scrapes.next().await {
+        for reading in &scrape.readings {
+            let report = Report::new(reading, began, is_counted);
+            failing += usize::from(!report.healthy);
+            say(&report.text)?;
+        }
     }
-    std::future::pending().await
+    Ok(failing)
 }
 
 /// Leaves the apps with these appids, and all of them where there is none.
@@ -156,6 +150,24 @@ struct Report {
 }
 
 impl Report {
+    fn new(reading: &AppReading, began: SystemTime, is_counted: bool) -> Self {
+        let app = &reading.app;
+        let AppConfig { appid, name, .. } = &app.config;
+        let mut report = Self {
+            text: match name {
+                name if name == appid => format!("\n{appid}"),
+                name => format!("\n{appid} ({})", printable(name)),
+            },
+            healthy: true,
+        };
+        report.app(reading, began);
+        let by_whom = if is_counted { "today" } else { "by this check" };
+        let used = app.limiter().used(Moment::now());
+        let calls = calls(&app.config);
+        report.line("calls", &format!("{calls}; {used} sent {by_whom}"));
+        report
+    }
+
     /// Two columns; the blank subject of further lines keeps them in the second.
     fn line(&mut self, subject: &str, finding: &str) {
         let finding = printable(finding);
@@ -171,52 +183,35 @@ impl Report {
     fn app(&mut self, reading: &AppReading, began: SystemTime) {
         let app = &reading.app;
         let settings = &app.config;
-        self.text = match &settings.name {
-            name if *name == settings.appid => format!("\n{name}"),
-            name => format!("\n{} ({})", settings.appid, printable(name)),
-        };
         // What a state directory tells of fetches before this one is no finding.
-        let fetch = app.last_fetch().filter(|fetch| fetch.at >= began);
-        match fetch {
-            Some(LastFetch {
-                failure: Some(failure),
-                ..
-            }) => {
-                let subject = match (failure.cause.api, failure.cause.reason) {
-                    (None | Some(Api::StableToken | Api::Token), _) => "token",
-                    (_, Reason::Permission) => "permission",
-                    _ => "accounts",
-                };
-                if subject != "token" {
-                    self.line("token", &token(settings, app.tokens().expiry()));
-                }
-                self.failed(subject, "FAILED", &failure.text);
-                let explanation = failure.cause.explanation(settings.credential.kind());
-                self.line("meaning", explanation.meaning);
-                self.line("how to fix", explanation.fix);
-                if let Some(address) = wechat::address_to_whitelist(&failure.text) {
-                    let advice = format!("The address to add to the IP whitelist is {address}");
-                    self.line("", &advice);
-                }
+        let Some(fetch) = app.last_fetch().filter(|fetch| fetch.at >= began) else {
+            return self.failed("accounts", "NOT CHECKED", &throttled(app));
+        };
+        let token = token(settings, app.tokens().expiry());
+        let Some(failure) = fetch.failure else {
+            self.line("token", &token);
+            self.token_rejected_at_first(app);
+            self.line("permission", "ok");
+            if let Some(snapshot) = &reading.snapshot {
+                self.accounts(snapshot, &settings.couriers, app.api_host());
             }
-            Some(_) => {
-                self.line("token", &token(settings, app.tokens().expiry()));
-                self.token_rejected_at_first(app);
-                self.line("permission", "ok");
-                if let Some(snapshot) = &reading.snapshot {
-                    self.accounts(snapshot, &settings.couriers, app.api_host());
-                }
-            }
-            None => match throttled(app) {
-                Some(reason) => self.failed("accounts", "NOT CHECKED", &reason),
-                None => {
-                    self.failed("accounts", "FAILED", "WeChat did not answer in time");
-                    self.line(
-                        "how to fix",
-                        "check DNS, firewall and proxy (HTTPS_PROXY) of this machine, or allow more with --wechat.timeout",
-                    );
-                }
-            },
+            return;
+        };
+        let subject = match (failure.cause.api, failure.cause.reason) {
+            (None | Some(Api::StableToken | Api::Token), _) => "token",
+            (_, Reason::Permission) => "permission",
+            _ => "accounts",
+        };
+        if subject != "token" {
+            self.line("token", &token);
+        }
+        self.failed(subject, "FAILED", &failure.text);
+        let explanation = failure.cause.explanation(settings.credential.kind());
+        self.line("meaning", explanation.meaning);
+        self.line("how to fix", explanation.fix);
+        if let Some(address) = wechat::address_to_whitelist(&failure.text) {
+            let advice = format!("The address to add to the IP whitelist is {address}");
+            self.line("", &advice);
         }
     }
 
@@ -229,20 +224,6 @@ impl Report {
         let explanation = wechat::token_rejected_again(app.config.credential.kind());
         self.line("how to fix", explanation.fix);
         self.healthy = false;
-    }
-
-    fn calls(&mut self, reading: &AppReading, is_counted: bool, max_stale: Duration) {
-        let app = &reading.app;
-        let by_whom = if is_counted { "today" } else { "by this check" };
-        let used = app.limiter().used(Moment::now());
-        let calls = calls(&app.config);
-        self.line("calls", &format!("{calls}; {used} sent {by_whom}"));
-        if app.config.min_interval >= max_stale {
-            self.line(
-                "",
-                "readings grow too old to serve before the next one; raise --scrape.max-stale",
-            );
-        }
     }
 
     fn accounts(&mut self, snapshot: &Snapshot, couriers: &Couriers, host: &str) {
@@ -264,20 +245,17 @@ impl Report {
 }
 
 /// Why the exporter's own budget allowed no fetch, or none to its end.
-fn throttled(app: &App) -> Option<String> {
-    let counters = app.counters();
-    if counters.refused(Cause::DailyLimit) > 0 {
-        return Some(
+fn throttled(app: &App) -> String {
+    match app.limiter().open_breaker(Moment::now()) {
+        Some((reason, until)) => {
+            let meaning = reason.explanation().meaning;
+            format!("{meaning}; no call is sent until {}", utc(until))
+        }
+        None => {
             "the daily limit of calls is used up until midnight in China; see --wechat.daily-limit"
-                .to_owned(),
-        );
+                .to_owned()
+        }
     }
-    if counters.refused(Cause::Breaker) == 0 {
-        return None;
-    }
-    let (reason, until) = app.limiter().open_breaker(Moment::now())?;
-    let meaning = reason.explanation().meaning;
-    Some(format!("{meaning}; no call is sent until {}", utc(until)))
 }
 
 fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {

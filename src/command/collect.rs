@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Error;
+use crate::collector::scrape;
 use crate::config::{Args, Config};
 use crate::exposition::{Exposition, Form, Scope};
 
@@ -20,7 +21,9 @@ pub(super) async fn run(args: &Args) -> Result<(), Error> {
     }
     let collector = Arc::new(super::collector(&config)?);
     let exposition = Exposition::new(Arc::clone(&collector));
-    let scrape = super::scrape_all(&collector, &config, config.scrape.timeout).await;
+    let deadline = Instant::now() + config.scrape.timeout;
+    let apps = collector.apps();
+    let scrape = scrape(apps.list(), config.scrape.max_stale, deadline).await;
     // WeChat's own figures are asked for after the accounts, and belong on the page.
     collector
         .settled_by(Instant::now() + config.wechat.timeout)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use cli::{CheckArgs, Cli, Command, command_line};
 
-use crate::collector::{Collector, CollectorError, Scrape};
+use crate::collector::{Collector, CollectorError};
 use crate::config::{Config, ConfigError};
 use crate::error::chain;
 use crate::store::{Store, StoreError};
@@ -110,10 +110,18 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     result
 }
 
-/// Scrapes every app once.
-async fn scrape_all(collector: &Collector, config: &Config, allowed: Duration) -> Scrape {
-    let deadline = tokio::time::Instant::now() + allowed;
-    crate::collector::scrape(collector.apps().list(), config.scrape.max_stale, deadline).await
+/// Settings that are allowed and rarely meant.
+fn warn_of_pitfalls(config: &Config) {
+    for app in &config.apps {
+        if app.min_interval >= config.scrape.max_stale {
+            tracing::warn!(
+                appid = app.appid,
+                min_interval = ?app.min_interval,
+                max_stale = ?config.scrape.max_stale,
+                "readings grow too old to serve before the next one may be fetched; raise --scrape.max-stale"
+            );
+        }
+    }
 }
 
 /// A collector that keeps its state where the configuration says.

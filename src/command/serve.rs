@@ -35,7 +35,7 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
         apps = config.apps.len(),
         "Starting wechat-logistics-exporter"
     );
-    warn_of_pitfalls(&config);
+    super::warn_of_pitfalls(&config);
     let collector = Arc::new(super::collector(&config)?);
     let exposition = Arc::new(Exposition::new(Arc::clone(&collector)));
     let server = Server::bind(&config.web).await?;
@@ -103,20 +103,6 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Settings that are allowed and rarely meant.
-fn warn_of_pitfalls(config: &Config) {
-    for app in &config.apps {
-        if app.min_interval >= config.scrape.max_stale {
-            tracing::warn!(
-                appid = app.appid,
-                min_interval = ?app.min_interval,
-                max_stale = ?config.scrape.max_stale,
-                "readings grow too old to serve before the next one may be fetched; raise --scrape.max-stale"
-            );
-        }
-    }
-}
-
 /// Puts the configuration in force again, one reload at a time.
 #[derive(Clone, Debug)]
 struct Reloader {
@@ -161,7 +147,7 @@ impl Reloader {
         if config.shared_state != self.shared_state {
             tracing::warn!("shared_state has changed; restart the exporter to put that in force");
         }
-        warn_of_pitfalls(&config);
+        super::warn_of_pitfalls(&config);
         tracing::info!(apps = config.apps.len(), "Configuration reloaded");
         Ok(())
     }
