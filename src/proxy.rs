@@ -3,8 +3,8 @@
 //! The HTTP client takes no notice of a variable that it can't read and calls directly: from an address that nobody put
 //! on a whitelist, over a way that nobody allowed. So they are read here first, and by the same rules.
 
+use std::env;
 use std::ffi::OsString;
-use std::{env, fmt};
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
@@ -50,38 +50,21 @@ fn is_proxy(value: &str) -> bool {
     })
 }
 
-/// The proxy that calls to a URL go through, by the variable that names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Proxy(&'static str);
-
-impl fmt::Display for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "through the proxy of {}", self.0)
-    }
-}
-
-impl Proxy {
-    /// That of the process's environment; `None`: the URL is called directly.
-    pub(crate) fn on_the_way_to(url: &Url) -> Option<Self> {
-        let origin = url.origin().ascii_serialization().parse().ok()?;
-        Matcher::from_env().intercept(&origin)?;
-        let own = if url.scheme() == "https" { HTTPS } else { HTTP };
-        named(own, |name| env::var_os(name))
-            .or_else(|| named(ALL, |name| env::var_os(name)))
-            .map(Self)
-    }
+/// ` through the proxy of HTTPS_PROXY`: how the environment has calls to a URL go; empty where they go directly.
+pub(crate) fn on_the_way_to(url: &Url) -> String {
+    let own = if url.scheme() == "https" { HTTPS } else { HTTP };
+    let origin = url.origin().ascii_serialization().parse().ok();
+    let proxy = origin.and_then(|origin| Matcher::from_env().intercept(&origin));
+    let variable = proxy.and_then(|_| named(own).or_else(|| named(ALL)));
+    variable.map_or_else(String::new, |name| format!(" through the proxy of {name}"))
 }
 
 /// Which of the two names a proxy.
-fn named(
-    pair: [&'static str; 2],
-    variable: impl Fn(&str) -> Option<OsString>,
-) -> Option<&'static str> {
-    let set = pair
-        .into_iter()
-        .find_map(|name| Some((name, variable(name)?)));
-    set.filter(|(_, value)| !value.is_empty())
-        .map(|(name, _)| name)
+fn named(pair: [&'static str; 2]) -> Option<&'static str> {
+    let first = pair.into_iter().find(|name| env::var_os(name).is_some())?;
+    env::var_os(first)
+        .is_some_and(|value| !value.is_empty())
+        .then_some(first)
 }
 
 #[cfg(test)]
@@ -142,22 +125,5 @@ mod tests {
         assert_eq!(check(|_| None), Ok(()));
         // Neither names a proxy.
         assert_eq!(checked("NO_PROXY", "a b"), Ok(()));
-    }
-
-    #[test]
-    fn first_of_a_pair_that_is_set_counts_even_where_it_is_empty() {
-        let set = |names: &'static [(&str, &str)]| {
-            named(HTTPS, |asked| {
-                let found = names.iter().find(|(name, _)| *name == asked);
-                found.map(|(_, value)| value.into())
-            })
-        };
-        assert_eq!(set(&[]), None);
-        assert_eq!(set(&[("https_proxy", "p")]), Some("https_proxy"));
-        assert_eq!(
-            set(&[("https_proxy", "p"), ("HTTPS_PROXY", "q")]),
-            Some("HTTPS_PROXY")
-        );
-        assert_eq!(set(&[("https_proxy", "p"), ("HTTPS_PROXY", "")]), None);
     }
 }

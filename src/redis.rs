@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -14,7 +13,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
 use crate::blocking::BlockingReads;
-use crate::config::{SecretSource, SecretUrl};
+use crate::config::{ConfigError, SecretSource, SecretUrl};
 
 /// A server and the login to it. Commands of all tasks share the connection.
 pub(crate) struct Client {
@@ -33,7 +32,7 @@ pub(crate) enum Error {
     #[error("it has no database of the number in the URL")]
     Database,
     #[error("its password_file can't be read")]
-    PasswordFile(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    PasswordFile(#[source] ConfigError),
     #[error("it refuses the login; fix the user in the URL or the password")]
     Login,
     /// No connection, or it broke.
@@ -120,10 +119,7 @@ impl Client {
             return Ok(server);
         };
         let read = self.password_reads.run(|| SecretSource::File(file).read());
-        let password = read
-            .await
-            .map_err(|hanging| Error::PasswordFile(Arc::new(hanging)))?
-            .map_err(|error| Error::PasswordFile(Arc::new(error)))?;
+        let password = read.await.map_err(Error::PasswordFile)?;
         let login = server.redis_settings().clone();
         Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
     }

@@ -15,11 +15,8 @@ pub(super) async fn read(
     reads: &BlockingReads,
 ) -> Result<AccessToken, Error> {
     let path = path.to_owned();
-    let read = reads
-        .run(move || read_regular(&path, TEXT_MAX as u64))
-        .await;
-    let read = read.map_err(|hanging| Error::unreachable().because(hanging))?;
-    let (text, metadata) = read.map_err(unreadable)?;
+    let read = reads.run(move || read_regular(&path, TEXT_MAX as u64));
+    let (text, metadata) = read.await.map_err(unreadable)?;
     parse::find(&text, token_pointer, metadata.modified().ok())
 }
 

@@ -13,7 +13,7 @@ use crate::blocking::BlockingReads;
 use crate::config::{HttpTokenConfig, SecretUrl, read_headers_file};
 use crate::error::chain;
 use crate::http_client;
-use crate::proxy::Proxy;
+use crate::proxy;
 use crate::wechat::{AccessToken, Reason};
 
 /// The rejected token that the server took notice of last. A second time could make it replace the good token of
@@ -65,13 +65,10 @@ async fn send(client: &Client, url: &SecretUrl, headers: &HeaderMap) -> Result<R
         Error::settings("the URL is not valid; write http:// or https://, a host and a path")
             .because(error)
     })?;
-    let proxy = Proxy::on_the_way_to(&url);
+    let through_proxy = proxy::on_the_way_to(&url);
     let response = client.get(url).headers(headers.clone()).send().await;
     let response = response.map_err(|error| {
-        let text = match proxy {
-            Some(proxy) => format!("can't be reached {proxy}"),
-            None => "can't be reached".to_owned(),
-        };
+        let text = format!("can't be reached{through_proxy}");
         Error::new(Reason::Network, text).because(error.without_url())
     })?;
     match response.status() {
@@ -92,8 +89,8 @@ async fn headers(config: &HttpTokenConfig, reads: &BlockingReads) -> Result<Head
     let Some(path) = config.headers_file.clone() else {
         return Ok(HeaderMap::new());
     };
-    let unreadable = || Error::settings("correct its headers_file or the file's permissions");
     let read = reads.run(move || read_headers_file(&path)).await;
-    read.map_err(|hanging| unreadable().because(hanging))?
-        .map_err(|error| unreadable().because(error))
+    read.map_err(|error| {
+        Error::settings("correct its headers_file or the file's permissions").because(error)
+    })
 }

@@ -128,7 +128,7 @@ impl Readings {
         &self,
         read: impl FnOnce() -> Result<T, ConfigError> + Send + 'static,
     ) -> Result<T, ConfigError> {
-        let reading = tokio::time::timeout(READ_TIMEOUT, self.reads.wait_and_run(read));
+        let reading = tokio::time::timeout(READ_TIMEOUT, self.reads.run(read));
         let read = reading.await.unwrap_or_else(|_| {
             let text = format!("its files can't be read within {READ_TIMEOUT:?}");
             Err(ConfigError(text))

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use reqwest::Url;
 
 use super::ClientError;
-use crate::proxy::Proxy;
+use crate::proxy;
 
 /// How long calls stay with a host that stood in before the preferred one is tried again.
 ///
@@ -33,10 +33,10 @@ impl Host {
             ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
             _ => return Err(ClientError::Url),
         };
-        let proxy = proxy_from_env.then(|| Proxy::on_the_way_to(&url)).flatten();
-        let way = match proxy {
-            Some(proxy) => format!("{name} {proxy}"),
-            None => name.clone(),
+        let way = if proxy_from_env {
+            format!("{name}{}", proxy::on_the_way_to(&url))
+        } else {
+            name.clone()
         };
         Ok(Self { url, name, way })
     }
