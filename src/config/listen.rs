@@ -10,10 +10,8 @@ use std::str::FromStr;
 pub enum ListenAddress {
     /// `:10086`: every address of the machine, IPv6 and IPv4.
     AnyAddress(u16),
-    /// `127.0.0.1:10086`, `[::1]:10086`.
-    Socket(SocketAddr),
-    /// `localhost:10086`: a name, resolved at start.
-    Name(String, u16),
+    /// `127.0.0.1:10086`, `[::1]:10086`, `localhost:10086`: a name is resolved at start.
+    Host(String),
     /// `unix:/run/exporter.sock`.
     Unix(PathBuf),
 }
@@ -29,19 +27,16 @@ impl FromStr for ListenAddress {
             // `unix:///run/x.sock` is how others write it.
             return Ok(Self::Unix(path.strip_prefix("//").unwrap_or(path).into()));
         }
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Socket(address));
-        }
         let (host, port) = text.rsplit_once(':').ok_or(FORMS)?;
         let port = port.parse().map_err(|_| FORMS)?;
         if host.is_empty() {
-            return Ok(Self::AnyAddress(port));
+            Ok(Self::AnyAddress(port))
+        } else if host.contains(':') && text.parse::<SocketAddr>().is_err() {
+            // An IPv6 address without its brackets.
+            Err(FORMS)
+        } else {
+            Ok(Self::Host(text.to_owned()))
         }
-        // An IPv6 address without its brackets.
-        if host.contains(':') {
-            return Err(FORMS);
-        }
-        Ok(Self::Name(host.to_owned(), port))
     }
 }
 
@@ -49,8 +44,7 @@ impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AnyAddress(port) => write!(f, ":{port}"),
-            Self::Socket(address) => address.fmt(f),
-            Self::Name(host, port) => write!(f, "{host}:{port}"),
+            Self::Host(address) => f.write_str(address),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -62,13 +56,13 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_every_exporter_takes_them() {
-        let socket = |text: &str| ListenAddress::Socket(text.parse().unwrap());
+        let host = |text: &str| ListenAddress::Host(text.to_owned());
         for (text, address) in [
             (":10086", ListenAddress::AnyAddress(10086)),
             (":0", ListenAddress::AnyAddress(0)),
-            ("127.0.0.1:1", socket("127.0.0.1:1")),
-            ("[::1]:65535", socket("[::1]:65535")),
-            ("localhost:9", ListenAddress::Name("localhost".into(), 9)),
+            ("127.0.0.1:1", host("127.0.0.1:1")),
+            ("[::1]:65535", host("[::1]:65535")),
+            ("localhost:9", host("localhost:9")),
             (
                 "unix:/run/x.sock",
                 ListenAddress::Unix("/run/x.sock".into()),

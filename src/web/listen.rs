@@ -129,11 +129,8 @@ pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerErro
     for address in &config.listen_addresses {
         let opened = match address {
             ListenAddress::AnyAddress(port) => any_address(*port).await.map(Listener::Tcp),
-            ListenAddress::Socket(address) => TcpListener::bind(*address).await.map(Listener::Tcp),
-            // The first of its addresses that this machine has.
-            ListenAddress::Name(name, port) => TcpListener::bind((name.as_str(), *port))
-                .await
-                .map(Listener::Tcp),
+            // Of a name, the first of its addresses that this machine has.
+            ListenAddress::Host(address) => TcpListener::bind(address).await.map(Listener::Tcp),
             ListenAddress::Unix(path) => unix(path).await,
         };
         listeners.push(opened.map_err(|source| ServerError::Listen {
@@ -262,7 +259,7 @@ mod tests {
         let error = open_one(ListenAddress::AnyAddress(port)).await.unwrap_err();
         assert_eq!(error.to_string(), format!("cannot listen on :{port}"));
 
-        let named = ListenAddress::Name("localhost".to_owned(), 0);
+        let named = ListenAddress::Host("localhost:0".to_owned());
         assert!(self::port(&open_one(named).await.unwrap()) > 0);
     }
 

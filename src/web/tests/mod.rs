@@ -80,7 +80,7 @@ impl Setup {
     fn new() -> Self {
         Self {
             web: WebConfig {
-                listen_addresses: vec![ListenAddress::Socket(([127, 0, 0, 1], 0).into())],
+                listen_addresses: vec![ListenAddress::Host("127.0.0.1:0".to_owned())],
                 enable_lifecycle: true,
                 ..Config::new(Vec::new()).web
             },
