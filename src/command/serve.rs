@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::collector::Collector;
@@ -63,11 +63,9 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
             let _ = reloader.reload().await;
         }
     });
-    let (stop, stopping) = oneshot::channel::<()>();
+    let stop = CancellationToken::new();
     let served = async {
-        // An error means that the sender is gone, and so is whoever could have told to stop.
-        let stopping = async { drop(stopping.await) };
-        server.run(site, stopping).await;
+        server.run(site, stop.cancelled()).await;
         hangups.abort();
         // A token that was just minted is kept for nobody if the fetch that waits for it dies with the process.
         collector
@@ -87,8 +85,7 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
             signal,
             "Stopping; requests and fetches under way may finish"
         );
-        // An error means that the server has ended.
-        let _ = stop.send(());
+        stop.cancel();
         next_signal().await
     };
     tokio::select! {

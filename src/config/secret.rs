@@ -44,14 +44,10 @@ impl SecretSource {
     pub fn read(&self) -> Result<SecretString, ConfigError> {
         let text = match self {
             Self::File(path) => read_secret_file(path)?,
-            Self::Env(name) => match env::var(name) {
-                Ok(value) => value.into(),
-                Err(_) => {
-                    return Err(ConfigError(format!(
-                        "{self} is not set to text; it should hold the secret"
-                    )));
-                }
-            },
+            Self::Env(name) => {
+                let unset = format!("{self} is not set to text; it should hold the secret");
+                env::var(name).map_err(|_| ConfigError(unset))?.into()
+            }
             Self::Credential(name) => {
                 read_secret_file(&credential_path(name, env::var_os(CREDENTIALS_DIRECTORY))?)?
             }
@@ -93,13 +89,13 @@ fn read_secret_file(path: &Path) -> Result<SecretString, ConfigError> {
 }
 
 fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, ConfigError> {
-    match directory {
-        Some(directory) => Ok(Path::new(&directory).join(name)),
-        None => Err(ConfigError(format!(
+    let directory = directory.ok_or_else(|| {
+        ConfigError(format!(
             "systemd credential {name} can't be read: {CREDENTIALS_DIRECTORY} is not set; the unit needs \
              LoadCredential={name}:/path/to/the/secret"
-        ))),
-    }
+        ))
+    })?;
+    Ok(Path::new(&directory).join(name))
 }
 
 /// Reads a file of `Name: value` lines, which a token server wants to see; empty ones are nothing.

@@ -112,58 +112,20 @@ fn settings_without_a_flag_have_the_documented_defaults() {
 
 #[test]
 fn mistakes_in_flags_are_one_sentence_each() {
-    for (flags, sentence) in [
-        (
-            &["--config.file=x.yml", "--wechat.appid=wx1"][..],
-            "--wechat.appid can't be used together with --config.file (x.yml); move the app into the file or leave \
-             one of the two out",
-        ),
-        (
-            &["--wechat.appid=wx1"],
-            "--wechat.appid needs a credential; add --wechat.secret-file, --wechat.token-file or the environment \
-             variable WECHAT_LOGISTICS_WECHAT_SECRET",
-        ),
-        (
-            &[APP[0], APP[1], "--wechat.secret-file=/run/secret"],
-            "both --wechat.secret-file and --wechat.token-file are given; keep one",
-        ),
-        (
-            &["--wechat.appid=wx1", "--wechat.secret-file=/no/such"],
-            "--wechat.secret-file can't be used: secret file /no/such can't be read: No such file or directory (os \
-             error 2)",
-        ),
-    ] {
-        assert_eq!(load(flags).unwrap_err(), sentence);
-    }
+    assert_eq!(
+        load(&[APP[0], APP[1], "--wechat.secret-file=/run/secret"]).unwrap_err(),
+        "both --wechat.secret-file and --wechat.token-file are given; keep one"
+    );
     for flags in [&[][..], &["--wechat.token-file=/run/token"]] {
         let sentence = load(flags).unwrap_err();
         assert!(sentence.contains("README") && sentence.contains("wechat-logistics-exporter demo"));
     }
     for (flag, problem) in [
-        (
-            "--wechat.appid=../x",
-            "must be 1 to 64 of A-Z, a-z, 0-9, _ and -",
-        ),
-        (
-            "--wechat.api-url=http://canary:canary@h",
-            "must end after the host and have no password",
-        ),
-        ("--wechat.min-interval=1us", "is not a duration"),
-        (
-            "--wechat.live-quota=0.1ms",
-            "must be 0 or from a millisecond to a year",
-        ),
-        ("--scrape.timeout=0", "must be longer than 0"),
+        ("--wechat.appid=../x", "must be 1 to 64 of A-Z, a-z"),
+        ("--wechat.api-url=http://canary:canary@h", "no password"),
         ("--wechat.max-concurrency=0", "0 is not in 1..="),
-        (
-            "--web.telemetry-path=metrics",
-            "must begin with / and be a plain path",
-        ),
-        (
-            "--web.telemetry-path=/probe",
-            "is a path of the exporter's own",
-        ),
-        ("--web.listen-address=10086", "must be like :10086"),
+        ("--web.telemetry-path=metrics", "must begin with / and be"),
+        ("--web.telemetry-path=/probe", "of the exporter's own"),
     ] {
         let error = load(&[flag]).unwrap_err();
         let (name, _) = flag.split_once('=').unwrap();
@@ -394,25 +356,18 @@ fn two_apps_with_one_token_source_are_refused() {
 #[test]
 fn file_that_can_not_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let sentence = |path: &Path| load(&[&format!("--config.file={}", path.display())]).unwrap_err();
     let path = directory.path().join("apps.yml");
     let shown = path.display();
-    assert_eq!(
-        sentence(&path),
-        format!("the file {shown} can't be read: No such file or directory (os error 2)")
-    );
-    assert!(sentence(directory.path()).contains("can't be read: Is a directory"));
+    let sentence = || load(&[&format!("--config.file={shown}")]).unwrap_err();
     fs::write(&path, b"apps:\n  - appid: \xff\n").unwrap();
     assert_eq!(
-        sentence(&path),
+        sentence(),
         format!("{shown}, line 2: the file is not valid UTF-8; save it as UTF-8")
     );
-    fs::File::create(&path)
-        .unwrap()
-        .set_len((16 << 20) + 1)
-        .unwrap();
+    let file = fs::File::create(&path).unwrap();
+    file.set_len((16 << 20) + 1).unwrap();
     assert_eq!(
-        sentence(&path),
+        sentence(),
         format!("the file {shown} can't be read: file too large")
     );
 }

@@ -35,7 +35,6 @@ pub struct Options {
     /// The simulated world: the same number shows the same shops and, at the same time, the same balances
     #[arg(
         long = "demo.seed",
-        env = "WECHAT_LOGISTICS_DEMO_SEED",
         value_name = "NUMBER",
         default_value_t = Self::default().seed
     )]
@@ -44,7 +43,6 @@ pub struct Options {
     /// How many Mini Programs there are
     #[arg(
         long = "demo.apps",
-        env = "WECHAT_LOGISTICS_DEMO_APPS",
         value_name = "COUNT",
         default_value_t = Self::default().apps,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000)
@@ -54,7 +52,6 @@ pub struct Options {
     /// How many courier accounts each Mini Program has, up to 100000; the first ten of the first one show every state
     #[arg(
         long = "demo.accounts",
-        env = "WECHAT_LOGISTICS_DEMO_ACCOUNTS",
         value_name = "COUNT",
         default_value_t = Self::default().accounts,
         value_parser = RangedU64ValueParser::<usize>::new().range(0..=ACCOUNTS_MAX)
@@ -64,7 +61,6 @@ pub struct Options {
     /// How many seconds pass in the shops per second: at 60 an hour of business takes a minute, at 1 an hour
     #[arg(
         long = "demo.speed",
-        env = "WECHAT_LOGISTICS_DEMO_SPEED",
         value_name = "FACTOR",
         default_value_t = Self::default().speed,
         value_parser = clap::value_parser!(u32).range(1..=86_400)
@@ -75,7 +71,6 @@ pub struct Options {
     #[arg(
         long = "demo.fault",
         long_help = fault::HELP,
-        env = "WECHAT_LOGISTICS_DEMO_FAULT",
         value_name = "FAULT",
         value_delimiter = ',',
         allow_hyphen_values = true
@@ -85,7 +80,6 @@ pub struct Options {
     /// Where the simulated API listens; port 0 takes a free one
     #[arg(
         long = "demo.address",
-        env = "WECHAT_LOGISTICS_DEMO_ADDRESS",
         value_name = "ADDRESS",
         default_value_t = Self::default().address
     )]
