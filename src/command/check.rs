@@ -17,6 +17,7 @@ use crate::collector::{self, AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential};
 use crate::error::chain;
 use crate::snapshot::Snapshot;
+use crate::status::AccountState;
 use crate::store::Store;
 use crate::web::Server;
 use crate::wechat::{self, Account, Api, Reason};
@@ -267,20 +268,13 @@ fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {
     }
 }
 
+/// With the state as the status page has it, as far as one reading tells.
 fn describe(account: &Account, couriers: &Couriers) -> String {
-    let status = match account.status_code {
-        Some(0) => "bound".to_owned(),
-        Some(1) => "under review".to_owned(),
-        Some(2) => "binding failed".to_owned(),
-        Some(3) => "unbound".to_owned(),
-        Some(other) => format!("status {other}"),
-        None => "no status".to_owned(),
-    };
-    let name = couriers.name(&account.delivery_id, None);
-    let courier = match name == &*account.delivery_id {
-        true => String::new(),
-        false => format!(" {name}"),
-    };
+    let (delivery_id, biz_id) = (&account.delivery_id, &account.biz_id);
+    let network = couriers.network(delivery_id, None);
+    let state = AccountState::of(account, network, None, SystemTime::now());
+    let (_, [state, _], _) = state.described();
+    let courier = couriers.name(delivery_id, None);
     let balance = match account.quota_num {
         Some(quota) => format!("{quota} waybills"),
         None => "no balance".to_owned(),
@@ -292,10 +286,7 @@ fn describe(account: &Account, couriers: &Couriers) -> String {
         Some(Ok(at)) => format!(", refreshed {}", utc(at)),
         _ => String::new(),
     };
-    format!(
-        "{}{courier}  {}  {status}, {balance}{refreshed}",
-        account.delivery_id, account.biz_id
-    )
+    format!("{delivery_id} {biz_id}  {courier}: {state}, {balance}{refreshed}")
 }
 
 /// Calls in a day against the limit, if a scrape comes in each interval.

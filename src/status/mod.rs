@@ -13,6 +13,7 @@ mod state;
 mod templates;
 pub(crate) mod translations;
 
+pub(crate) use state::AccountState;
 pub(crate) use translations::Language;
 
 use std::sync::LazyLock;
