@@ -65,7 +65,7 @@ impl AppConfig {
 #[command(next_help_heading = "Calls to WeChat")]
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct AppSettings {
-    // No flag for all apps says these four.
+    // These four belong to one app; no flag and no `defaults` can say them.
     #[arg(skip)]
     pub(super) appid: Option<Spanned<String>>,
     #[arg(skip)]
@@ -134,5 +134,13 @@ impl AppSettings {
         app.remark_content = self.remark_content.unwrap_or(app.remark_content);
         app.api_quota = self.api_quota.unwrap_or(app.api_quota);
         app.refresh_couriers = self.refresh_couriers.unwrap_or(app.refresh_couriers);
+    }
+
+    /// Whether something is said that belongs to one app.
+    pub(super) fn belongs_to_one_app(&self) -> bool {
+        self.appid.is_some()
+            || self.name.is_some()
+            || self.access_token.is_some()
+            || self.cloud_function.is_some()
     }
 }

@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 16 << 20;
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 struct Document {
     apps: Spanned<Vec<Spanned<AppSettings>>>,
-    defaults: Option<AppSettings>,
+    defaults: Option<Spanned<AppSettings>>,
     shared_state: Option<Spanned<SharedStateConfig>>,
     #[serde(default)]
     couriers: Couriers,
@@ -66,7 +66,13 @@ pub(super) fn interpret(
         let problem = "is empty; add an app, or use the demo command to look around";
         return Err(mistake(path, line(apps), "apps", problem));
     }
-    let defaults = document.defaults.unwrap_or_default();
+    if let Some(defaults) = &document.defaults
+        && defaults.value.belongs_to_one_app()
+    {
+        let problem = "can't hold appid, name, access_token or cloud_function, which belong to one app; move them there";
+        return Err(mistake(path, line(defaults), "defaults", problem));
+    }
+    let defaults = document.defaults.as_ref().map(|defaults| &defaults.value);
     let shared = document.shared_state;
     config.shared_state = shared
         .map(|shared| shared_state(shared, path, base))
@@ -81,8 +87,7 @@ pub(super) fn interpret(
         let needs = |key| wrong(line(settings), "", format!("needs the key {key}"));
         let settings = &settings.value;
 
-        let written = settings.appid.as_ref().or(defaults.appid.as_ref());
-        let written = written.ok_or_else(|| needs("appid"))?;
+        let written = settings.appid.as_ref().ok_or_else(|| needs("appid"))?;
         let wrong_appid = |problem| wrong(line(written), ".appid", problem);
         let appid = appid(&written.value).map_err(wrong_appid)?;
         if let Some(first) = lines_of_appids.insert(appid.clone(), line(written)) {
@@ -92,7 +97,6 @@ pub(super) fn interpret(
         }
 
         let written = settings.access_token.as_ref();
-        let written = written.or(defaults.access_token.as_ref());
         let written = written.ok_or_else(|| needs("access_token"))?;
         let wrong_credential = |problem| wrong(line(written), ".access_token", problem);
         let credential = credential(&written.value, &appid, base).map_err(|problem| {
@@ -121,7 +125,7 @@ pub(super) fn interpret(
         }
 
         let mut app = AppConfig::new(appid, credential);
-        for settings in [&defaults, flags, settings] {
+        for settings in defaults.into_iter().chain([flags, settings]) {
             settings.apply(&mut app);
         }
         app.couriers = Arc::clone(&couriers);

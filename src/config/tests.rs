@@ -279,18 +279,6 @@ fn own_key_is_stronger_than_a_flag_and_a_flag_than_the_default() {
 }
 
 #[test]
-fn defaults_may_hold_a_credential_that_names_each_apps_own_token() {
-    let apps = apps(
-        "apps: [{ appid: wx1 }, { appid: wx2 }]\n\
-         defaults: { access_token: { redis: { url: 'redis://h', preset: wxjava } } }",
-    );
-    let Credential::Redis(redis) = &apps[1].credential else {
-        panic!("{:?}", apps[1]);
-    };
-    assert_eq!(redis.key, "wa:access_token:wx2");
-}
-
-#[test]
 fn apps_may_share_what_an_anchor_holds() {
     let text = "apps:\n  - &one\n    appid: wx1\n    access_token: { none: {} }\n    api_quota: true\n  - <<: *one\n    \
                 appid: wx2\n    access_token: { cloudbase: {} }\n";
