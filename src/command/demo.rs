@@ -14,7 +14,7 @@ const MIN_INTERVAL: Duration = Duration::from_secs(5);
 const DAILY_LIMIT: u64 = 20_000;
 
 /// How long balances are watched at least before it is said how long they last: they are refreshed once a minute, and two
-/// falls are no rate.
+/// falls are no rate. Else as long in the shops' time as real balances are watched, for few look on for an hour.
 const DAYS_LEFT_AFTER: Duration = Duration::from_secs(180);
 
 /// Starts the simulation and serves its apps until told to stop.
@@ -29,7 +29,7 @@ pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> 
     for app in &mut apps {
         app.min_interval = MIN_INTERVAL;
         app.daily_limit = Some(DAILY_LIMIT);
-        app.days_left_after = days_left_after(app.days_left_after, options.speed);
+        app.days_left_after = (app.days_left_after / options.speed).max(DAYS_LEFT_AFTER);
         // So that dashboards have something to show.
         app.api_quota = true;
         app.refresh_couriers = true;
@@ -59,26 +59,6 @@ impl From<SimulatedApp> for AppConfig {
             api_urls: vec![app.api_url],
             cloud_function: app.cloud_function,
             ..Self::new(app.appid, credential)
-        }
-    }
-}
-
-/// As long in the shops' time as real balances are watched, for few look on for an hour, but not too short for a rate.
-fn days_left_after(real: Duration, speed: u32) -> Duration {
-    (real / speed.max(1)).max(DAYS_LEFT_AFTER)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_left_come_as_late_as_in_real_shops_by_the_shops_own_time() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(days_left_after(hour, 1), hour);
-        assert_eq!(days_left_after(hour, 10), hour / 10);
-        for speed in [60, u32::MAX] {
-            assert_eq!(days_left_after(hour, speed), DAYS_LEFT_AFTER);
         }
     }
 }
