@@ -132,7 +132,8 @@ fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
 /// Reads a regular file of at most `max` bytes. Anything else could make the reader wait (a FIFO) or never end.
 pub(crate) fn read_regular(path: &Path, max: u64) -> io::Result<(Vec<u8>, fs::Metadata)> {
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+        let kind = io::ErrorKind::InvalidData;
+        return Err(io::Error::new(kind, "not a regular file"));
     }
     let file = File::open(path)?;
     // Of the file that was opened: another one can have been put in its place since.

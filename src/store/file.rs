@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task;
 
 use super::{StoreError, Unusable};
+use crate::config::read_regular;
 
 /// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
 const FILE_MAX: u64 = 256 << 20;
@@ -94,12 +95,16 @@ impl Directory {
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<Option<T>, StoreError> {
         let path = self.path.join(name);
-        let content = match read_bounded(&path) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StoreError::File { path, source }),
+        let value = match read_regular(&path, FILE_MAX) {
+            Ok((content, _)) => read(&content),
+            Err(source) => match source.kind() {
+                io::ErrorKind::NotFound => return Ok(None),
+                // Nothing that the exporter wrote.
+                io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => Err(source.to_string()),
+                _ => return Err(StoreError::File { path, source }),
+            },
         };
-        let error = match content.and_then(|bytes| read(&bytes)) {
+        let error = match value {
             Ok(value) => return Ok(Some(value)),
             Err(error) => error,
         };
@@ -168,22 +173,6 @@ fn is_of_another_user(directory: &Path, metadata: &fs::Metadata) -> bool {
     // Whoever has used the directory before, else whoever it was made for.
     let owner = fs::metadata(directory.join(LOCK)).map_or(metadata.uid(), |lock| lock.uid());
     rustix::process::geteuid().is_root() && owner != 0
-}
-
-/// A file's bytes, or why it can be none of ours.
-fn read_bounded(path: &Path) -> io::Result<Result<Vec<u8>, String>> {
-    if !fs::metadata(path)?.is_file() {
-        // Opening a FIFO would wait for its writer.
-        return Ok(Err("it is not a regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    let read = File::open(path)?
-        .take(FILE_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if read as u64 > FILE_MAX {
-        return Ok(Err(format!("it is longer than {FILE_MAX} bytes")));
-    }
-    Ok(Ok(bytes))
 }
 
 fn write_flushed(path: &Path, content: &[u8]) -> io::Result<()> {
