@@ -6,7 +6,8 @@ use wechat_logistics_exporter::command::{self, Cli};
 use wechat_logistics_exporter::logging::Log;
 
 fn main() -> ExitCode {
-    let cli = Cli::from_command_line();
+    // Help, version and usage errors end the process, with 0 or 2.
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let mut log = Log::start(cli.args.log);
     match command::run(cli) {
         Ok(()) => ExitCode::SUCCESS,

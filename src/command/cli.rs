@@ -64,13 +64,6 @@ pub struct CheckArgs {
 }
 
 impl Cli {
-    /// Reads the process's own command line and environment. Help, version and usage errors end the process, with 0
-    /// or 2.
-    #[must_use]
-    pub fn from_command_line() -> Self {
-        Self::read(env::args_os()).unwrap_or_else(|error| error.exit())
-    }
-
     /// Reads a command line, the program's name first, and the process's environment.
     ///
     /// # Errors
