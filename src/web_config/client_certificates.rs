@@ -1,15 +1,24 @@
 //! Clients' certificates: who is asked for one, and which are good.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use der::asn1::AnyRef;
+use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The tag of a certificate's extensions.
+const EXTENSIONS: Tag = Tag::ContextSpecific {
+    constructed: true,
+    number: TagNumber(3),
+};
+
+/// The identifier of the extension with alternative names, 2.5.29.17.
+const SUBJECT_ALT_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
 
 /// Decides over a client's certificate as Go's `tls.ClientAuthType` and exporter-toolkit's `client_allowed_sans` do.
 #[derive(Debug)]
@@ -20,54 +29,6 @@ pub(super) struct ClientCertificates {
     /// `None`: any name.
     pub(super) allowed_sans: Option<Vec<String>>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ClientCertificates {
-    fn is_allowed(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
-        let Some(allowed) = &self.allowed_sans else {
-            return Ok(());
-        };
-        let (_, certificate) = X509Certificate::from_der(certificate)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        let names = certificate
-            .subject_alternative_name()
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        let is_listed = names.is_some_and(|names| {
-            names
-                .value
-                .general_names
-                .iter()
-                .any(|name| is_in(name, allowed))
-        });
-        if is_listed {
-            Ok(())
-        } else {
-            Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            ))
-        }
-    }
-}
-
-/// Whether the name is one of these, letter by letter, as exporter-toolkit compares DNS names, e-mail addresses, IP
-/// addresses and URIs.
-fn is_in(name: &GeneralName<'_>, allowed: &[String]) -> bool {
-    let has = |name: &str| allowed.iter().any(|allowed| allowed == name);
-    match name {
-        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
-            has(name)
-        }
-        GeneralName::IPAddress(octets) => {
-            if let Ok(v4) = <[u8; 4]>::try_from(*octets) {
-                has(&Ipv4Addr::from(v4).to_string())
-            } else if let Ok(v6) = <[u8; 16]>::try_from(*octets) {
-                has(&Ipv6Addr::from(v6).to_string())
-            } else {
-                false
-            }
-        }
-        _ => false,
-    }
 }
 
 impl ClientCertVerifier for ClientCertificates {
@@ -90,8 +51,16 @@ impl ClientCertVerifier for ClientCertificates {
         if let Some(chain) = &self.chain {
             chain.verify_client_cert(end_entity, intermediates, now)?;
         }
-        self.is_allowed(end_entity)?;
-        Ok(ClientCertVerified::assertion())
+        let is_allowed = |allowed: &Vec<String>| {
+            let names = subject_alt_names(end_entity).unwrap_or_default();
+            names.iter().any(|name| allowed.contains(name))
+        };
+        if self.allowed_sans.as_ref().is_none_or(is_allowed) {
+            Ok(ClientCertVerified::assertion())
+        } else {
+            let refused = CertificateError::ApplicationVerificationFailure;
+            Err(Error::InvalidCertificate(refused))
+        }
     }
 
     fn verify_tls12_signature(
@@ -114,5 +83,45 @@ impl ClientCertVerifier for ClientCertificates {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+/// The DNS names, e-mail addresses, URIs and IP addresses of a certificate, which are what exporter-toolkit compares
+/// letter by letter. `None`: it has no such extension. Source: RFC 5280, appendix A.
+fn subject_alt_names(certificate: &[u8]) -> Option<Vec<String>> {
+    let certificate = AnyRef::from_der(certificate).ok()?;
+    let to_be_signed = parts(certificate).next()?;
+    let extensions = parts(to_be_signed).find(|part| part.tag() == EXTENSIONS)?;
+    let is_of_names = |extension: &AnyRef<'_>| {
+        let id = parts(*extension).next();
+        id.is_some_and(|id| id.value() == SUBJECT_ALT_NAME)
+    };
+    let extension = parts(parts(extensions).next()?).find(is_of_names)?;
+    // An octet string, which holds the list of names.
+    let content = parts(extension).last()?;
+    let names = parts(content).next()?;
+    Some(parts(names).filter_map(text).collect())
+}
+
+/// What a constructed value consists of, up to the first part that can't be read.
+fn parts(constructed: AnyRef<'_>) -> impl Iterator<Item = AnyRef<'_>> {
+    let mut reader = SliceReader::new(constructed.value()).ok();
+    std::iter::from_fn(move || reader.as_mut()?.decode().ok())
+}
+
+fn text(name: AnyRef<'_>) -> Option<String> {
+    let Tag::ContextSpecific { number, .. } = name.tag() else {
+        return None;
+    };
+    let value = name.value();
+    match number.0 {
+        // An e-mail address, a DNS name, a URI.
+        1 | 2 | 6 => str::from_utf8(value).ok().map(str::to_owned),
+        7 => {
+            let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from));
+            Some(address.ok()?.to_canonical().to_string())
+        }
+        _ => None,
     }
 }
