@@ -33,7 +33,7 @@ pub(super) fn server_config(
         (TlsVersion::Tls12, &version::TLS12),
     ]
     .into_iter()
-    .filter(|(version, _)| (tls.min_version()..=tls.max_version()).contains(version))
+    .filter(|(version, _)| tls.versions().contains(version))
     .map(|(_, version)| version)
     .collect();
 
@@ -75,23 +75,21 @@ pub(super) fn server_config(
 /// The cipher suites and curves asked for.
 fn provider(tls: &Tls, path: &Path) -> Result<CryptoProvider, ConfigError> {
     let mut provider = ring::default_provider();
-    if let Some(names) = tls.cipher_suites.as_ref().filter(|names| !names.is_empty()) {
+    let names = tls.cipher_suites.as_deref().unwrap_or_default();
+    if !names.is_empty() {
         // As in Go: the list is one for TLS 1.2, and TLS 1.3 always has all of its own.
         provider
             .cipher_suites
             .retain(|suite| suite.tls13().is_some());
-        for name in names {
-            let suite = cipher_suite(name, path)?;
-            if !provider.cipher_suites.contains(&suite) {
-                provider.cipher_suites.push(suite);
-            }
+    }
+    for name in names {
+        let suite = cipher_suite(name, path)?;
+        if !provider.cipher_suites.contains(&suite) {
+            provider.cipher_suites.push(suite);
         }
     }
-    if let Some(curves) = tls
-        .curve_preferences
-        .as_ref()
-        .filter(|curves| !curves.is_empty())
-    {
+    let curves = tls.curve_preferences.as_deref().unwrap_or_default();
+    if !curves.is_empty() {
         provider.kx_groups = curves.iter().map(curve).collect();
     }
     Ok(provider)
@@ -105,18 +103,16 @@ fn cipher_suite(name: &Spanned<String>, path: &Path) -> Result<SupportedCipherSu
         name.replacen("TLS13_", "TLS_", 1)
     });
     let names: Vec<String> = names.collect();
-    match names.iter().position(|served| *served == name.value) {
-        Some(index) => Ok(served[index]),
-        None => {
-            let problem = format!(
-                "has the unknown or too weak {:?}; remove it or use one of {}",
-                name.value,
-                names.join(", ")
-            );
-            let key = "tls_server_config.cipher_suites";
-            Err(mistake(path, line(name), key, problem))
-        }
-    }
+    let place = names.iter().position(|served| *served == name.value);
+    place.map(|place| served[place]).ok_or_else(|| {
+        let problem = format!(
+            "has the unknown or too weak {:?}; remove it or use one of {}",
+            name.value,
+            names.join(", ")
+        );
+        let key = "tls_server_config.cipher_suites";
+        mistake(path, line(name), key, problem)
+    })
 }
 
 fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
@@ -213,7 +209,7 @@ fn fault(pem: &Pem<'_>, path: &Path, problem: &str) -> ConfigError {
         PemSource::File(file) => format!("{} {problem}", from_folder(path, file).display()),
         PemSource::Inline(_) => problem.to_owned(),
     };
-    mistake(path, pem.line, pem.key, problem)
+    mistake(path, pem.line, &pem.key, problem)
 }
 
 fn read(pem: &Pem<'_>, path: &Path) -> Result<SecretSlice<u8>, ConfigError> {
