@@ -46,8 +46,6 @@ pub(super) fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -59,14 +57,5 @@ mod tests {
         assert_eq!(read.names, ["up", "a b"]);
         assert_eq!(read.targets, [""]);
         assert_eq!(Query::read(None), Query::default());
-    }
-
-    proptest! {
-        #[test]
-        fn no_query_panics(query in ".{0,200}") {
-            for appid in Query::read(Some(&query)).appids {
-                prop_assert!(!shown(&appid).contains('\n'));
-            }
-        }
     }
 }
