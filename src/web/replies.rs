@@ -6,12 +6,10 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
-
-use super::access::Refusal;
 
 /// An error breaks the connection, so that nobody takes half of a page for all of it.
 pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
@@ -51,69 +49,41 @@ pub(super) fn line(status: StatusCode, text: impl Into<Bytes>) -> Reply {
 }
 
 /// A line of plain text with one more header.
-fn line_with(
+pub(super) fn line_with(
     status: StatusCode,
-    text: impl Into<Bytes>,
+    text: &'static str,
     name: HeaderName,
-    value: HeaderValue,
+    value: &'static str,
 ) -> Reply {
     let mut reply = line(status, text);
+    let value = HeaderValue::from_static(value);
     reply.headers_mut().insert(name, value);
     reply
 }
 
-/// To `OPTIONS`.
-pub(super) fn options(allowed: &'static str) -> Reply {
-    let allowed = HeaderValue::from_static(allowed);
-    let mut reply = line_with(StatusCode::NO_CONTENT, "", ALLOW, allowed);
-    reply.headers_mut().remove(CONTENT_TYPE);
-    reply
-}
-
-pub(super) fn method_not_allowed(allowed: &'static str) -> Reply {
-    let text = "this method is not allowed here\n";
-    let allowed = HeaderValue::from_static(allowed);
-    line_with(StatusCode::METHOD_NOT_ALLOWED, text, ALLOW, allowed)
-}
-
 pub(super) fn redirect(url: &str) -> Reply {
+    let mut reply = line(StatusCode::PERMANENT_REDIRECT, format!("{url}\n"));
     let location = HeaderValue::from_str(url).expect("a URL is visible ASCII");
-    let text = format!("{url}\n");
-    line_with(StatusCode::PERMANENT_REDIRECT, text, LOCATION, location)
+    reply.headers_mut().insert(LOCATION, location);
+    reply
 }
 
 /// Too much at this moment; a second later it may be less.
 pub(super) fn busy(text: &'static str) -> Reply {
-    let one_second = HeaderValue::from_static("1");
-    line_with(
-        StatusCode::SERVICE_UNAVAILABLE,
-        text,
-        RETRY_AFTER,
-        one_second,
-    )
+    line_with(StatusCode::SERVICE_UNAVAILABLE, text, RETRY_AFTER, "1")
 }
 
-/// To a client that doesn't know that this is a TLS port, in Go's words.
-pub(super) fn https_only() -> Reply {
-    let text = "Client sent an HTTP request to an HTTPS server.\n";
-    let close = HeaderValue::from_static("close");
-    line_with(StatusCode::BAD_REQUEST, text, CONNECTION, close)
-}
-
-pub(super) fn refused(refusal: Refusal) -> Reply {
-    match refusal {
+/// To who isn't let in.
+pub(super) fn refused(code: StatusCode) -> Reply {
+    match code {
+        StatusCode::UNAUTHORIZED => line_with(code, "unauthorized\n", WWW_AUTHENTICATE, "Basic"),
+        StatusCode::TOO_MANY_REQUESTS => line(code, "too many requests\n"),
+        StatusCode::SERVICE_UNAVAILABLE => busy("too many passwords to check; try again\n"),
         // The reason is in the log: whoever asks may be anybody.
-        Refusal::BadConfig => line(
-            StatusCode::INTERNAL_SERVER_ERROR,
+        _ => line(
+            code,
             "the web configuration can't be used; the log says why\n",
         ),
-        Refusal::TooManyRequests => line(StatusCode::TOO_MANY_REQUESTS, "too many requests\n"),
-        Refusal::Busy => busy("too many passwords to check; try again\n"),
-        Refusal::Unauthorized => {
-            let basic = HeaderValue::from_static("Basic");
-            let text = "unauthorized\n";
-            line_with(StatusCode::UNAUTHORIZED, text, WWW_AUTHENTICATE, basic)
-        }
     }
 }
 

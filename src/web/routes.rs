@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderName,
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderName,
     HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::http::request;
 use hyper::{Method, StatusCode};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -19,9 +20,9 @@ use crate::clock::Moment;
 use crate::collector::{self, Apps};
 use crate::exposition::{self, Form, Handler, Scope};
 
-use super::access::Access;
+use super::access::{self, Access};
 use super::query::{Query, shown};
-use super::replies::{self, Reply, line, reply};
+use super::replies::{self, Reply, line, line_with, reply};
 use super::{Site, deadline, sd};
 use crate::status::{self, Language};
 
@@ -38,13 +39,7 @@ const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
 /// What a page depends on.
 const ACCEPT_VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 
-/// What may be asked of a page.
-const READ: &str = "GET, HEAD, OPTIONS";
-/// What may be asked of a reload.
-const RELOAD: &str = "POST, PUT, OPTIONS";
-
 /// Answers requests.
-#[derive(Debug)]
 pub(super) struct Routes {
     pub(super) site: Arc<Site>,
     pub(super) access: Access,
@@ -53,7 +48,6 @@ pub(super) struct Routes {
 }
 
 /// One of the requests that `--web.max-requests` allows, until dropped.
-#[derive(Debug)]
 struct RequestSlot(Arc<AtomicUsize>);
 
 impl RequestSlot {
@@ -84,8 +78,12 @@ struct Asked<'a> {
 
 impl Routes {
     pub(super) fn new(site: Arc<Site>, access: Access) -> Self {
-        for code in access.refuses_with() {
-            site.exposition.exporter().expect_http_code_of_all(*code);
+        if access.file.is_some() {
+            for code in access::REFUSALS {
+                site.exposition
+                    .exporter()
+                    .expect_http_code_of_all(code.as_u16());
+            }
         }
         Self {
             site,
@@ -96,30 +94,28 @@ impl Routes {
 
     /// Answers one request. `local`: our address of the connection.
     pub(super) async fn answer(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
-        let handler = self.handler(head.uri.path());
         let asked = Asked {
             head,
             local,
             // The scraper's time runs from here, while its password waits to be checked too.
             at: Instant::now(),
         };
-        let reply = self.admitted(handler, asked).await;
+        let handler = self.handler(head.uri.path());
+        let (rules, admitted) = self.access.admit(&head.headers).await;
+        let mut reply = match admitted {
+            Ok(()) => self.routed(handler, asked).await,
+            Err(code) => replies::refused(code),
+        };
+        // What the operator wrote wins over what a page brings along.
+        for (name, value) in rules.into_iter().flat_map(|rules| rules.headers) {
+            reply.headers_mut().insert(name, value);
+        }
         self.count(handler, reply.status());
         reply
     }
 
-    /// Answers a client that doesn't know that this is a TLS port.
-    pub(super) fn refuse_plain_http(&self) -> Reply {
-        self.count_unrouted(StatusCode::BAD_REQUEST);
-        replies::https_only()
-    }
-
-    /// Counts a request that was too broken to be routed.
-    pub(super) fn count_unrouted(&self, code: StatusCode) {
-        self.count(Handler::Other, code);
-    }
-
-    fn count(&self, handler: Handler, code: StatusCode) {
+    /// `Other`: also a request that was too broken to be routed.
+    pub(super) fn count(&self, handler: Handler, code: StatusCode) {
         let exporter = self.site.exposition.exporter();
         exporter.count_http_request(handler, code);
     }
@@ -145,39 +141,28 @@ impl Routes {
         }
     }
 
-    async fn admitted(&self, handler: Handler, asked: Asked<'_>) -> Reply {
-        let (rules, admitted) = self.access.admit(&asked.head.headers).await;
-        let mut reply = match admitted {
-            Ok(()) => self.routed(handler, asked).await,
-            Err(refusal) => replies::refused(refusal),
-        };
-        if let Some(rules) = rules {
-            // What the operator wrote wins over what a page brings along.
-            for (name, value) in &rules.headers {
-                reply.headers_mut().insert(name, value.clone());
-            }
-        }
-        reply
-    }
-
     async fn routed(&self, handler: Handler, asked: Asked<'_>) -> Reply {
         let method = &asked.head.method;
-        let allowed = match handler {
-            Handler::Reload => RELOAD,
-            _ => READ,
+        let (allowed, is_allowed) = match handler {
+            Handler::Reload => (
+                "POST, PUT, OPTIONS",
+                method == Method::POST || method == Method::PUT,
+            ),
+            _ => (
+                "GET, HEAD, OPTIONS",
+                method == Method::GET || method == Method::HEAD,
+            ),
         };
         if method == Method::OPTIONS {
-            return replies::options(allowed);
+            return line_with(StatusCode::NO_CONTENT, "", ALLOW, allowed);
         }
         match handler {
             Handler::Other => return line(StatusCode::NOT_FOUND, "there is nothing here\n"),
-            Handler::Reload if method == Method::POST || method == Method::PUT => {
-                return self.reload().await;
+            _ if !is_allowed => {
+                let text = "this method is not allowed here\n";
+                return line_with(StatusCode::METHOD_NOT_ALLOWED, text, ALLOW, allowed);
             }
-            Handler::Reload => return replies::method_not_allowed(allowed),
-            _ if method != Method::GET && method != Method::HEAD => {
-                return replies::method_not_allowed(allowed);
-            }
+            Handler::Reload => return self.reload().await,
             // An exporter that is busy with scrapes is healthy all the same.
             Handler::Healthy => return line(StatusCode::OK, "healthy\n"),
             Handler::Ready => return line(StatusCode::OK, "ready\n"),
@@ -265,7 +250,7 @@ impl Routes {
         let apps = self.site.collector.apps();
         let target = match &self.site.config.external_url {
             Some(url) => sd::Target::external(url),
-            None => sd::Target::asked(asked.head, asked.local, self.access.serves_tls()),
+            None => sd::Target::asked(asked.head, asked.local, self.access.tls().is_some()),
         };
         let json = HeaderValue::from_static("application/json");
         reply(StatusCode::OK, json, sd::document(&apps, &target))
@@ -313,7 +298,11 @@ impl Routes {
             // Prometheus's own words.
             return line(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n");
         }
-        match self.site.reload.reload().await {
+        let (request, reloaded) = oneshot::channel();
+        let sent = self.site.reloads.send(request).await;
+        sent.expect("reloads are done for as long as requests are answered");
+        let aborted = |_| Err("the reload was aborted".to_owned());
+        match reloaded.await.unwrap_or_else(aborted) {
             Ok(()) => line(StatusCode::OK, "reloaded\n"),
             Err(reason) => line(
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -8,7 +8,7 @@ use hyper::HeaderMap;
 use hyper::header::HOST;
 use hyper::http::request;
 use hyper::http::uri::Authority;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::collector::Apps;
 use crate::config::ExternalUrl;
@@ -58,44 +58,22 @@ impl Target {
     }
 }
 
-#[derive(Serialize)]
-struct Group<'a> {
-    targets: [&'a str; 1],
-    labels: Labels<'a>,
-}
-
-#[derive(Serialize)]
-struct Labels<'a> {
-    /// Wins over `metrics_path` of the scrape configuration, so that this needn't be set.
-    #[serde(rename = "__metrics_path__")]
-    path: &'a str,
-    #[serde(rename = "__scheme__", skip_serializing_if = "Option::is_none")]
-    scheme: Option<&'static str>,
-    #[serde(rename = "__param_target")]
-    target: &'a str,
-    #[serde(rename = "__meta_wechat_logistics_appid")]
-    appid: &'a str,
-    #[serde(rename = "__meta_wechat_logistics_name")]
-    name: &'a str,
-}
-
 /// The document: each app, to be scraped there.
 pub(super) fn document(apps: &Apps, target: &Target) -> Vec<u8> {
-    let groups: Vec<Group<'_>> = apps
-        .list()
-        .iter()
-        .map(|app| Group {
-            targets: [&target.address],
-            labels: Labels {
-                path: &target.path,
-                scheme: target.scheme,
-                target: &app.config.appid,
-                appid: &app.config.appid,
-                name: &app.config.name,
-            },
-        })
-        .collect();
-    serde_json::to_vec(&groups).expect("strings alone always make a JSON document")
+    let groups = apps.list().iter().map(|app| {
+        let mut labels = json!({
+            // Wins over `metrics_path` of the scrape configuration, so that this needn't be set.
+            "__metrics_path__": target.path,
+            "__param_target": app.config.appid,
+            "__meta_wechat_logistics_appid": app.config.appid,
+            "__meta_wechat_logistics_name": app.config.name,
+        });
+        if let Some(scheme) = target.scheme {
+            labels["__scheme__"] = scheme.into();
+        }
+        json!({"targets": [target.address], "labels": labels})
+    });
+    Value::from_iter(groups).to_string().into()
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

@@ -41,8 +41,10 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: Arc<Path>,
-    serves_tls: bool,
-    rate_limit: Option<RateLimit>,
+    /// Whether connections speak TLS; fixed at the start.
+    pub(super) serves_tls: bool,
+    /// Fixed at the start.
+    pub(super) rate_limit: Option<RateLimit>,
     has_had_users: AtomicBool,
     rules: Readings,
     tls: Readings,
@@ -63,16 +65,6 @@ impl ConfigFile {
             rules: Readings::default(),
             tls: Readings::default(),
         })
-    }
-
-    /// Whether connections speak TLS; fixed at the start.
-    pub(super) fn serves_tls(&self) -> bool {
-        self.serves_tls
-    }
-
-    /// Fixed at the start.
-    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
-        self.rate_limit
     }
 
     /// The rules for a request.

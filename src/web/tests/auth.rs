@@ -110,23 +110,6 @@ async fn file_that_turns_bad_or_empty_lets_nobody_in_until_it_is_corrected() {
 }
 
 #[tokio::test]
-async fn file_that_can_not_be_used_stops_the_start() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("latin1.yml"), b"# ok\n# \xe9\n").unwrap();
-    for (name, sentence) in [
-        ("absent.yml", "absent.yml can't be read"),
-        (
-            "latin1.yml",
-            "latin1.yml, line 2: the file is not valid UTF-8",
-        ),
-    ] {
-        let setup = Setup::with_web_config(folder.path().join(name));
-        let error = Server::bind(&setup.web).await.unwrap_err().to_string();
-        assert!(error.contains(sentence), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn debug_output_of_all_that_serves_shows_no_secret() {
     let mut setup = Setup::new();
     setup.apps.push(app("wx1", "shop"));

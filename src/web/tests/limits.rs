@@ -1,6 +1,3 @@
-use futures_util::future::join_all;
-use tokio::net::TcpListener;
-
 use super::*;
 
 #[tokio::test]
@@ -52,40 +49,9 @@ async fn client_that_reads_steadily_is_not_cut_off_however_slowly() {
 #[tokio::test]
 async fn body_of_a_request_is_not_read() {
     let server = Setup::new().start().await;
-    let head = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nsome";
+    let head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\nsome";
     let mut stream = server.sending(head).await;
-    assert_eq!(status(&rest(&mut stream).await), 200);
-}
-
-#[tokio::test]
-async fn each_app_can_be_probed_at_once_while_wechat_is_slow() {
-    // More than the 40 requests that are let in otherwise.
-    const APPS: usize = 60;
-    let wechat = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut setup = Setup::new();
-    setup.scrape.timeout = 2 * PATIENCE;
-    setup.apps = (0..APPS)
-        .map(|number| AppConfig {
-            api_urls: vec![format!("http://{}", wechat.local_addr().unwrap())],
-            ..app(&format!("wx{number}"), "shop")
-        })
-        .collect();
-    let server = setup.start().await;
-    let lines: Vec<_> = (0..APPS)
-        .map(|number| format!("GET /probe?target=wx{number}"))
-        .collect();
-    let probes = join_all(lines.iter().map(|line| server.ask(line)));
-    let waiting = async move {
-        let mut calls = Vec::new();
-        while calls.len() < APPS {
-            calls.push(within(wechat.accept()).await.unwrap());
-        }
-        // WeChat is gone with them, which the pages say.
-    };
-    let (answers, ()) = tokio::join!(probes, waiting);
-    for answer in answers {
-        assert_eq!(status(&answer), 200, "{answer}");
-    }
+    assert_eq!(status(&rest(&mut stream).await), 405);
 }
 
 #[tokio::test]
@@ -114,38 +80,35 @@ async fn connection_that_waits_for_its_client_makes_room_when_there_are_too_many
 #[tokio::test]
 async fn request_under_way_keeps_its_place_however_many_knock() {
     let mut setup = Setup::new();
-    setup.reloading.waits = true;
     setup.limits.connections = 2;
     let server = setup.start().await;
     let mut slow = server.sending(RELOAD).await;
-    within(server.reloading.begun.notified()).await;
+    let reload = server.reload().await;
     for _ in 0..20 {
         let _silent = server.connect().await;
         assert_eq!(status(&server.ask("GET /-/ready").await), 200);
     }
-    server.reloading.end.notify_one();
+    reload.send(Ok(())).unwrap();
     assert_eq!(status(&rest(&mut slow).await), 200);
 }
 
 #[tokio::test]
 async fn panic_in_a_handler_costs_one_connection() {
-    let mut setup = Setup::new();
-    setup.reloading.panics = true;
-    let server = setup.start().await;
+    let server = Setup::new().start().await;
+    // Nobody reloads any more, which can't be while the exporter serves.
+    server.reloads.lock().await.close();
     assert_eq!(server.ask("POST /-/reload").await, "");
     assert_eq!(status(&server.ask("GET /-/ready").await), 200);
 }
 
 #[tokio::test]
 async fn client_that_ends_its_side_is_answered() {
-    let mut setup = Setup::new();
-    setup.reloading.waits = true;
-    let server = setup.start().await;
+    let server = Setup::new().start().await;
     let mut stream = server.sending(RELOAD).await;
     stream.shutdown().await.unwrap();
-    within(server.reloading.begun.notified()).await;
+    let reload = server.reload().await;
     // Long after the server has seen the end.
     tokio::time::sleep(Duration::from_millis(50)).await;
-    server.reloading.end.notify_one();
+    reload.send(Ok(())).unwrap();
     assert_eq!(status(&rest(&mut stream).await), 200);
 }

@@ -17,18 +17,17 @@ mod tls;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connections::Limits;
-use super::{Reload, Server, Site};
+use super::{ReloadRequest, Server, Site};
 use crate::collector::Collector;
 use crate::config::{
     AppConfig, Config, Credential, ListenAddress, ScrapeConfig, WebConfig, WechatConfig,
@@ -45,33 +44,10 @@ const READY: &[u8] = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
 /// A request that reloads.
 const RELOAD: &[u8] = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// A reload that waits for the test's word, and so is a request under way for as long as the test likes.
-#[derive(Debug, Default)]
-struct Reloading {
-    begun: Notify,
-    end: Notify,
-    waits: bool,
-    panics: bool,
-}
-
-impl Reload for Reloading {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
-        Box::pin(async {
-            assert!(!self.panics, "a fault in a handler");
-            self.begun.notify_one();
-            if self.waits {
-                self.end.notified().await;
-            }
-            Ok(())
-        })
-    }
-}
-
 /// A server in the making.
 struct Setup {
     web: WebConfig,
     limits: Limits,
-    reloading: Reloading,
     scrape: ScrapeConfig,
     apps: Vec<AppConfig>,
 }
@@ -85,7 +61,6 @@ impl Setup {
                 ..Config::new(Vec::new()).web
             },
             limits: Limits::default(),
-            reloading: Reloading::default(),
             scrape: Config::new(Vec::new()).scrape,
             apps: Vec::new(),
         }
@@ -108,13 +83,13 @@ impl Setup {
             },
             ..Config::new(self.apps)
         };
-        let reloading = Arc::new(self.reloading);
+        let (reloads, requests) = mpsc::channel(1);
         let store = Store::open(None, ListLimits::default()).unwrap();
         let collector = Arc::new(Collector::new(&config, store).unwrap());
         let site = Arc::new(Site {
             exposition: Arc::new(Exposition::new(Arc::clone(&collector))),
             collector,
-            reload: Arc::<Reloading>::clone(&reloading),
+            reloads,
             config: self.web,
         });
         let mut server = Server::bind(&site.config).await.unwrap();
@@ -125,7 +100,7 @@ impl Setup {
         Running {
             address: address.parse().unwrap(),
             site,
-            reloading,
+            reloads: Mutex::new(requests),
             stop,
             task: AbortOnDropHandle::new(tokio::spawn(running)),
         }
@@ -146,7 +121,7 @@ fn app(appid: &str, name: &str) -> AppConfig {
 struct Running {
     address: SocketAddr,
     site: Arc<Site>,
-    reloading: Arc<Reloading>,
+    reloads: Mutex<mpsc::Receiver<ReloadRequest>>,
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -174,6 +149,11 @@ impl Running {
             "{request_line} HTTP/1.1\r\nHost: exporter.example:1\r\nConnection: close\r\n{headers}\r\n"
         );
         exchange(self.connect().await, request.as_bytes()).await
+    }
+
+    /// The next reload that is asked for. Until it is answered, the request is under way.
+    async fn reload(&self) -> ReloadRequest {
+        within(self.reloads.lock().await.recv()).await.unwrap()
     }
 
     async fn stop(self) {

@@ -1,5 +1,3 @@
-use tokio::net::TcpListener;
-
 use super::*;
 
 #[tokio::test]
@@ -19,12 +17,15 @@ async fn paths_and_methods_are_answered_as_the_table_of_routes_says() {
         ("PUT /sd", 405, Some(read)),
         ("BREW /-/healthy", 405, Some(read)),
         ("HEAD /-/reload", 405, Some(reload)),
-        ("POST /-/reload", 200, None),
-        ("PUT /-/reload", 200, None),
     ] {
         let answer = server.ask(line).await;
         assert_eq!(status(&answer), code, "{line}");
         assert_eq!(header(&answer, "allow"), allowed, "{line}");
+    }
+    for line in ["POST /-/reload", "PUT /-/reload"] {
+        let reload = async { server.reload().await.send(Ok(())).unwrap() };
+        let (answer, ()) = tokio::join!(server.ask(line), reload);
+        assert_eq!(status(&answer), 200, "{line}");
     }
 }
 
@@ -47,19 +48,11 @@ async fn settings_move_the_metrics_switch_reload_off_and_lead_to_the_proxy() {
     let mut setup = Setup::new();
     setup.web.telemetry_path = "/".to_owned();
     setup.web.enable_lifecycle = false;
-    setup.web.external_url = Some("https://proxy.example/wechat/".parse().unwrap());
     let server = setup.start().await;
-    for (line, code) in [
-        ("GET /", 200),
-        ("GET /wechat/", 200),
-        ("GET /metrics", 404),
-        ("GET /wechats", 404),
-        ("POST /-/reload", 403),
-    ] {
-        assert_eq!(status(&server.ask(line).await), code, "{line}");
-    }
-    let metrics = server.ask("GET /wechat/").await;
+    let metrics = server.ask("GET /").await;
     assert_eq!(header(&metrics, "vary"), Some("Accept, Accept-Encoding"));
+    assert_eq!(status(&server.ask("GET /metrics").await), 404);
+    assert_eq!(status(&server.ask("POST /-/reload").await), 403);
 
     let mut setup = Setup::new();
     setup.web.external_url = Some("https://proxy.example/wechat/".parse().unwrap());
@@ -126,20 +119,4 @@ async fn each_app_is_a_target_of_its_own() {
     let answer = exchange(server.connect().await, request).await;
     let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(groups[0]["targets"][0], server.address.to_string());
-}
-
-#[tokio::test]
-async fn metrics_of_the_exporter_alone_wait_for_no_fetch() {
-    let wechat = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut setup = Setup::new();
-    setup.apps.push(app("wx1", "one"));
-    setup.apps[0].api_urls = vec![format!("http://{}", wechat.local_addr().unwrap())];
-    setup.scrape.timeout = 2 * PATIENCE;
-    let server = setup.start().await;
-    let _waits = server
-        .sending(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await;
-    let _silent = within(wechat.accept()).await.unwrap();
-    let own = "GET /metrics?name[]=wechat_logistics_exporter_build_info";
-    assert_eq!(status(&server.ask(own).await), 200);
 }

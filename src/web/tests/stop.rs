@@ -14,11 +14,10 @@ async fn idle_connections_do_not_hold_up_the_end() {
 #[tokio::test]
 async fn request_that_does_not_end_is_cut() {
     let mut setup = Setup::new();
-    setup.reloading.waits = true;
     setup.scrape.timeout = Duration::ZERO;
     let server = setup.start().await;
     let mut stream = server.sending(RELOAD).await;
-    within(server.reloading.begun.notified()).await;
+    let _under_way = server.reload().await;
     server.stop().await;
     assert_eq!(rest(&mut stream).await, "");
 }

@@ -210,16 +210,6 @@ async fn listed_version_cipher_and_curve_are_the_ones_used() {
 }
 
 #[tokio::test]
-async fn certificate_that_is_replaced_on_disk_is_served_next() {
-    let (mut world, server) = World::serving(&[], "").await;
-    for _ in 0..2 {
-        world.replace_certificate();
-        // No other one is trusted.
-        assert!(world.gets_in(&server, None).await);
-    }
-}
-
-#[tokio::test]
 async fn handshake_fails_while_the_configuration_is_bad() {
     let (mut world, server) = World::serving(&[], "").await;
     let open = world.connect(&server, None, &BOTH).await.unwrap();
@@ -245,16 +235,4 @@ async fn handshake_that_does_not_go_on_is_cut_off() {
     setup.limits.handshake = Duration::from_millis(50);
     let server = setup.start().await;
     assert_eq!(rest(&mut server.connect().await).await, "");
-}
-
-#[tokio::test]
-async fn service_discovery_over_tls_names_the_scheme() {
-    let (world, mut setup) = World::setup(&[], "");
-    setup.apps.push(app("wx1", "shop"));
-    let server = setup.start().await;
-    let mut stream = world.connect(&server, None, &BOTH).await.unwrap();
-    let request = b"GET /sd HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    within(stream.write_all(request)).await.unwrap();
-    let answer = read_until(&mut stream, "]").await;
-    assert!(answer.contains("\"__scheme__\":\"https\""), "{answer}");
 }
