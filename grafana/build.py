@@ -697,7 +697,7 @@ def account_view():
             t("Waybills used", "面单用量"),
             t("Bars: waybills used in the hour before each bar. Line: in the 24 hours before. Top-ups don't count.", "柱：之前一小时的用量；线：之前 24 小时的用量。不受充值影响。"),
             [
-                query(f"60 * max by ({ACCOUNT}) (avg_over_time({this_account('wechat_logistics:account_stock:decrease1m')}[1h]))", t("per hour", "每小时"), interval="15m"),
+                query(f"30 * max by ({ACCOUNT}) (avg_over_time({this_account('wechat_logistics:account_stock:decrease2m')}[1h]))", t("per hour", "每小时"), interval="15m"),
                 query(usage, t("per day", "每天"), interval="5m"),
             ],
             (0, 13, 12, 8),

@@ -29,6 +29,15 @@ class Rules(unittest.TestCase):
             self.assertNotIn("duplicate", check.stdout)
         self.assertIn(f"{len(shipped.RULES)} rule files found", check.stdout)
 
+    def test_no_series_ends_between_two_evaluations_and_no_use_is_counted_twice(self):
+        for path in shipped.RULES:
+            for group in shipped.load(path)["groups"]:
+                self.assertIn(group["interval"], {"1m", "2m", "4m"}, group["name"])
+                for rule in group["rules"]:
+                    if over := re.search(r":decrease(\w+)$", rule.get("record", "")):
+                        self.assertEqual(over[1], group["interval"], rule)
+                        self.assertIn(f"offset {over[1]}", rule["expr"])
+
     def test_manifests_of_the_operator_are_what_the_script_writes(self):
         check = subprocess.run([sys.executable, shipped.ROOT / "prometheus/build.py", "--check"], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stderr)
