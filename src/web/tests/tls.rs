@@ -170,6 +170,8 @@ async fn only_clients_with_a_listed_name_get_in() {
         (dns("prometheus.example"), true),
         (ip("10.0.0.1"), true),
         (ip("2001:db8::1"), true),
+        // Go writes an IPv4 address in an IPv6 one as what it is.
+        (ip("::ffff:10.0.0.1"), true),
         (uri("spiffe://example/prometheus"), true),
         (mail("ops@example"), true),
         (dns("Prometheus.example"), false),
