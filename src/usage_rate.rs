@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
 use crate::snapshot::Snapshot;
-use crate::wechat::Account;
+use crate::wechat::{Account, AccountKey};
 
 const SECONDS_PER_DAY: f64 = 24.0 * 3600.0;
 
@@ -19,16 +19,14 @@ pub struct UsageRate {
     shortest: Duration,
     /// When the latest snapshot was taken in.
     observed: Instant,
-    /// By `delivery_id`, then by `biz_id`.
-    accounts: HashMap<Box<str>, HashMap<Box<str>, Usage>>,
+    /// Of the accounts of the latest snapshot.
+    accounts: HashMap<AccountKey, Usage>,
 }
 
 /// What was seen of one account.
 #[derive(Clone, Copy, Debug)]
 struct Usage {
     since: Instant,
-    /// When a snapshot last listed the account.
-    listed: Instant,
     /// The last balance, and the one before it. Unit: waybills.
     balance: f64,
     before: f64,
@@ -50,32 +48,19 @@ impl UsageRate {
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Moment) {
         let now = now.monotonic;
         self.observed = now;
+        let mut before = std::mem::take(&mut self.accounts);
         for account in snapshot.accounts() {
+            let key = account.key();
             let balance = account.quota_num.filter(|balance| balance.is_finite());
-            let of_courier = self.accounts.get_mut(&account.delivery_id);
-            match of_courier.and_then(|accounts| accounts.get_mut(&account.biz_id)) {
-                Some(usage) => {
-                    usage.listed = now;
-                    // A balance that is not sent for once hides a fall, which then shows at the next one.
-                    if let Some(balance) = balance {
-                        usage.moves_to(balance);
-                    }
-                }
-                None => {
-                    if let Some(balance) = balance {
-                        let of_courier = self.accounts.entry(account.delivery_id.clone());
-                        let usage = Usage::first_seen(balance, now);
-                        of_courier
-                            .or_default()
-                            .insert(account.biz_id.clone(), usage);
-                    }
-                }
-            }
+            let usage = match (before.remove(&key), balance) {
+                (Some(usage), Some(balance)) => usage.moved_to(balance),
+                // A balance that is not sent for once hides a fall, which then shows at the next one.
+                (Some(usage), None) => usage,
+                (None, Some(balance)) => Usage::first_seen(balance, now),
+                (None, None) => continue,
+            };
+            self.accounts.insert(key, usage);
         }
-        self.accounts.retain(|_, of_courier| {
-            of_courier.retain(|_, usage| usage.listed == now);
-            !of_courier.is_empty()
-        });
     }
 
     /// How long the account's balance lasts if it goes on falling as it did. Unit: days, from now, never negative.
@@ -83,10 +68,7 @@ impl UsageRate {
     /// `None`: the account has no balance, it was never seen to fall, or it was seen for too short a time.
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         let balance = account.quota_num.filter(|balance| balance.is_finite())?;
-        let usage = self
-            .accounts
-            .get(&account.delivery_id)?
-            .get(&account.biz_id)?;
+        let usage = self.accounts.get(&account.key())?;
         let seen_for = self.observed.saturating_duration_since(usage.since);
         if usage.used <= 0.0 || seen_for < self.shortest {
             return None;
@@ -103,16 +85,15 @@ impl Usage {
     fn first_seen(balance: f64, now: Instant) -> Self {
         Self {
             since: now,
-            listed: now,
             balance,
             before: balance,
             used: 0.0,
         }
     }
 
-    fn moves_to(&mut self, balance: f64) {
+    fn moved_to(mut self, balance: f64) -> Self {
         if balance == self.balance {
-            return;
+            return self;
         }
         let fallen = self.balance - balance;
         // A fault of the courier's: all to 0, and a little later the old balance again.
@@ -120,6 +101,7 @@ impl Usage {
         self.used += if was_a_fault { fallen } else { fallen.max(0.0) };
         self.before = self.balance;
         self.balance = balance;
+        self
     }
 }
 

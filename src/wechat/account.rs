@@ -56,7 +56,15 @@ impl Account {
     pub(crate) fn id(&self) -> (&str, &str) {
         (&self.biz_id, &self.delivery_id)
     }
+
+    /// The same, to be kept.
+    pub(crate) fn key(&self) -> AccountKey {
+        (self.biz_id.clone(), self.delivery_id.clone())
+    }
 }
+
+/// `biz_id` and `delivery_id`.
+pub(crate) type AccountKey = (Box<str>, Box<str>);
 
 /// One entry of `service_type[]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -11,6 +11,7 @@ pub(crate) mod labels;
 mod remote_text;
 mod reply;
 
+pub(crate) use account::AccountKey;
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
 pub use client::{Client, ClientError};
 pub use error::Error;
