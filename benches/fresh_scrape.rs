@@ -12,7 +12,7 @@ use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::Deserialize;
 use wechat_logistics_exporter::app::Source;
 use wechat_logistics_exporter::clock::Moment;
-use wechat_logistics_exporter::collector::{AppReading, Collector, Scrape};
+use wechat_logistics_exporter::collector::{AppReading, Collector};
 use wechat_logistics_exporter::config::{AppConfig, Config, Credential};
 use wechat_logistics_exporter::exposition::{Exposition, Form, Scope};
 use wechat_logistics_exporter::snapshot::Snapshot;
@@ -44,7 +44,7 @@ fn reply(accounts: usize) -> Vec<u8> {
 }
 
 /// The exposition of one app, and how often it is asked for that list.
-fn exposition(accounts: usize) -> (Exposition, impl Fn() -> Scrape) {
+fn exposition(accounts: usize) -> (Exposition, impl Fn() -> Vec<AppReading>) {
     let app = AppConfig::new("wx0000000000000001", Credential::None { from_appid: None });
     let store = Store::open(None, ListLimits::default()).expect("nowhere can be opened");
     let collector = Collector::new(&Config::new(vec![app]), store).expect("a client can be made");
@@ -52,14 +52,13 @@ fn exposition(accounts: usize) -> (Exposition, impl Fn() -> Scrape) {
     let list = read_account_list(&reply(accounts), ListLimits::default()).expect("a list");
     let snapshot = Arc::new(Snapshot::fetched_now(list, Moment::now()));
     let app = Arc::clone(&collector.apps().list()[0]);
-    let scrape = move || Scrape {
-        readings: vec![AppReading {
+    let scrape = move || {
+        vec![AppReading {
             app: Arc::clone(&app),
             snapshot: Some(Arc::clone(&snapshot)),
             up: true,
             source: Source::Fetched,
-        }],
-        now: Moment::now(),
+        }]
     };
     (Exposition::new(collector), scrape)
 }
@@ -70,7 +69,7 @@ fn form(accept_encoding: &'static str) -> Form {
     Form::negotiate(&headers)
 }
 
-fn page(exposition: &Exposition, scrape: Scrape, form: Form) -> Vec<u8> {
+fn page(exposition: &Exposition, scrape: Vec<AppReading>, form: Form) -> Vec<u8> {
     let mut page = Vec::new();
     exposition
         .page(scrape, Scope::Everything, &[], form)

@@ -49,7 +49,7 @@ impl ChinaDay {
     const OFFSET_SECONDS: i64 = 8 * 3600;
     const SECONDS: i64 = 24 * 3600;
 
-    /// From midnight to midnight; China has no daylight saving time.
+    /// From midnight to midnight.
     pub const LENGTH: Duration = Duration::from_secs(Self::SECONDS.unsigned_abs());
 
     /// The day in China at that time.
@@ -58,21 +58,59 @@ impl ChinaDay {
         Self((unix_seconds(wall) + Self::OFFSET_SECONDS).div_euclid(Self::SECONDS))
     }
 
-    /// What is left of it at that time; `None` where that is later, or the system's clock can't say it.
+    /// The time from then to the next midnight in China, in whole seconds.
     #[must_use]
-    pub fn left(self, wall: SystemTime) -> Option<Duration> {
-        self.end()?.duration_since(wall).ok()
+    pub fn left(wall: SystemTime) -> Duration {
+        let second = (unix_seconds(wall) + Self::OFFSET_SECONDS).rem_euclid(Self::SECONDS);
+        Self::LENGTH - Duration::from_secs(second.unsigned_abs())
+    }
+}
+
+/// How far two clocks, or two looks at one, may be apart: a wait that is longer by so much is only cut.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// When something may be done again, by the wall clock; by default at any time. Kept as milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DueTime(#[serde(with = "as_unix_millis")] SystemTime);
+
+impl Default for DueTime {
+    fn default() -> Self {
+        Self(UNIX_EPOCH)
+    }
+}
+
+impl DueTime {
+    /// So long after now.
+    #[must_use]
+    pub fn after(wait: Duration, now: SystemTime) -> Self {
+        Self(now + wait)
     }
 
-    /// The midnight that ends it; `None` before 1970, or where the system's clock can't say it.
+    /// The wait from now on; none where the time has come.
     #[must_use]
-    pub fn end(self) -> Option<SystemTime> {
-        let seconds = self
-            .0
-            .checked_add(1)?
-            .checked_mul(Self::SECONDS)?
-            .checked_sub(Self::OFFSET_SECONDS)?;
-        UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
+    pub fn left(self, now: SystemTime) -> Duration {
+        self.0.duration_since(now).unwrap_or_default()
+    }
+
+    /// Whether the time has come.
+    #[must_use]
+    pub fn has_come(self, now: SystemTime) -> bool {
+        self.0 <= now
+    }
+
+    /// Cuts the wait to the longest that its rule can ask for. One that is a good deal longer was set under a clock that
+    /// was ahead, and ends at once; says whether it did.
+    pub fn cut(&mut self, longest: Duration, now: SystemTime) -> bool {
+        let left = self.left(now);
+        let clock_was_ahead = left > longest.saturating_add(CLOCK_TOLERANCE);
+        let wait = if clock_was_ahead {
+            Duration::ZERO
+        } else {
+            left.min(longest)
+        };
+        *self = Self::after(wait, now);
+        clock_was_ahead
     }
 }
 
@@ -128,10 +166,8 @@ mod tests {
             ChinaDay::at(UNIX_EPOCH - Duration::from_secs(9 * 3600)),
             ChinaDay(-1)
         );
-        assert_eq!(
-            ChinaDay(0).end(),
-            Some(UNIX_EPOCH + Duration::from_secs(16 * 3600))
-        );
-        assert_eq!(ChinaDay(i64::MAX).end(), None);
+        let left = |seconds| ChinaDay::left(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(left(16 * 3600 - 1), Duration::from_secs(1));
+        assert_eq!(left(16 * 3600), ChinaDay::LENGTH);
     }
 }

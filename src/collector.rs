@@ -11,12 +11,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, AppState, CourierNames, Ended, FetchStart, Shared, Source};
+use crate::app::{App, AppState, Deliveries, Fetch, ListedCouriers, LogThrottle, Shared, Source};
 use crate::clock::Moment;
 use crate::config::{AppConfig, Config, ScrapeConfig};
+use crate::limiter::Budget;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
-use crate::store::{Saved, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::token::{self, TokenSource};
 use crate::wechat::{Account, Client, ClientError, ClientOptions};
 
@@ -24,7 +25,7 @@ use crate::wechat::{Account, Client, ClientError, ClientOptions};
 #[derive(Debug)]
 pub struct Collector {
     apps: ArcSwap<Apps>,
-    shared: Shared,
+    shared: Arc<Shared>,
 }
 
 /// The apps of one configuration.
@@ -33,15 +34,6 @@ pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,
     scrape: ScrapeConfig,
-}
-
-/// What one scrape found.
-#[derive(Debug)]
-pub struct Scrape {
-    /// One for each app asked for, in the configuration's order.
-    pub readings: Vec<AppReading>,
-    /// When it was answered.
-    pub now: Moment,
 }
 
 /// What one scrape found of one app.
@@ -90,15 +82,15 @@ impl Collector {
         let tasks = TaskTracker::new();
         // A closed tracker takes tasks all the same; it can be waited for until it is empty.
         tasks.close();
-        let shared = Shared {
-            permits: Arc::new(Semaphore::new(config.wechat.max_concurrency)),
-            couriers: Arc::default(),
-            store: Arc::new(store),
+        let shared = Arc::new(Shared {
+            permits: Semaphore::new(config.wechat.max_concurrency),
+            couriers: ListedCouriers::default(),
+            store,
             tasks,
             stopping: CancellationToken::new(),
-            log: Arc::default(),
+            log: LogThrottle::default(),
             replicas,
-        };
+        });
         let apps = Apps::new(config, &shared, None)?;
         Ok(Self {
             apps: ArcSwap::from_pointee(apps),
@@ -123,9 +115,9 @@ impl Collector {
         self.apps.load_full()
     }
 
-    /// The couriers' names.
-    pub fn couriers(&self) -> &CourierNames {
-        &self.shared.couriers
+    /// The couriers that WeChat listed, for their names.
+    pub(crate) fn deliveries(&self) -> Arc<Deliveries> {
+        self.shared.couriers.deliveries.load_full()
     }
 
     /// Where limits and snapshots survive.
@@ -156,14 +148,16 @@ impl Collector {
 }
 
 /// Reads every app: joins the fetch under way, else starts one where the limiter grants it, else takes the last
-/// snapshot. Never fails and never outlasts the deadline.
-pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Scrape {
-    let began = Moment::now();
-    let started: Vec<_> = apps.iter().map(|app| app.begin(began)).collect();
+/// snapshot. Never fails and never outlasts the deadline. One reading for each app, in their order.
+pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Vec<AppReading> {
+    let begun: Vec<_> = apps.iter().map(App::begin).collect();
     let mut served = Vec::with_capacity(apps.len());
-    for fetch in &started {
+    for fetch in &begun {
         // One after the other is as fast as all at once: the fetches run in tasks of their own.
-        served.push(served_by(fetch, deadline).await);
+        served.push(match fetch {
+            Some((fetch, source)) => served_by(fetch, *source, deadline).await,
+            None => (Source::Snapshot, false),
+        });
     }
     let now = Moment::now();
     let readings = apps.iter().zip(served).map(|(app, (source, late))| {
@@ -172,7 +166,7 @@ pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -
             Some(_) => source,
             None => Source::None,
         };
-        app.counters().count_scrape(source);
+        app.state.counters.count_scrape(source);
         AppReading {
             app: Arc::clone(app),
             snapshot,
@@ -180,23 +174,15 @@ pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -
             source,
         }
     });
-    Scrape {
-        readings: readings.collect(),
-        now,
-    }
+    readings.collect()
 }
 
-/// What serves one app's part of a scrape, where there is something to serve, and whether its fetch is late.
-async fn served_by(started: &FetchStart, deadline: Instant) -> (Source, bool) {
-    let (fetch, source) = match started {
-        FetchStart::Started(fetch) => (fetch, Source::Fetched),
-        FetchStart::Joined(fetch) => (fetch, Source::Joined),
-        FetchStart::Throttled => return (Source::Snapshot, false),
-    };
+/// What serves one app's part of a scrape, where there is something to serve, and whether its fetch is late. `source`:
+/// where the fetch brings a snapshot.
+async fn served_by(fetch: &Fetch, source: Source, deadline: Instant) -> (Source, bool) {
     match fetch.ended_by(deadline).await {
-        Some(Ended::Published) => (source, false),
-        Some(Ended::Followed) => (Source::Joined, false),
-        Some(Ended::Failed | Ended::Throttled) => (Source::Snapshot, false),
+        Some(Source::Fetched) => (source, false),
+        Some(other) => (other, false),
         None => {
             fetch.give_up();
             (Source::Snapshot, true)
@@ -214,21 +200,55 @@ impl AppReading {
 }
 
 impl Apps {
-    fn new(config: &Config, shared: &Shared, old: Option<&Self>) -> Result<Self, CollectorError> {
-        // First all that can fail: apps that stay must not be told of a reload that comes to nothing.
-        let clients = clients(config)?;
-        let states = states(config, &shared.store, old)?;
+    /// Apps that stay keep their state, others go on from what is kept of them.
+    fn new(
+        config: &Config,
+        shared: &Arc<Shared>,
+        old: Option<&Self>,
+    ) -> Result<Self, CollectorError> {
+        let now = shared.now();
+        let before = |app: &AppConfig| old.and_then(|old| old.find(&app.appid));
         let secret_variables = token::secret_variables(&config.apps);
+        let mut clients: HashMap<&[String], Client> = HashMap::new();
+        let mut clock_was_ahead = 0;
         let mut list = Vec::with_capacity(config.apps.len());
-        for (app, state) in config.apps.iter().zip(states) {
-            let client = clients[app.api_urls.as_slice()].for_another_app();
-            let old = old.and_then(|old| old.find(&app.appid));
-            let tokens = match old {
-                Some(old) if old.tokens().mints_for(app) => Arc::clone(old.tokens()),
+        for app in &config.apps {
+            // One for all apps that reach the same hosts.
+            let client = match clients.entry(&app.api_urls) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(Client::new(&client_options(config, app))?),
+            };
+            let before = before(app);
+            let state = match before {
+                Some(before) => Arc::clone(&before.state),
+                None => {
+                    let saved = shared.store.load(&app.appid, now)?;
+                    let (state, was_ahead) = AppState::restore(saved, app, now);
+                    clock_was_ahead += usize::from(was_ahead);
+                    Arc::new(state)
+                }
+            };
+            let tokens = match before {
+                Some(before) if before.tokens.mints_for(app) => Arc::clone(&before.tokens),
                 _ => Arc::new(TokenSource::new(app, Arc::clone(&secret_variables))),
             };
-            let app = App::new(app.clone(), client, tokens, state, shared.clone());
-            list.push(Arc::new(app));
+            list.push(Arc::new(App {
+                config: app.clone(),
+                client: client.for_another_app(),
+                tokens,
+                shared: Arc::clone(shared),
+                state,
+            }));
+        }
+        // Only now: apps that stay must not be told of a reload that comes to nothing.
+        for app in list.iter().filter(|app| before(&app.config).is_some()) {
+            app.state.limiter.reloaded(Budget::of(&app.config), now);
+        }
+        if clock_was_ahead > 0 {
+            tracing::warn!(
+                apps = clock_was_ahead,
+                "the saved state was written under a clock that was ahead; waits that end too late are ignored"
+            );
         }
         let appids = list.iter().map(|app| app.config.appid.clone());
         Ok(Self {
@@ -252,51 +272,6 @@ impl Apps {
     pub fn scrape_config(&self) -> ScrapeConfig {
         self.scrape
     }
-}
-
-/// The states of a configuration's apps: those that stay keep theirs, others go on from what is kept of them.
-fn states(
-    config: &Config,
-    store: &Store,
-    old: Option<&Apps>,
-) -> Result<Vec<Arc<AppState>>, StoreError> {
-    let now = Moment::now();
-    let stays = |app: &AppConfig| old.and_then(|old| old.find(&app.appid));
-    let mut saved: Vec<Saved> = Vec::new();
-    for app in config.apps.iter().filter(|app| stays(app).is_none()) {
-        saved.push(store.load(&app.appid, now)?);
-    }
-    let mut saved = saved.into_iter();
-    let mut clock_was_ahead = 0;
-    let states = config.apps.iter().map(|app| {
-        if let Some(old) = stays(app) {
-            old.state().reload(app);
-            return Arc::clone(old.state());
-        }
-        let saved = saved.next().unwrap_or_default();
-        let (state, was_ahead) = AppState::restore(saved, app, now);
-        clock_was_ahead += usize::from(was_ahead);
-        Arc::new(state)
-    });
-    let states = states.collect();
-    if clock_was_ahead > 0 {
-        tracing::warn!(
-            apps = clock_was_ahead,
-            "the saved state was written under a clock that was ahead; waits that end too late are ignored"
-        );
-    }
-    Ok(states)
-}
-
-/// The clients of a configuration by the hosts that they reach, one for all apps with the same.
-fn clients(config: &Config) -> Result<HashMap<&[String], Client>, ClientError> {
-    let mut clients = HashMap::new();
-    for app in &config.apps {
-        if let Entry::Vacant(entry) = clients.entry(app.api_urls.as_slice()) {
-            entry.insert(Client::new(&client_options(config, app))?);
-        }
-    }
-    Ok(clients)
 }
 
 fn client_options(config: &Config, app: &AppConfig) -> ClientOptions {

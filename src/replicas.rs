@@ -14,7 +14,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue};
@@ -22,7 +22,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::task::AbortHandle;
 
 use crate::blocking;
-use crate::clock::Moment;
+use crate::clock::{Moment, unix_millis};
 use crate::config::{SecretUrl, SharedStateConfig};
 use crate::error::chain;
 use crate::redis as redis_client;
@@ -41,6 +41,11 @@ const HEARTBEATS_MAX: u32 = 1800;
 const STATE_TTL: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How long a snapshot is kept that no newer one replaces.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// Takes the lock, unless it is held. Answers with its holder, the app's state and the time.
+const LOCK: &str = "
+    redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+    return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('TIME')}";
 
 /// If the lock is ours: writes the state and the snapshot, where given, and extends the lock, or unlocks for 0 ms.
 const IF_LOCKED: &str = "
@@ -96,6 +101,8 @@ pub struct Replicas {
     key_prefix: String,
     list_limits: ListLimits,
     state: Mutex<Connected>,
+    /// The server's clock as it was last read.
+    clock: Mutex<Option<Moment>>,
     /// Apps whose keys can't be used, which was logged.
     unusable: Mutex<HashSet<String>>,
     failures: [AtomicU64; Failure::ALL.len()],
@@ -116,8 +123,6 @@ pub(crate) struct Shared {
     pub(crate) lock: Option<Lock>,
     /// `None`: nobody has written one.
     pub(crate) state: Option<SavedState>,
-    /// The server's clock.
-    pub(crate) clock: SystemTime,
 }
 
 /// The right to fetch for one app. The others wait for its end as long as this lives, and not much longer.
@@ -127,6 +132,8 @@ pub(crate) struct Lock {
     appid: String,
     /// Random: tells this lock from any other.
     token: String,
+    /// The snapshot that the replicas share now.
+    pub(crate) snapshot_id: Option<u64>,
     signs_of_life: AbortHandle,
 }
 
@@ -151,6 +158,7 @@ impl Replicas {
             key_prefix: config.key_prefix,
             list_limits,
             state: Mutex::new(Connected::Untried),
+            clock: Mutex::default(),
             unusable: Mutex::default(),
             failures: Default::default(),
         }
@@ -162,42 +170,48 @@ impl Replicas {
         self.failures[failure as usize].load(Ordering::Relaxed)
     }
 
+    /// The time by the server's clock; by this machine's before the server has first answered.
+    pub(crate) fn now(&self) -> Moment {
+        let now = Moment::now();
+        match *self.clock.lock() {
+            Some(read) => read.after(now.monotonic.saturating_duration_since(read.monotonic)),
+            None => now,
+        }
+    }
+
     /// Asks for an app's lock, and for its state whoever holds the lock.
     pub(crate) async fn lock(self: &Arc<Self>, appid: &str) -> Result<Shared, Away> {
-        let lock_key = self.key(appid, "lock");
         let token = random_token();
-        let mut lock = redis::cmd("SET");
-        lock.arg(&lock_key)
+        let mut command = redis::cmd("EVAL");
+        command
+            .arg(LOCK)
+            .arg(2)
+            .arg(self.key(appid, "lock"))
+            .arg(self.key(appid, "state"))
             .arg(&token)
-            .arg("NX")
-            .arg("PX")
             .arg(millis(LOCK_TTL));
-        self.ask::<redis::Value>(appid, &lock).await?;
-        let (get_holder, get_state) = (get(&lock_key), get(&self.key(appid, "state")));
-        let time = redis::cmd("TIME");
-        let (holder, state, time) = tokio::join!(
-            self.ask::<Option<Vec<u8>>>(appid, &get_holder),
-            self.ask::<Option<Vec<u8>>>(appid, &get_state),
-            self.ask::<(u64, u32)>(appid, &time),
-        );
-        // Not by what SET answered: one that was sent again over a new connection finds its own lock.
-        let is_ours = holder?.is_some_and(|holder| holder == token.as_bytes());
-        let lock = is_ours.then(|| self.hold(appid, token));
-        let (seconds, micros) = time?;
+        type Answer = (Option<Vec<u8>>, Option<Vec<u8>>, (u64, u32));
+        let (holder, state, (seconds, micros)) = self.ask::<Answer>(appid, &command).await?;
         let since = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
-        let Some(clock) = UNIX_EPOCH.checked_add(since) else {
-            return Err(Away);
-        };
-        let state = state?.and_then(|bytes| {
+        let wall = UNIX_EPOCH.checked_add(since).ok_or(Away)?;
+        *self.clock.lock() = Some(Moment {
+            wall,
+            ..Moment::now()
+        });
+        let state = state.and_then(|bytes| {
             let read = form::read_state(&bytes, appid);
             read.map_err(|why| self.cannot_use(appid, Failure::Content, &why))
                 .ok()
         });
-        Ok(Shared { lock, state, clock })
+        // Not by what SET answered: one that was sent again over a new connection finds its own lock.
+        let is_ours = holder.is_some_and(|holder| holder == token.as_bytes());
+        let snapshot_id = state.as_ref().and_then(|state| state.snapshot_id);
+        let lock = is_ours.then(|| self.hold(appid, token, snapshot_id));
+        Ok(Shared { lock, state })
     }
 
-    /// The snapshot that replicas share; `None`: there is none that can be used. `now`: by the server's clock.
-    pub(crate) async fn snapshot(&self, appid: &str, now: Moment) -> Option<Snapshot> {
+    /// The snapshot that replicas share; `None`: there is none that can be used.
+    pub(crate) async fn snapshot(&self, appid: &str) -> Option<Snapshot> {
         let command = get(&self.key(appid, "snapshot"));
         let answer = self.snapshots.run(&command, self.patience.snapshot).await;
         let bytes: Option<Vec<u8>> = match answer {
@@ -211,14 +225,14 @@ impl Replicas {
             self.cannot_use(appid, Failure::Content, "the snapshot is gone");
             return None;
         };
-        let (owner, limits) = (appid.to_owned(), self.list_limits);
+        let (owner, limits, now) = (appid.to_owned(), self.list_limits, self.now());
         let read = blocking::run(move || form::read_snapshot(&bytes, &owner, limits, now));
         let read = read.await;
         read.map_err(|why| self.cannot_use(appid, Failure::Content, &why))
             .ok()
     }
 
-    fn hold(self: &Arc<Self>, appid: &str, token: String) -> Lock {
+    fn hold(self: &Arc<Self>, appid: &str, token: String, snapshot_id: Option<u64>) -> Lock {
         let replicas = Arc::clone(self);
         let (owner, held) = (appid.to_owned(), token.clone());
         let signs_of_life = async move {
@@ -235,6 +249,7 @@ impl Replicas {
             replicas: Arc::clone(self),
             appid: appid.to_owned(),
             token,
+            snapshot_id,
             signs_of_life: tokio::spawn(signs_of_life).abort_handle(),
         }
     }
@@ -365,27 +380,29 @@ impl Lock {
     /// Writes the state, and the snapshot where there is a new one, in the form of the state files; then may unlock. Says
     /// whether the lock was still ours: else nothing is written.
     pub(crate) async fn write(
-        &self,
-        state: &SavedState,
-        snapshot: Option<Vec<u8>>,
+        &mut self,
+        mut state: SavedState,
+        snapshot: Option<&Arc<Snapshot>>,
         unlock: bool,
     ) -> bool {
-        let Self {
-            replicas, appid, ..
-        } = self;
-        let state = form::write_state(state, appid);
-        let (client, limit) = match &snapshot {
-            Some(_) => (&replicas.snapshots, replicas.patience.snapshot),
-            None => (&replicas.client, replicas.patience.answer),
-        };
-        let lasts = if unlock { Duration::ZERO } else { LOCK_TTL };
-        let snapshot = snapshot.unwrap_or_default();
-        let write = replicas.if_locked(appid, &self.token, lasts, &state, &snapshot);
-        let written = replicas.ask_with::<u8>(client, limit, appid, &write).await;
-        if written == Ok(1) {
-            replicas.unusable.lock().remove(appid);
+        let replicas = &self.replicas;
+        let (mut client, mut limit) = (&replicas.client, replicas.patience.answer);
+        let mut written = Vec::new();
+        if let Some(snapshot) = snapshot {
+            (client, limit) = (&replicas.snapshots, replicas.patience.snapshot);
+            self.snapshot_id = Some(unix_millis(replicas.now().wall));
+            let (snapshot, owner) = (Arc::clone(snapshot), self.appid.clone());
+            written = blocking::run(move || form::write_snapshot(&snapshot, &owner)).await;
         }
-        written == Ok(1)
+        state.snapshot_id = self.snapshot_id;
+        let state = form::write_state(&state, &self.appid);
+        let lasts = if unlock { Duration::ZERO } else { LOCK_TTL };
+        let write = replicas.if_locked(&self.appid, &self.token, lasts, &state, &written);
+        let was_ours = replicas.ask_with(client, limit, &self.appid, &write).await == Ok(1);
+        if was_ours {
+            replicas.unusable.lock().remove(&self.appid);
+        }
+        was_ours
     }
 
     /// Unlocks; nothing has changed.

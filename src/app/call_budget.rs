@@ -1,6 +1,5 @@
 //! Every call of a fetch passes here: the daily limit, the counters, and what a late scrape says of it.
 
-use crate::clock::Moment;
 use crate::limiter::Cause;
 use crate::wechat::{Api, DailyLimitReached, Meter, Reason};
 
@@ -18,7 +17,7 @@ pub(super) struct Stage {
 impl Meter for Fetch {
     fn sending(&self, api: Api) -> Result<(), DailyLimitReached> {
         let state = &self.app.state;
-        if let Err(reached) = state.limiter.spend(self.app.budget(), Moment::now()) {
+        if let Err(reached) = state.limiter.spend(self.app.now()) {
             state.counters.count_refused(Cause::DailyLimit);
             return Err(reached);
         }

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::clock::Moment;
 use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::store::{Failure, LastFetch};
@@ -19,8 +18,7 @@ use crate::wechat::{self, AccountList, Authorization, Cause, Reason};
 
 use super::call_budget::Stage;
 use super::optional_calls::OptionalCalls;
-use super::sharing::Turn;
-use super::{App, Reading, Shared};
+use super::{App, Reading, Source};
 
 /// Calls of one fetch: a token and the list, and once more after a rejected token. A host that fails can cost another one,
 /// which a crash then loses the count of.
@@ -29,26 +27,15 @@ const CALLS: u64 = 4;
 /// A fetch under way. Its task and the scrapes that wait for it share it.
 pub struct Fetch {
     pub(super) app: Arc<App>,
-    /// How it ended, once it has.
-    ended: watch::Sender<Option<Ended>>,
+    /// When it was granted.
+    began: Instant,
+    /// What the scrape that set it off is served by, once it has ended.
+    pub(super) ended: watch::Sender<Option<Source>>,
     pub(super) stage: Mutex<Stage>,
 }
 
 /// A new snapshot, and the token that it was read with.
 type Fetched = (Arc<Snapshot>, Authorization);
-
-/// How a fetch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// There is a new snapshot.
-    Published,
-    /// There is none; the reason is on record.
-    Failed,
-    /// Another replica's fetch brought a new snapshot.
-    Followed,
-    /// Nobody fetched: the budget allows none now.
-    Throttled,
-}
 
 /// Why a fetch brought no snapshot.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -101,18 +88,19 @@ impl Fetch {
     pub(super) fn new(app: Arc<App>) -> Self {
         Self {
             app,
+            began: Instant::now(),
             ended: watch::Sender::new(None),
             stage: Mutex::default(),
         }
     }
 
-    /// Waits for its end; `None`: the deadline came first.
-    pub(crate) async fn ended_by(&self, deadline: Instant) -> Option<Ended> {
+    /// Waits for its end, and says what the scrape that set it off is served by: [`Source::Fetched`] where it brought a
+    /// snapshot, [`Source::Joined`] where another replica's fetch did. `None`: the deadline came first.
+    pub(crate) async fn ended_by(&self, deadline: Instant) -> Option<Source> {
         let mut ended = self.ended.subscribe();
         let has_ended = ended.wait_for(Option::is_some);
         let ended = tokio::time::timeout_at(deadline, has_ended).await.ok()?;
-        // The sender lives as long as this fetch.
-        ended.map_or(Some(Ended::Failed), |ended| *ended)
+        *ended.expect("the sender lives as long as this fetch")
     }
 
     /// Does its work, after `wait`.
@@ -123,23 +111,25 @@ impl Fetch {
         let work = AssertUnwindSafe(self.work());
         if work.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
-            let now = Moment::now().wall;
+            let at = self.app.now().wall;
             let failure = Some(Failure {
                 cause: Cause::unknown(),
                 text: text.to_owned(),
             });
-            let failed = LastFetch { at: now, failure };
-            self.end(Ended::Failed, |reading| reading.last_fetch = Some(failed));
+            let failed = LastFetch { at, failure };
+            self.end(Source::Snapshot, |reading| {
+                reading.last_fetch = Some(failed)
+            });
         }
     }
 
     /// Lets the scrapes that wait go on.
-    fn end(&self, how: Ended, change: impl FnOnce(&mut Reading)) {
+    pub(super) fn end(&self, served_by: Source, change: impl FnOnce(&mut Reading)) {
         let mut reading = self.app.state.reading();
         change(&mut reading);
         reading.fetch = None;
         drop(reading);
-        self.ended.send_replace(Some(how));
+        self.ended.send_replace(Some(served_by));
     }
 
     async fn work(&self) {
@@ -147,29 +137,17 @@ impl Fetch {
         // The fetch before this one may still be sending optional calls.
         let _at_work = app.state.at_work.lock().await;
         let permit = app.shared.permits.acquire().await;
-        // In boxes of their own, so that the thousands of fetches that may wait for a permit are small.
-        let Some((turn, fetched)) = Box::pin(self.fetch()).await else {
-            return;
-        };
-        drop(permit);
-        // The waiting scrapes have gone on; what follows is nobody's wait.
-        Box::pin(self.keep(turn, fetched)).await;
+        // In a box of its own, so that the thousands of fetches that may wait for a permit are small.
+        Box::pin(self.fetch(permit)).await;
     }
 
-    /// Fetches where it is this replica's turn, and lets the scrapes that wait go on.
-    async fn fetch(&self) -> Option<(Turn, Option<Fetched>)> {
+    /// Fetches where it is this replica's turn, and lets the scrapes that wait go on. What follows is nobody's wait.
+    async fn fetch(&self, permit: impl Sized) {
         let app = &self.app;
-        let turn = match self.take_turn(CALLS).await {
-            Ok(turn) => turn,
-            Err(not_ours) => {
-                self.end(not_ours.how, |_| ());
-                if let Some(snapshot) = &not_ours.snapshot {
-                    app.save_snapshot(snapshot).await;
-                }
-                return None;
-            }
+        let Some(mut turn) = self.take_turn().await else {
+            return;
         };
-        app.save_state(CALLS).await;
+        self.keep(&mut turn, CALLS, None).await;
         let started = Instant::now();
         let result = self.account_list().await;
         let tried = !result.as_ref().is_err_and(FetchError::throttled);
@@ -177,31 +155,18 @@ impl Fetch {
             let seconds = started.elapsed().as_secs_f64();
             app.state.fetch_duration.observe(seconds);
         }
-        Some((turn, self.publish(result)))
-    }
-
-    /// Keeps what a fetch came to, and sends the optional calls that are due.
-    async fn keep(&self, turn: Turn, fetched: Option<Fetched>) {
-        let app = &self.app;
+        let fetched = self.publish(result);
+        drop(permit);
         let Some((snapshot, token)) = fetched else {
-            turn.tell(app, None, 0).await;
-            return app.save_state(0).await;
+            return self.keep(&mut turn, 0, None).await;
         };
         let optional = OptionalCalls::due(app, &snapshot);
         let calls = optional.calls();
-        let turn = turn.tell(app, Some(&snapshot), calls).await;
-        // First the snapshot: a crash in between must not leave a success with nothing to show for it.
-        app.save_snapshot(&snapshot).await;
-        app.save_state(calls).await;
-        if calls == 0 {
-            return;
+        self.keep(&mut turn, calls, Some(&snapshot)).await;
+        if calls > 0 {
+            let revised = optional.send(self, &token, &snapshot).await;
+            self.keep(&mut turn, 0, revised.as_ref()).await;
         }
-        let revised = optional.send(self, &token, &snapshot).await;
-        turn.tell(app, revised.as_ref(), 0).await;
-        if let Some(revised) = &revised {
-            app.save_snapshot(revised).await;
-        }
-        app.save_state(0).await;
     }
 
     /// The list, and the token that it was read with.
@@ -249,11 +214,8 @@ impl Fetch {
     /// Notes a rejected token; says whether it may be renewed now.
     fn may_renew_token(&self) -> bool {
         let app = &self.app;
-        let rejected = app
-            .state
-            .limiter
-            .token_rejected(app.budget(), Moment::now());
-        let fetches = rejected.in_a_row;
+        let may_renew = app.state.limiter.token_rejected(app.now());
+        let fetches = app.state.limiter.rejections_in_a_row();
         // At the second, and then ever more rarely.
         let is_news = fetches > 1 && fetches.is_power_of_two();
         if is_news && app.shared.log.admits(Reason::Token.as_str()) {
@@ -264,7 +226,7 @@ impl Fetch {
                 "WeChat rejected the access token in fetch after fetch; it is renewed less often now"
             );
         }
-        rejected.may_renew
+        may_renew
     }
 
     async fn list_with(&self, authorization: &Authorization) -> Result<AccountList, wechat::Error> {
@@ -287,12 +249,11 @@ impl Fetch {
                 let snapshot = Arc::new(self.snapshot(list));
                 app.state.limiter.succeeded();
                 app.state.counters.set_errcode(0);
-                let now = Moment::now();
+                let now = app.now();
                 app.state.usage_rate.lock().observe(&snapshot, now);
                 let mut before = None;
-                self.end(Ended::Published, |reading| {
+                self.end(Source::Fetched, |reading| {
                     before = reading.snapshot.replace(Arc::clone(&snapshot));
-                    reading.snapshot_id = None;
                     reading.last_fetch = Some(LastFetch {
                         at: now.wall,
                         failure: None,
@@ -307,12 +268,14 @@ impl Fetch {
                     let appid = app.config.appid.as_str();
                     tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
                 }
-                self.end(Ended::Throttled, |_| ());
+                self.end(Source::Snapshot, |_| ());
                 None
             }
             Err(error) => {
                 let failed = self.fail(&error);
-                self.end(Ended::Failed, |reading| reading.last_fetch = Some(failed));
+                self.end(Source::Snapshot, |reading| {
+                    reading.last_fetch = Some(failed)
+                });
                 None
             }
         }
@@ -330,13 +293,13 @@ impl Fetch {
             }
         }
         self.doubt(&list);
-        let snapshot = Snapshot::fetched_now(list, Moment::now());
+        let snapshot = Snapshot::fetched_now(list, app.now());
         app.with_live_balances(snapshot)
     }
 
     /// Says what is odd about a list.
     fn doubt(&self, list: &AccountList) {
-        let Shared { log, .. } = &self.app.shared;
+        let log = &self.app.shared.log;
         let appid = self.app.config.appid.as_str();
         let listed = list.accounts.len() as u64 + list.invalid + list.beyond_limit;
         if let Some(count) = list.count
@@ -369,13 +332,10 @@ impl Fetch {
                 "fetch failed"
             );
         }
-        let now = Moment::now();
-        let limiter = &app.state.limiter;
-        limiter.failed(reason, errcode, app.budget(), now);
-        if app.is_replaced() {
-            // What only the operator can fix may have been fixed since it began.
-            limiter.reloaded(app.budget(), now);
-        }
+        let now = app.now();
+        app.state
+            .limiter
+            .failed(reason, errcode, self.began.into_std(), now);
         if cause.api.is_none() {
             self.count_failure(app.list_endpoint(), reason);
         }

@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts the lines of all apps by their reason.
 #[derive(Debug, Default)]
-pub struct LogThrottle(Mutex<HashMap<&'static str, Window>>);
+pub(crate) struct LogThrottle(Mutex<HashMap<&'static str, Window>>);
 
 #[derive(Debug)]
 struct Window {

@@ -7,11 +7,11 @@ mod log_throttle;
 mod optional_calls;
 mod sharing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Semaphore;
@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use counters::{Counters, Source};
-pub use fetch::{Ended, Fetch, FetchError};
-pub use log_throttle::LogThrottle;
-pub use optional_calls::CourierNames;
+pub use fetch::{Fetch, FetchError};
+pub(crate) use log_throttle::LogThrottle;
+pub(crate) use optional_calls::{Deliveries, ListedCouriers};
 
 use crate::clock::Moment;
 use crate::config::AppConfig;
@@ -31,35 +31,37 @@ use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, OptionalCallsState, Saved, SavedState, Store};
 use crate::token::TokenSource;
 use crate::usage_rate::UsageRate;
-use crate::wechat::{Account, Api, ApiQuota, Client};
+use crate::wechat::{Account, AccountKey, Api, ApiQuota, Client};
 
 /// One Mini Program with its credentials, and what is known of its accounts.
 #[derive(Debug)]
 pub struct App {
     /// Its settings.
     pub config: AppConfig,
-    client: Client,
-    tokens: Arc<TokenSource>,
-    shared: Shared,
-    state: Arc<AppState>,
-    /// [`AppState::reloads`] as this configuration came into force.
-    reloads: u64,
+    pub(crate) client: Client,
+    /// Where its token comes from.
+    pub(crate) tokens: Arc<TokenSource>,
+    /// What all apps share.
+    pub(crate) shared: Arc<Shared>,
+    /// What outlives a reload.
+    pub(crate) state: Arc<AppState>,
 }
 
 /// What outlives a reload of the configuration.
 #[derive(Debug)]
 pub(crate) struct AppState {
-    limiter: RateLimiter,
-    counters: Counters,
-    fetch_duration: prometheus::Histogram,
+    /// Its budget of calls, and what keeps calls back now.
+    pub(crate) limiter: RateLimiter,
+    pub(crate) counters: Counters,
+    /// Of the account-list fetches, token call included.
+    pub(crate) fetch_duration: prometheus::Histogram,
     reading: Mutex<Reading>,
     /// How fast balances fall, from the snapshots since the start.
     usage_rate: Mutex<UsageRate>,
-    no_live_balance: optional_calls::NoLiveBalance,
+    /// Accounts that have no live balance, and until when they are not asked for one again.
+    no_live_balance: Mutex<HashMap<AccountKey, Instant>>,
     /// Held by the fetch that is at work, also while it keeps its state and sends optional calls.
     at_work: tokio::sync::Mutex<()>,
-    /// Configurations that followed the first.
-    reloads: AtomicU64,
 }
 
 /// What scrapes see.
@@ -74,75 +76,57 @@ struct Reading {
 }
 
 /// The parts that apps share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     /// Bounds the fetches under way over all apps.
-    pub(crate) permits: Arc<Semaphore>,
-    /// The couriers' names.
-    pub(crate) couriers: Arc<CourierNames>,
+    pub(crate) permits: Semaphore,
+    /// The couriers that WeChat listed.
+    pub(crate) couriers: ListedCouriers,
     /// Where state and snapshots survive.
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: Store,
     /// The fetches at work.
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the process is to end: optional calls are left out then.
     pub(crate) stopping: CancellationToken,
     /// Bounds the lines about failures.
-    pub(crate) log: Arc<LogThrottle>,
+    pub(crate) log: LogThrottle,
     /// Those who share budgets and snapshots; `None`: this exporter is alone.
     pub(crate) replicas: Option<Arc<Replicas>>,
 }
 
-/// What a scrape may do for an app.
-#[derive(Debug)]
-pub(crate) enum FetchStart {
-    /// A fetch was granted and is under way.
-    Started(Arc<Fetch>),
-    /// Another scrape's fetch is under way.
-    Joined(Arc<Fetch>),
-    /// No fetch: the last snapshot has to do.
-    Throttled,
+impl Shared {
+    /// The time, among replicas by their common clock.
+    pub(crate) fn now(&self) -> Moment {
+        match &self.replicas {
+            Some(replicas) => replicas.now(),
+            None => Moment::now(),
+        }
+    }
 }
 
 impl App {
-    /// An app of that state under a configuration.
-    pub(crate) fn new(
-        config: AppConfig,
-        client: Client,
-        tokens: Arc<TokenSource>,
-        state: Arc<AppState>,
-        shared: Shared,
-    ) -> Self {
-        Self {
-            config,
-            client,
-            tokens,
-            shared,
-            reloads: state.reloads.load(Ordering::Relaxed),
-            state,
-        }
+    /// The time that its limits go by, and what is kept of it.
+    pub(crate) fn now(&self) -> Moment {
+        self.shared.now()
     }
 
-    /// Whether another configuration is in force by now.
-    fn is_replaced(&self) -> bool {
-        self.state.reloads.load(Ordering::Relaxed) != self.reloads
-    }
-
-    /// Joins the fetch under way or, where the limiter grants one, starts it. Must run inside a runtime.
-    pub(crate) fn begin(self: &Arc<Self>, now: Moment) -> FetchStart {
+    /// Joins the fetch under way or, where the limiter grants one, starts it; `None`: the last snapshot has to do. Says
+    /// also how a scrape is served where the fetch brings a snapshot. Must run inside a runtime.
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<(Arc<Fetch>, Source)> {
         let mut reading = self.state.reading();
         if let Some(fetch) = &reading.fetch {
-            return FetchStart::Joined(Arc::clone(fetch));
+            return Some((Arc::clone(fetch), Source::Joined));
         }
-        match self.state.limiter.try_acquire(self.budget(), now) {
+        match self.state.limiter.try_acquire(self.now()) {
             Ok(wait) => {
                 let fetch = Arc::new(Fetch::new(Arc::clone(self)));
                 reading.fetch = Some(Arc::clone(&fetch));
                 self.shared.tasks.spawn(Arc::clone(&fetch).run(wait));
-                FetchStart::Started(fetch)
+                Some((fetch, Source::Fetched))
             }
             Err(cause) => {
                 self.state.counters.count_refused(cause);
-                FetchStart::Throttled
+                None
             }
         }
     }
@@ -167,16 +151,6 @@ impl App {
         self.last_reading(max_stale, now).0
     }
 
-    /// What outlives a reload.
-    pub(crate) fn state(&self) -> &Arc<AppState> {
-        &self.state
-    }
-
-    /// Its budget of calls, and what keeps calls back now.
-    pub(crate) fn limiter(&self) -> &RateLimiter {
-        &self.state.limiter
-    }
-
     /// How the latest finished fetch went; `None`: none has finished yet.
     pub(crate) fn last_fetch(&self) -> Option<LastFetch> {
         self.state.reading().last_fetch.clone()
@@ -188,30 +162,15 @@ impl App {
         known.filter(|(api, _)| self.config.api_quota && *api == self.list_endpoint())
     }
 
-    /// What was counted.
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.state.counters
-    }
-
-    /// Durations of the account-list fetches, token call included.
-    pub(crate) fn fetch_duration(&self) -> &prometheus::Histogram {
-        &self.state.fetch_duration
-    }
-
     /// Calls left of the exporter's own daily limit; `None` where there is none.
-    pub(crate) fn daily_calls_remaining(&self, now: Moment) -> Option<u64> {
-        self.state.limiter.remaining(self.budget(), now)
+    pub(crate) fn daily_calls_remaining(&self) -> Option<u64> {
+        self.state.limiter.remaining(self.now())
     }
 
     /// How long an account's balance lasts if it goes on falling as it did since the start. Unit: days; `None`: not
     /// known yet (see [`UsageRate::days_left`]).
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         self.state.usage_rate.lock().days_left(account, now)
-    }
-
-    /// Where its token comes from.
-    pub(crate) fn tokens(&self) -> &Arc<TokenSource> {
-        &self.tokens
     }
 
     /// The host that calls go to now.
@@ -227,34 +186,15 @@ impl App {
         }
     }
 
-    fn budget(&self) -> Budget {
-        budget(&self.config)
-    }
-
     /// Its state, with so many calls counted as sent beforehand.
     fn saved_state(&self, reserved: u64) -> SavedState {
         let reading = self.state.reading();
         SavedState {
-            limiter: self.state.limiter.save(reserved, Moment::now()),
+            limiter: self.state.limiter.save(reserved, self.now()),
             last_fetch: reading.last_fetch.clone(),
             optional_calls: reading.optional_calls.clone(),
-            fetching: false,
-            snapshot_id: None,
+            ..SavedState::default()
         }
-    }
-
-    async fn save_snapshot(&self, snapshot: &Arc<Snapshot>) {
-        let appid = &self.config.appid;
-        self.shared.store.save_snapshot(appid, snapshot).await;
-    }
-
-    /// Keeps its state in the store, with so many calls counted as sent beforehand: a crash loses their count.
-    async fn save_state(&self, reserved: u64) {
-        let state = self.saved_state(reserved);
-        self.shared
-            .store
-            .save_state(&self.config.appid, state)
-            .await;
     }
 }
 
@@ -263,7 +203,7 @@ impl AppState {
     /// only a clock that was ahead can have given.
     pub(crate) fn restore(saved: Saved, config: &AppConfig, now: Moment) -> (Self, bool) {
         let (limiter, clock_was_ahead) =
-            RateLimiter::restore(&saved.state.limiter, budget(config), now);
+            RateLimiter::restore(saved.state.limiter, Budget::of(config), now);
         let mut last_fetch = saved.state.last_fetch;
         if let Some(last) = &mut last_fetch {
             last.at = last.at.min(now.wall);
@@ -275,7 +215,6 @@ impl AppState {
             usage_rate: Mutex::new(UsageRate::new(config.days_left_after, now)),
             no_live_balance: Mutex::default(),
             at_work: tokio::sync::Mutex::default(),
-            reloads: AtomicU64::new(0),
             reading: Mutex::new(Reading {
                 snapshot: saved.snapshot.map(Arc::new),
                 last_fetch,
@@ -289,21 +228,8 @@ impl AppState {
         (state, clock_was_ahead)
     }
 
-    /// A new configuration is in force: counters, limits and the last snapshot go on.
-    pub(crate) fn reload(&self, config: &AppConfig) {
-        self.reloads.fetch_add(1, Ordering::Relaxed);
-        self.limiter.reloaded(budget(config), Moment::now());
-    }
-
     fn reading(&self) -> MutexGuard<'_, Reading> {
         self.reading.lock()
-    }
-}
-
-fn budget(config: &AppConfig) -> Budget {
-    Budget {
-        min_interval: config.min_interval,
-        daily_limit: config.daily_limit,
     }
 }
 

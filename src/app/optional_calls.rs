@@ -7,17 +7,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::clock::{ChinaDay, Moment, unix_millis, unix_seconds};
+use crate::clock::{ChinaDay, DueTime, Moment, unix_seconds};
 use crate::error::chain;
-use crate::limiter::{Cause, MINUTE_RATE_HOLD};
+use crate::limiter::Cause;
 use crate::snapshot::{Balance, Snapshot};
 use crate::wechat::courier::Network;
-use crate::wechat::{self, Account, Api, Authorization, Delivery, Reason};
+use crate::wechat::{self, Account, AccountKey, Api, Authorization, Delivery, Reason};
 
 use super::{App, Fetch};
 
@@ -28,38 +28,19 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// Live balances that are asked for after one fetch.
 const BALANCES_MAX: usize = 10;
 
+/// Couriers by `delivery_id`.
+pub(crate) type Deliveries = HashMap<Box<str>, Delivery>;
+
 /// The couriers that `getAllDelivery` listed. Shared by all apps.
 #[derive(Debug, Default)]
-pub struct CourierNames {
-    names: ArcSwap<HashMap<Box<str>, Box<str>>>,
-    /// Where WeChat says whether a balance can be asked for.
-    networks: ArcSwap<HashMap<Box<str>, Network>>,
+pub(crate) struct ListedCouriers {
+    /// As WeChat listed them last; empty before that.
+    pub(crate) deliveries: ArcSwap<Deliveries>,
     due: Mutex<Option<Instant>>,
 }
 
-impl CourierNames {
-    /// The names that WeChat gave, by `delivery_id`. The same pointer as long as nothing has changed.
-    pub fn names(&self) -> Arc<HashMap<Box<str>, Box<str>>> {
-        self.names.load_full()
-    }
-
-    fn learn(&self, deliveries: Vec<Delivery>) {
-        let networks = deliveries
-            .iter()
-            .map(|delivery| (delivery.delivery_id.clone(), delivery.network()))
-            .filter(|(_, network)| *network != Network::Unknown);
-        self.networks.store(Arc::new(networks.collect()));
-        let names: HashMap<_, _> = deliveries
-            .into_iter()
-            .filter(|delivery| !delivery.delivery_name.is_empty())
-            .map(|delivery| (delivery.delivery_id, delivery.delivery_name))
-            .collect();
-        if **self.names.load() != names {
-            self.names.store(Arc::new(names));
-        }
-    }
-
-    /// Whether the names are due; then they are not for a while.
+impl ListedCouriers {
+    /// Whether the list is due; then it is not for a while.
     fn claim(&self) -> bool {
         let now = Instant::now();
         let mut due = self.due.lock();
@@ -70,12 +51,6 @@ impl CourierNames {
         is_due
     }
 }
-
-/// `biz_id` and `delivery_id`.
-type AccountKey = (Box<str>, Box<str>);
-
-/// Accounts that have no live balance, and until when they are not asked for one again.
-pub(super) type NoLiveBalance = Mutex<HashMap<AccountKey, Instant>>;
 
 /// The optional calls to be sent after one fetch.
 #[derive(Debug, Default)]
@@ -91,17 +66,17 @@ impl OptionalCalls {
         if app.shared.stopping.is_cancelled() {
             return Self::default();
         }
-        let now = app.state.limiter.by_common_clock(Moment::now());
+        let now = app.now();
         let couriers = app.config.refresh_couriers && app.shared.couriers.claim();
         let (api_quota, may_ask_for_balances) = {
             let due = &mut app.state.reading().optional_calls;
-            let api_quota = app.config.api_quota
-                && is_due(due.api_quota_due_unix_ms, API_QUOTA_INTERVAL, now.wall);
+            due.api_quota_due.cut(API_QUOTA_INTERVAL, now.wall);
+            due.balances_due.cut(ChinaDay::LENGTH, now.wall);
+            let api_quota = app.config.api_quota && due.api_quota_due.has_come(now.wall);
             if api_quota {
-                due.api_quota_due_unix_ms = Some(unix_millis(now.wall + API_QUOTA_INTERVAL));
+                due.api_quota_due = DueTime::after(API_QUOTA_INTERVAL, now.wall);
             }
-            let held = due.balances_due_unix_ms;
-            (api_quota, is_due(held, ChinaDay::LENGTH, now.wall))
+            (api_quota, due.balances_due.has_come(now.wall))
         };
         let balances = match app.config.live_quota {
             Some(interval) if may_ask_for_balances => due_balances(app, snapshot, interval, now),
@@ -143,11 +118,6 @@ impl OptionalCalls {
     }
 }
 
-/// Whether a time has come. One that is further away than `longest` was set under a clock that was ahead.
-fn is_due(due_unix_ms: Option<u64>, longest: Duration, now: SystemTime) -> bool {
-    due_unix_ms.is_none_or(|due| due <= unix_millis(now) || due > unix_millis(now + longest))
-}
-
 /// The accounts whose live balance is to be asked for: bound ones of couriers that `getQuota` serves, whose balance is
 /// older than the interval; those with the oldest first.
 fn due_balances(
@@ -160,17 +130,17 @@ fn due_balances(
     let latest = unix_seconds(latest);
     let mut without = app.state.no_live_balance.lock();
     without.retain(|_, until| *until > now.monotonic);
-    let networks = app.shared.couriers.networks.load();
+    let listed = app.shared.couriers.deliveries.load();
     // `getQuota` serves franchise couriers alone.
     let has_live_balances = |delivery_id: &str| {
-        let listed = networks.get(delivery_id).copied();
+        let listed = listed.get(delivery_id);
         app.config.couriers.network(delivery_id, listed) == Network::Franchise
     };
     let is_due = |account: &&Account| {
         account.status_code == Some(0)
             && has_live_balances(&account.delivery_id)
             && account.quota_update_time.is_none_or(|at| at <= latest)
-            && !without.contains_key(&key(account))
+            && !without.contains_key(&account.key())
     };
     let mut due: Vec<_> = snapshot.accounts().iter().filter(is_due).collect();
     if due.is_empty() {
@@ -179,7 +149,7 @@ fn due_balances(
     let room = room_beside_the_list(app);
     if room == 0 {
         app.state.counters.count_refused(Cause::DailyLimit);
-        hold_balances(app, next_round(interval));
+        hold_balances(app, RETRY_INTERVAL);
         return Vec::new();
     }
     due.sort_by_key(|account| account.quota_update_time);
@@ -188,16 +158,12 @@ fn due_balances(
             .unwrap_or(BALANCES_MAX)
             .min(BALANCES_MAX),
     );
-    due.into_iter().map(key).collect()
-}
-
-fn key(account: &Account) -> AccountKey {
-    (account.biz_id.clone(), account.delivery_id.clone())
+    due.into_iter().map(Account::key).collect()
 }
 
 /// Calls that live balances may take: half of the day's are kept for the account list.
 fn room_beside_the_list(app: &App) -> u64 {
-    let remaining = app.daily_calls_remaining(Moment::now());
+    let remaining = app.daily_calls_remaining();
     match (app.config.daily_limit, remaining) {
         (Some(limit), Some(remaining)) => remaining.saturating_sub(limit / 2),
         _ => u64::MAX,
@@ -206,10 +172,16 @@ fn room_beside_the_list(app: &App) -> u64 {
 
 async fn ask_for_couriers(fetch: &Fetch, authorization: &Authorization) {
     let app = &fetch.app;
+    let couriers = &app.shared.couriers;
     match app.client.delivery_getall(authorization, fetch).await {
-        Ok(deliveries) => app.shared.couriers.learn(deliveries),
+        Ok(deliveries) => {
+            let by_id = deliveries
+                .into_iter()
+                .map(|delivery| (delivery.delivery_id.clone(), delivery));
+            couriers.deliveries.store(Arc::new(by_id.collect()));
+        }
         Err(error) => {
-            *app.shared.couriers.due.lock() = Some(Instant::now() + RETRY_INTERVAL);
+            *couriers.due.lock() = Some(Instant::now() + RETRY_INTERVAL);
             failed(app, Api::DeliveryGetall, &error);
         }
     }
@@ -244,8 +216,7 @@ async fn ask_for_balances<'a>(
             .await;
         match asked {
             Ok(Some(quota_num)) => {
-                let now = app.state.limiter.by_common_clock(Moment::now());
-                let at = unix_seconds(now.wall);
+                let at = unix_seconds(app.now().wall);
                 live.insert((&**biz_id, &**delivery_id), Balance { quota_num, at });
                 continue;
             }
@@ -254,8 +225,11 @@ async fn ask_for_balances<'a>(
                 failed(app, Api::QuotaGet, &error);
                 // Anything else that stops one account most likely stops all.
                 if !error.concerns_the_account() {
-                    let wait = hold_after(error.reason(), Moment::now());
-                    hold_balances(app, wait.max(next_round(interval)));
+                    let wait = match error.reason() {
+                        Reason::DailyQuota => ChinaDay::left(app.now().wall),
+                        _ => RETRY_INTERVAL,
+                    };
+                    hold_balances(app, wait);
                     break;
                 }
             }
@@ -271,30 +245,13 @@ async fn ask_for_balances<'a>(
 fn another_fetch_waits(app: &App) -> bool {
     let here = app.state.reading().fetch.is_some();
     let is_alone = app.shared.replicas.is_none();
-    here || (!is_alone && app.state.limiter.interval_is_over(Moment::now()))
+    here || (!is_alone && app.state.limiter.interval_is_over(app.now()))
 }
 
-/// When live balances are due again after a failure of a kind that may pass.
-fn next_round(interval: Duration) -> Duration {
-    interval.min(RETRY_INTERVAL)
-}
-
-/// How long no live balance is asked for at least after such a failure: WeChat would refuse it.
-fn hold_after(reason: Reason, now: Moment) -> Duration {
-    match reason {
-        Reason::DailyQuota => ChinaDay::at(now.wall)
-            .left(now.wall)
-            .unwrap_or(ChinaDay::LENGTH),
-        Reason::Rate => MINUTE_RATE_HOLD,
-        reason if reason.needs_operator() => RETRY_INTERVAL,
-        _ => Duration::ZERO,
-    }
-}
-
+/// No live balance is asked for before that.
 fn hold_balances(app: &App, wait: Duration) {
-    let now = app.state.limiter.by_common_clock(Moment::now());
-    let until = unix_millis(now.wall + wait);
-    app.state.reading().optional_calls.balances_due_unix_ms = Some(until);
+    let due = DueTime::after(wait, app.now().wall);
+    app.state.reading().optional_calls.balances_due = due;
 }
 
 fn failed(app: &App, api: Api, error: &wechat::Error) {
@@ -320,8 +277,7 @@ impl App {
         let Some(before) = self.state.reading().snapshot.clone() else {
             return listed;
         };
-        let now = self.state.limiter.by_common_clock(Moment::now()).wall;
-        let earliest = now.checked_sub(interval.saturating_mul(2));
+        let earliest = self.now().wall.checked_sub(interval.saturating_mul(2));
         listed.with_balances(&before.balances_after(earliest.unwrap_or(UNIX_EPOCH)))
     }
 }

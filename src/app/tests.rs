@@ -16,71 +16,96 @@ use crate::limiter::Cause;
 use crate::wechat::Reason;
 use crate::wechat::courier::Network;
 
-const APPID: &str = "wx0000000000000001";
-const LIST: &str = "/cgi-bin/express/business/account/getall";
-const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
+pub(crate) const APPID: &str = "wx0000000000000001";
+pub(crate) const LIST: &str = "/cgi-bin/express/business/account/getall";
+pub(crate) const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
+pub(crate) const QUOTA: &str = "/cgi-bin/express/business/quota/get";
 const DELIVERIES: &str = "/cgi-bin/express/business/delivery/getall";
-const QUOTA: &str = "/cgi-bin/express/business/quota/get";
 const API_QUOTA: &str = "/cgi-bin/openapi/quota/get";
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 /// Never comes: these tests run on machines under load.
-const FAR: Duration = Duration::from_secs(120);
+pub(crate) const FAR: Duration = Duration::from_secs(120);
 
-/// One exporter of one app with 25 accounts, whose balances are old.
-struct World {
-    wechat: MockServer,
-    app: AppConfig,
+/// A WeChat, and the apps of the exporters that ask it.
+pub(crate) struct World {
+    pub(crate) wechat: MockServer,
+    pub(crate) apps: Vec<AppConfig>,
 }
 
-fn reply(body: serde_json::Value) -> ResponseTemplate {
+pub(crate) fn reply(body: serde_json::Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
-impl World {
-    async fn new() -> Self {
-        Self::with_accounts_at(&["YTO"; 25]).await
-    }
+/// Bound accounts of these couriers, whose balances are old.
+pub(crate) fn accounts(couriers: &[&str]) -> ResponseTemplate {
+    let account = |(id, courier)| json!({"biz_id": format!("K{id}"), "delivery_id": courier, "status_code": 0, "quota_num": 5});
+    let accounts: Vec<_> = couriers.iter().enumerate().map(account).collect();
+    reply(json!({"list": accounts}))
+}
 
-    async fn with_accounts_at(couriers: &[&str]) -> Self {
-        let wechat = MockServer::start().await;
-        let credential = Credential::StableToken {
-            secret: SecretSource::Simulated,
-        };
-        let app = AppConfig {
-            api_urls: vec![wechat.uri()],
-            min_interval: Duration::ZERO,
-            live_quota: Some(HOUR),
-            ..AppConfig::new(APPID, credential)
-        };
-        let account = |(id, courier)| json!({"biz_id": format!("K{id}"), "delivery_id": courier, "status_code": 0, "quota_num": 5});
-        let accounts: Vec<_> = couriers.iter().enumerate().map(account).collect();
-        let world = Self { wechat, app };
-        let token = json!({"access_token": "token-0123456789", "expires_in": 7200});
-        world.answers(STABLE_TOKEN, reply(token)).await;
-        world.answers(LIST, reply(json!({"list": accounts}))).await;
+impl World {
+    /// One app that may be read at any time.
+    async fn new() -> Self {
+        let mut world = Self::listing(accounts(&["YTO"; 25])).await;
+        world.apps[0].live_quota = Some(HOUR);
         world
     }
 
-    async fn answers(&self, api: &str, reply: ResponseTemplate) {
+    /// One app that may be read at any time, and a WeChat that lists this.
+    pub(crate) async fn listing(list: ResponseTemplate) -> Self {
+        let mut world = Self {
+            wechat: MockServer::start().await,
+            apps: Vec::new(),
+        };
+        world.apps.push(world.app(APPID));
+        world.lists(list).await;
+        world
+    }
+
+    pub(crate) fn app(&self, appid: &str) -> AppConfig {
+        let credential = Credential::StableToken {
+            secret: SecretSource::Simulated,
+        };
+        AppConfig {
+            api_urls: vec![self.wechat.uri()],
+            min_interval: Duration::ZERO,
+            ..AppConfig::new(appid, credential)
+        }
+    }
+
+    /// From now on WeChat gives a token and answers like this to whoever asks for the list.
+    pub(crate) async fn lists(&self, list: ResponseTemplate) {
+        self.wechat.reset().await;
+        let token = json!({"access_token": "token-0123456789", "expires_in": 7200});
+        self.answers(STABLE_TOKEN, reply(token)).await;
+        self.answers(LIST, list).await;
+    }
+
+    pub(crate) async fn answers(&self, api: &str, reply: ResponseTemplate) {
         let mock = Mock::given(path(api)).respond_with(reply);
         mock.mount(&self.wechat).await;
     }
 
-    async fn calls(&self, api: &str) -> usize {
+    pub(crate) async fn calls(&self, api: &str) -> usize {
         let requests = self.wechat.received_requests().await.unwrap();
         let of_api = requests.iter().filter(|request| request.url.path() == api);
         of_api.count()
     }
 
-    fn exporter(&self, state: Option<&Path>) -> Collector {
-        let config = Config {
+    pub(crate) fn config(&self) -> Config {
+        Config {
             wechat: WechatConfig {
                 timeout: Duration::from_secs(30),
+                max_concurrency: 4,
                 proxy_from_env: false,
                 ..Config::new(Vec::new()).wechat
             },
-            ..Config::new(vec![self.app.clone()])
-        };
+            ..Config::new(self.apps.clone())
+        }
+    }
+
+    fn exporter(&self, state: Option<&Path>) -> Collector {
+        let config = self.config();
         let store = Store::open(state.map(Path::to_owned), config.wechat.list_limits());
         Collector::new(&config, store.unwrap()).unwrap()
     }
@@ -90,7 +115,7 @@ impl World {
 async fn fetch(exporter: &Collector) {
     let apps = exporter.apps();
     let scrape = scrape(apps.list(), HOUR, Instant::now() + FAR).await;
-    assert!(scrape.readings[0].up);
+    assert!(scrape[0].up);
 }
 
 async fn settle(exporter: &Collector) {
@@ -120,7 +145,7 @@ async fn ten_live_balances_a_fetch_are_asked_for_and_shown_until_all_are_known()
 #[tokio::test]
 async fn live_balances_leave_half_of_the_days_calls_to_the_list() {
     let mut world = World::new().await;
-    world.app.daily_limit = Some(20);
+    world.apps[0].daily_limit = Some(20);
     world.answers(QUOTA, reply(json!({"quota_num": 4}))).await;
     let exporter = world.exporter(None);
     for _ in 0..3 {
@@ -131,7 +156,7 @@ async fn live_balances_leave_half_of_the_days_calls_to_the_list() {
         8,
         "with a token and the list, half"
     );
-    let refused = app(&exporter).counters().refused(Cause::DailyLimit);
+    let refused = app(&exporter).state.counters.refused(Cause::DailyLimit);
     assert_eq!(refused, 1, "once a round");
 }
 
@@ -151,13 +176,15 @@ async fn refusal_of_live_balances_holds_them_and_that_of_one_account_no_other() 
 
 #[tokio::test]
 async fn operator_then_wechat_then_the_table_say_which_couriers_have_live_balances() {
-    let mut world = World::with_accounts_at(&["YTO", "NEW", "OTP", "STO", "ODD"]).await;
-    world.app.refresh_couriers = true;
+    let couriers = ["YTO", "NEW", "OTP", "STO", "ODD"];
+    let mut world = World::listing(accounts(&couriers)).await;
+    world.apps[0].live_quota = Some(HOUR);
+    world.apps[0].refresh_couriers = true;
     let configured = |id: &str, network| {
         let name = "configured".to_owned();
         (id.to_owned(), CourierConfig { name, network })
     };
-    world.app.couriers = Arc::new(Couriers(BTreeMap::from([
+    world.apps[0].couriers = Arc::new(Couriers(BTreeMap::from([
         configured("YTO", Network::Direct),
         configured("NEW", Network::Franchise),
     ])));
@@ -179,9 +206,8 @@ async fn operator_then_wechat_then_the_table_say_which_couriers_have_live_balanc
 
 #[tokio::test]
 async fn wechats_own_figures_are_asked_for_once_an_hour_over_restarts_too() {
-    let mut world = World::new().await;
-    world.app.live_quota = None;
-    world.app.api_quota = true;
+    let mut world = World::listing(accounts(&["YTO"])).await;
+    world.apps[0].api_quota = true;
     let figures = json!({"errcode": 0, "quota": {"daily_limit": 500, "used": 10, "remain": 490}});
     world.answers(API_QUOTA, reply(figures)).await;
     let state = tempfile::tempdir().unwrap();
@@ -208,7 +234,7 @@ fn kept(state: &Path) -> u64 {
 async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     let mut world = World::new().await;
     // What a fetch can send doesn't grow with the hosts.
-    world.app.api_urls = vec![world.wechat.uri(); 5];
+    world.apps[0].api_urls = vec![world.wechat.uri(); 5];
     let slow = reply(json!({"quota_num": 4})).set_delay(Duration::from_secs(1));
     world.answers(QUOTA, slow).await;
     let state = tempfile::tempdir().unwrap();
@@ -227,7 +253,7 @@ async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     assert_eq!(kept(state.path()), 2 + 10);
     exporter.drain(Instant::now() + FAR).await;
     assert!(world.calls(QUOTA).await < 10, "stopped in its midst");
-    let sent = app(&exporter).limiter().used(Moment::now());
+    let sent = app(&exporter).state.limiter.used(Moment::now());
     assert_eq!(kept(state.path()), sent);
 }
 
@@ -250,7 +276,10 @@ async fn five_fetches_with_a_rejected_token_renew_it_once() {
     }
     let app = app(&exporter);
     assert_eq!(world.calls(STABLE_TOKEN).await, 2);
-    assert_eq!(app.limiter().rejections_in_a_row(), 5);
-    let failures = app.counters().failures(Api::AccountGetall, Reason::Token);
+    assert_eq!(app.state.limiter.rejections_in_a_row(), 5);
+    let failures = app
+        .state
+        .counters
+        .failures(Api::AccountGetall, Reason::Token);
     assert_eq!(failures, 6, "each is counted");
 }

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 
 use super::{CheckArgs, Error};
 use crate::app::App;
-use crate::clock::Moment;
 use crate::collector::{self, AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential};
 use crate::error::chain;
@@ -87,14 +86,14 @@ async fn report_all(
     let apps = collector.apps();
     let began = SystemTime::now();
     let scrapes = apps.list().iter().map(|app| {
-        app.limiter().lift_waits();
+        app.state.limiter.lift_waits();
         // Each fetch ends by itself.
         collector::scrape(from_ref(app), config.scrape.max_stale, Instant::now() + DAY)
     });
     let mut scrapes: FuturesOrdered<_> = scrapes.collect();
     let mut failing = 0;
-    while let Some(scrape) = scrapes.next().await {
-        for reading in &scrape.readings {
+    while let Some(readings) = scrapes.next().await {
+        for reading in &readings {
             let report = Report::new(reading, began, is_counted);
             failing += usize::from(!report.healthy);
             say(&report.text)?;
@@ -164,7 +163,7 @@ impl Report {
         };
         report.app(reading, began);
         let by_whom = if is_counted { "today" } else { "by this check" };
-        let used = app.limiter().used(Moment::now());
+        let used = app.state.limiter.used(app.now());
         let calls = calls(&app.config);
         report.line("calls", &format!("{calls}; {used} sent {by_whom}"));
         report
@@ -189,7 +188,7 @@ impl Report {
         let Some(fetch) = app.last_fetch().filter(|fetch| fetch.at >= began) else {
             return self.failed("accounts", "NOT CHECKED", &throttled(app));
         };
-        let token = token(settings, app.tokens().expiry());
+        let token = token(settings, app.tokens.expiry());
         let Some(failure) = fetch.failure else {
             self.line("token", &token);
             self.token_rejected_at_first(app);
@@ -219,7 +218,7 @@ impl Report {
 
     /// A token that was renewed right away: the fetch worked, but whatever ended the token ends the next one too.
     fn token_rejected_at_first(&mut self, app: &App) {
-        if app.limiter().rejections_in_a_row() == 0 {
+        if app.state.limiter.rejections_in_a_row() == 0 {
             return;
         }
         self.line("", "WeChat rejected the token at first; a new one works");
@@ -248,7 +247,7 @@ impl Report {
 
 /// Why the exporter's own budget allowed no fetch, or none to its end.
 fn throttled(app: &App) -> String {
-    match app.limiter().open_breaker(Moment::now()) {
+    match app.state.limiter.open_breaker(app.now()) {
         Some((reason, until)) => {
             let meaning = reason.explanation().meaning;
             format!("{meaning}; no call is sent until {}", utc(until))

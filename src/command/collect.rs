@@ -23,14 +23,14 @@ pub(super) async fn run(args: &Args) -> Result<(), Error> {
     let exposition = Exposition::new(Arc::clone(&collector));
     let deadline = Instant::now() + config.scrape.timeout;
     let apps = collector.apps();
-    let scrape = scrape(apps.list(), config.scrape.max_stale, deadline).await;
+    let readings = scrape(apps.list(), config.scrape.max_stale, deadline).await;
     // WeChat's own figures are asked for after the accounts, and belong on the page.
     collector
         .settled_by(Instant::now() + config.wechat.timeout)
         .await;
-    let all_up = scrape.readings.iter().all(|reading| reading.up);
+    let all_up = readings.iter().all(|reading| reading.up);
     exposition
-        .page(scrape, Scope::AppsOnly, &[], Form::TEXT)
+        .page(readings, Scope::AppsOnly, &[], Form::TEXT)
         .write_to(&mut std::io::stdout().lock())
         .map_err(Error::Output)?;
     collector

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::wechat::CloudFunction;
 use crate::wechat::courier::{self, Network};
+use crate::wechat::{CloudFunction, Delivery};
 use units::read_redis_url;
 
 /// Everything the exporter does is decided here. What flags alone decide is read from them as it stands.
@@ -120,21 +120,27 @@ pub struct Couriers(pub(crate) BTreeMap<String, CourierConfig>);
 
 impl Couriers {
     /// A courier's name: the operator's, else the one that `getAllDelivery` gave, else the built-in one, else its id.
-    pub(crate) fn name<'a>(&'a self, delivery_id: &'a str, listed: Option<&'a str>) -> &'a str {
+    pub(crate) fn name<'a>(
+        &'a self,
+        delivery_id: &'a str,
+        listed: Option<&'a Delivery>,
+    ) -> &'a str {
         let configured = self.0.get(delivery_id);
+        let listed = listed.map(|listed| &*listed.delivery_name);
         configured
             .map(|courier| courier.name.as_str())
-            .or(listed)
+            .or(listed.filter(|name| !name.is_empty()))
             .or_else(|| courier::lookup(delivery_id).map(|courier| courier.name))
             .unwrap_or(delivery_id)
     }
 
     /// How a courier sells its waybills: as the operator says, else as `getAllDelivery` gave it, else as the built-in
     /// table does.
-    pub(crate) fn network(&self, delivery_id: &str, listed: Option<Network>) -> Network {
+    pub(crate) fn network(&self, delivery_id: &str, listed: Option<&Delivery>) -> Network {
         let configured = self.0.get(delivery_id).map(|courier| courier.network);
+        let listed = listed.map(Delivery::network);
         configured
-            .or(listed)
+            .or(listed.filter(|network| *network != Network::Unknown))
             .or_else(|| courier::lookup(delivery_id).map(|courier| courier.network))
             .unwrap_or(Network::Unknown)
     }

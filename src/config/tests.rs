@@ -204,11 +204,14 @@ couriers:
     let function = app(7).cloud_function.as_ref().unwrap();
     assert_eq!(function.pointer.as_deref(), Some("/data"));
     let couriers = &app(1).couriers;
-    assert_eq!(
-        couriers.network("DNWL", Some(Network::Direct)),
-        Network::Franchise
-    );
-    assert_eq!(couriers.name("DNWL", Some("WeChat's name")), "丹鸟");
+    let listed = Delivery {
+        delivery_name: "WeChat's name".into(),
+        can_get_quota: Some(false),
+        ..Delivery::default()
+    };
+    let network = couriers.network("DNWL", Some(&listed));
+    assert_eq!(network, Network::Franchise);
+    assert_eq!(couriers.name("DNWL", Some(&listed)), "丹鸟");
     assert_eq!(couriers.name("YTO", None), "圆通速递");
     assert_eq!(couriers.network("OTHER", None), Network::Unknown);
 }

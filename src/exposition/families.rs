@@ -1,23 +1,18 @@
 //! Every metric: its name, help and type, and how its samples are got. Each name stands here and nowhere else in the code.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encoder::Encoder;
 use super::exporter::ExporterMetrics;
-use crate::app::Source;
-use crate::clock::Moment;
+use crate::app::{Deliveries, Source};
 use crate::collector::{AppReading, Collector};
 use crate::limiter::Cause;
 use crate::replicas;
 use crate::version;
 use crate::wechat::courier;
 use crate::wechat::{Account, Api, ApiQuota, Reason};
-
-/// The couriers' names that WeChat gave, by `delivery_id`.
-pub(super) type CourierNames = HashMap<Box<str>, Box<str>>;
 
 /// A metric.
 #[derive(Debug)]
@@ -37,7 +32,7 @@ pub(super) enum Samples {
     /// Any number for each account.
     Account(fn(&AccountReading<'_>, &mut Encoder)),
     /// One for each app that has a value.
-    AppValue(fn(&AppReading, Moment) -> Option<f64>),
+    AppValue(fn(&AppReading) -> Option<f64>),
     /// Any number for each app.
     App(fn(&AppReading, &mut Encoder)),
     /// Durations of each app's fetches.
@@ -52,7 +47,7 @@ pub(super) enum Samples {
 pub(super) struct AccountReading<'a> {
     pub(super) app: &'a AppReading,
     pub(super) account: &'a Account,
-    pub(super) courier_names: &'a CourierNames,
+    pub(super) deliveries: &'a Deliveries,
 }
 
 /// Every metric but `process_*`, in the order of the page.
@@ -100,19 +95,17 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_up",
         help: "1 when the latest try to fetch succeeded; 0 when it failed, is late for this scrape, or none has succeeded yet.",
-        samples: Samples::AppValue(|reading, _| Some(f64::from(reading.up))),
+        samples: Samples::AppValue(|reading| Some(f64::from(reading.up))),
     },
     Family {
         name: "wechat_logistics_min_interval_seconds",
         help: "The min_interval in force: the account list is fetched no more often than once in this time.",
-        samples: Samples::AppValue(|reading, _| {
-            Some(reading.app.config.min_interval.as_secs_f64())
-        }),
+        samples: Samples::AppValue(|reading| Some(reading.app.config.min_interval.as_secs_f64())),
     },
     Family {
         name: "wechat_logistics_accounts",
         help: "Courier accounts in the snapshot served. Cached between fetches.",
-        samples: Samples::AppValue(|reading, _| {
+        samples: Samples::AppValue(|reading| {
             let snapshot = reading.snapshot.as_ref()?;
             Some(snapshot.accounts().len() as f64)
         }),
@@ -125,7 +118,7 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_snapshot_timestamp_seconds",
         help: "When the snapshot served was fetched. Scrapes in between are served from it.",
-        samples: Samples::AppValue(|reading, _| {
+        samples: Samples::AppValue(|reading| {
             let snapshot = reading.snapshot.as_ref()?;
             Some(unix_time(snapshot.fetched()))
         }),
@@ -133,14 +126,14 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_fetch_duration_seconds",
         help: "Account-list fetches, token call included.",
-        samples: Samples::Histogram(|reading| reading.app.fetch_duration()),
+        samples: Samples::Histogram(|reading| &reading.app.state.fetch_duration),
     },
     Family {
         name: "wechat_logistics_scrapes_total",
         help: "How scrapes were served: by their own fetch, by one they joined, by the last snapshot, by nothing.",
         samples: Samples::App(|reading, out| {
             for source in Source::ALL {
-                let scrapes = reading.app.counters().scrapes(*source);
+                let scrapes = reading.app.state.counters.scrapes(*source);
                 let labels = [appid(reading), ("source", source.as_str())];
                 out.sample(&labels, scrapes as f64);
             }
@@ -159,14 +152,14 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_api_errcode",
         help: "errcode of the last failed call to WeChat, 0 after a success.",
-        samples: Samples::AppValue(|reading, _| Some(float(reading.app.counters().errcode()))),
+        samples: Samples::AppValue(|reading| Some(float(reading.app.state.counters.errcode()))),
     },
     Family {
         name: "wechat_logistics_calls_refused_total",
         help: "Calls to WeChat that the exporter kept back.",
         samples: Samples::App(|reading, out| {
             for cause in Cause::ALL {
-                let refused = reading.app.counters().refused(*cause);
+                let refused = reading.app.state.counters.refused(*cause);
                 let labels = [appid(reading), ("cause", cause.as_str())];
                 out.sample(&labels, refused as f64);
             }
@@ -175,15 +168,15 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_daily_calls_remaining",
         help: "What is left of the exporter's own daily limit of calls; it ends at midnight in China.",
-        samples: Samples::AppValue(|reading, now| {
-            let remaining = reading.app.daily_calls_remaining(now)?;
+        samples: Samples::AppValue(|reading| {
+            let remaining = reading.app.daily_calls_remaining()?;
             Some(remaining as f64)
         }),
     },
     Family {
         name: "wechat_logistics_access_token_expiry_timestamp_seconds",
         help: "When the access token in use ends.",
-        samples: Samples::AppValue(|reading, _| reading.app.tokens().expiry().map(unix_time)),
+        samples: Samples::AppValue(|reading| reading.app.tokens.expiry().map(unix_time)),
     },
     Family {
         name: "wechat_logistics_api_host_info",
@@ -272,9 +265,9 @@ impl Family {
     }
 
     /// Writes what it says of an app itself.
-    pub(super) fn write_app(&self, reading: &AppReading, now: Moment, out: &mut Encoder) {
+    pub(super) fn write_app(&self, reading: &AppReading, out: &mut Encoder) {
         match self.samples {
-            Samples::AppValue(value) => out.sample(&[appid(reading)], value(reading, now)),
+            Samples::AppValue(value) => out.sample(&[appid(reading)], value(reading)),
             Samples::App(write) => write(reading, out),
             Samples::Histogram(durations) => out.histogram(&[appid(reading)], durations(reading)),
             _ => {}
@@ -310,8 +303,8 @@ fn appid(reading: &AppReading) -> (&'static str, &str) {
 fn account_info(reading: &AccountReading<'_>, out: &mut Encoder) {
     let (account, config) = (reading.account, &reading.app.app.config);
     let couriers = &config.couriers;
-    let listed = reading.courier_names.get(&account.delivery_id);
-    let name = couriers.name(&account.delivery_id, listed.map(AsRef::as_ref));
+    let listed = reading.deliveries.get(&account.delivery_id);
+    let name = couriers.name(&account.delivery_id, listed);
     let name = on_one_line(name);
     let network = couriers.network(&account.delivery_id, None);
     let alias = on_one_line(&account.alias);
@@ -386,7 +379,7 @@ fn is_expected(reading: &AppReading, api: Api) -> bool {
 
 fn api_requests(reading: &AppReading, out: &mut Encoder) {
     for api in Api::ALL {
-        let requests = reading.app.counters().requests(*api);
+        let requests = reading.app.state.counters.requests(*api);
         if requests > 0 || is_expected(reading, *api) {
             out.sample(&[appid(reading), ("api", api.as_str())], requests as f64);
         }
@@ -397,7 +390,7 @@ fn api_failures(reading: &AppReading, out: &mut Encoder) {
     for api in Api::ALL {
         let expected = is_expected(reading, *api);
         for reason in Reason::ALL {
-            let failures = reading.app.counters().failures(*api, *reason);
+            let failures = reading.app.state.counters.failures(*api, *reason);
             if failures > 0 || expected {
                 let (api, reason) = (api.as_str(), reason.as_str());
                 let labels = [appid(reading), ("api", api), ("reason", reason)];

@@ -13,9 +13,10 @@ use prometheus::proto::{MetricFamily, MetricType};
 
 use super::encoder::Encoder;
 use super::exporter::ExporterMetrics;
-use super::families::{self, AccountReading, CourierNames, Family, Samples};
+use super::families::{self, AccountReading, Family, Samples};
 use super::negotiate::Form;
-use crate::collector::{Collector, Scrape};
+use crate::app::Deliveries;
+use crate::collector::{AppReading, Collector};
 
 /// What is written at a time, before others get their turn, and what is sent at a time. Unit: bytes.
 const CHUNK: usize = 64 << 10;
@@ -56,7 +57,13 @@ impl Exposition {
 
     /// The page of one scrape. `names`: only these metrics (`?name[]=`), each by the name that its `# HELP` line in text
     /// has: a counter's with `_total`, a histogram's without `_bucket`; all where empty.
-    pub fn page(&self, scrape: Scrape, scope: Scope, names: &[String], form: Form) -> Page {
+    pub fn page(
+        &self,
+        readings: Vec<AppReading>,
+        scope: Scope,
+        names: &[String],
+        form: Form,
+    ) -> Page {
         let is_wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
         let families = families::ALL.iter();
         let families: Vec<_> = families.filter(|family| is_wanted(family.name)).collect();
@@ -66,8 +73,8 @@ impl Exposition {
         }
         end.end();
         Page {
-            courier_names: self.collector.couriers().names(),
-            scrape,
+            deliveries: self.collector.deliveries(),
+            readings,
             families,
             family: 0,
             app: 0,
@@ -121,8 +128,8 @@ fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
 /// The page of one scrape, as it is written while it is sent. It is of one moment: it holds the snapshots.
 #[derive(Debug)]
 pub struct Page {
-    courier_names: Arc<CourierNames>,
-    scrape: Scrape,
+    deliveries: Arc<Deliveries>,
+    readings: Vec<AppReading>,
     families: Vec<&'static Family>,
     /// What is to be written next: the indices of the family, its app and its account.
     family: usize,
@@ -197,7 +204,7 @@ impl Page {
             self.is_complete = true;
             return;
         };
-        let Some(app) = self.scrape.readings.get(self.app) else {
+        let Some(app) = self.readings.get(self.app) else {
             self.family += 1;
             self.app = 0;
             return;
@@ -205,7 +212,7 @@ impl Page {
         if (self.app, self.account) == (0, 0) {
             out.begin(family.name, family.help, family.kind());
         }
-        family.write_app(app, self.scrape.now, out);
+        family.write_app(app, out);
         if let Samples::AccountValue(_) | Samples::Account(_) = family.samples {
             for account in &app.accounts()[self.account..] {
                 if out.out.len() >= CHUNK {
@@ -214,7 +221,7 @@ impl Page {
                 let reading = AccountReading {
                     app,
                     account,
-                    courier_names: &self.courier_names,
+                    deliveries: &self.deliveries,
                 };
                 family.write_account(&reading, out);
                 self.account += 1;

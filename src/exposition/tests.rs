@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::app::Source;
 use crate::clock::Moment;
-use crate::collector::{AppReading, Collector, Scrape};
+use crate::collector::{AppReading, Collector};
 use crate::config::{AppConfig, Config, Credential, SecretSource};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
@@ -41,7 +41,7 @@ fn noon() -> Moment {
 }
 
 /// A scrape that found these lists of these apps.
-pub(super) fn scraped(found: Vec<(AppConfig, AccountList)>) -> (Exposition, Scrape) {
+pub(super) fn scraped(found: Vec<(AppConfig, AccountList)>) -> (Exposition, Vec<AppReading>) {
     let (apps, lists): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let store = Store::open(None, ListLimits::default()).unwrap();
     let collector = Arc::new(Collector::new(&Config::new(apps), store).unwrap());
@@ -52,11 +52,7 @@ pub(super) fn scraped(found: Vec<(AppConfig, AccountList)>) -> (Exposition, Scra
         up: true,
         source: Source::Snapshot,
     });
-    let scrape = Scrape {
-        readings: readings.collect(),
-        now: noon(),
-    };
-    (Exposition::new(collector), scrape)
+    (Exposition::new(collector), readings.collect())
 }
 
 pub(super) fn list(accounts: Vec<Account>) -> AccountList {
@@ -109,7 +105,7 @@ fn written(page: Page) -> String {
     text
 }
 
-fn apps_only(exposition: &Exposition, scrape: Scrape, form: Form) -> String {
+fn apps_only(exposition: &Exposition, scrape: Vec<AppReading>, form: Form) -> String {
     written(exposition.page(scrape, Scope::AppsOnly, &[], form))
 }
 
@@ -118,7 +114,7 @@ fn samples(page: &str) -> Vec<&str> {
     page.lines().filter(|line| !line.starts_with('#')).collect()
 }
 
-fn example() -> (Exposition, Scrape) {
+fn example() -> (Exposition, Vec<AppReading>) {
     let second = AppConfig {
         daily_limit: None,
         remark_wrong_msg: true,
@@ -171,8 +167,8 @@ fn example() -> (Exposition, Scrape) {
             list(vec![failed]),
         ),
     ]);
-    scrape.readings[0].app.fetch_duration().observe(0.25);
-    let counters = scrape.readings[1].app.counters();
+    scrape[0].app.state.fetch_duration.observe(0.25);
+    let counters = &scrape[1].app.state.counters;
     counters.count_request(Api::QuotaGet);
     counters.count_failure(Api::QuotaGet, Reason::Config);
     (exposition, scrape)

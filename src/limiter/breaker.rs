@@ -1,13 +1,15 @@
 //! The breaker: WeChat said that trying again is useless for now.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 use super::Budget;
-use crate::clock::{ChinaDay, Moment};
+use crate::clock::{ChinaDay, DueTime};
 use crate::wechat::Reason;
 
 /// How long 45011 ("minute-quota reach limit, … retry next minute") keeps calls back.
-pub(crate) const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
+const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
 /// How long 45009 keeps calls back where its message speaks of a minute and not of the day.
 const QUOTA_MINUTE_HOLD: Duration = Duration::from_secs(600);
 /// How long after midnight a used-up quota can still be yesterday's: WeChat says "midnight" and no second, and our clock
@@ -17,13 +19,16 @@ const QUOTA_RESET_LAG: Duration = Duration::from_secs(300);
 const ERRCODE_QUOTA: i64 = 45009;
 
 /// An open breaker, or one that has closed and remembers how often it was opened.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Breaker {
-    pub(super) reason: Reason,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breaker {
+    /// What opened it.
+    pub reason: Reason,
     /// When it allows the next try.
-    pub(super) until: Instant,
+    #[serde(rename = "until_unix_ms")]
+    pub until: DueTime,
     /// Failures in a row that only the operator can fix.
-    pub(super) failures: u32,
+    #[serde(default)]
+    pub failures: u32,
 }
 
 impl Breaker {
@@ -33,7 +38,7 @@ impl Breaker {
         errcode: Option<i64>,
         before: Option<Self>,
         budget: Budget,
-        now: Moment,
+        now: SystemTime,
     ) -> Option<Self> {
         let mut failures = 0;
         let hold = match reason {
@@ -49,28 +54,23 @@ impl Breaker {
         };
         Some(Self {
             reason,
-            until: now.monotonic + hold,
+            until: DueTime::after(hold, now),
             failures,
         })
     }
 
     /// The longest that a breaker of that reason can hold from now on.
-    pub(super) fn longest(reason: Reason, budget: Budget, now: Moment) -> Duration {
+    pub(super) fn longest(reason: Reason, budget: Budget, now: SystemTime) -> Duration {
         match reason {
-            Reason::DailyQuota => left_of_day(now).max(QUOTA_MINUTE_HOLD),
+            Reason::DailyQuota => ChinaDay::left(now).max(QUOTA_MINUTE_HOLD),
             Reason::Rate => QUOTA_MINUTE_HOLD,
             _ => budget.longest_backoff(),
         }
     }
 }
 
-fn left_of_day(now: Moment) -> Duration {
-    let left = ChinaDay::at(now.wall).left(now.wall);
-    left.unwrap_or(ChinaDay::LENGTH)
-}
-
-fn rest_of_the_quota_day(now: Moment) -> Duration {
-    let left = left_of_day(now);
+fn rest_of_the_quota_day(now: SystemTime) -> Duration {
+    let left = ChinaDay::left(now);
     let has_just_begun = left > ChinaDay::LENGTH - QUOTA_RESET_LAG;
     if has_just_begun {
         QUOTA_MINUTE_HOLD

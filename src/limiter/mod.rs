@@ -9,16 +9,16 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
 
-use breaker::Breaker;
-pub(crate) use breaker::MINUTE_RATE_HOLD;
-pub use saved::{SavedBreaker, SavedLimiter, SavedRejections};
+pub use breaker::Breaker;
+pub use saved::SavedLimiter;
 
-use crate::clock::{ChinaDay, Moment};
+use crate::clock::{ChinaDay, DueTime, Moment};
+use crate::config::AppConfig;
 use crate::wechat::labels::labels;
 use crate::wechat::{DailyLimitReached, Reason};
 
@@ -57,6 +57,14 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// What an app's settings allow.
+    pub(crate) fn of(config: &AppConfig) -> Self {
+        Self {
+            min_interval: config.min_interval,
+            daily_limit: config.daily_limit,
+        }
+    }
+
     /// How much too early a scrape may come (see [`RateLimiter::try_acquire`]).
     pub(crate) fn early(self) -> Duration {
         (self.min_interval / EARLY_SHARE).min(EARLY_MAX)
@@ -77,43 +85,51 @@ impl Budget {
     }
 }
 
-/// One app's limiter.
-#[derive(Debug, Default)]
+/// One app's limiter. Among replicas all go by the common clock.
+#[derive(Debug)]
 pub struct RateLimiter(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// The earliest time of the next fetch; `None`: any time.
-    next_fetch: Option<Instant>,
-    calls: BTreeMap<ChinaDay, u64>,
-    breaker: Option<Breaker>,
-    rejections: Rejections,
-    /// The replicas' common clock as it was last read; its calendar counts then, not this machine's.
-    common_clock: Option<Moment>,
+    budget: Budget,
+    saved: SavedLimiter,
+    /// The clocks as `saved` goes by them.
+    seen: Moment,
+    /// When another configuration last came into force.
+    reloaded: Option<Instant>,
     /// Calls of a day that the state shared by replicas doesn't count; negative where it counts calls never sent.
     unshared: (ChinaDay, i64),
     /// A reload that the state shared by replicas has not seen.
     reload_unshared: bool,
 }
 
-/// Fetches in a row whose access token was rejected.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rejections {
-    in_a_row: u32,
-    /// When the token may be renewed again; `None`: any time.
-    next_renewal: Option<Instant>,
-}
-
-/// What follows from a rejected token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rejected {
-    /// Fetches in a row whose token was rejected, this one included.
-    pub(crate) in_a_row: u32,
-    /// Whether the token may be renewed now.
-    pub(crate) may_renew: bool,
+/// Fetches in a row whose access token was rejected at first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rejections {
+    /// How many.
+    pub in_a_row: u32,
+    /// When the token may be renewed again.
+    #[serde(rename = "next_renewal_unix_ms")]
+    pub next_renewal: DueTime,
 }
 
 impl RateLimiter {
+    /// The state as of now. Where the wall clock was set since the last look, all waits go along: they are as long as
+    /// on a clock that nobody sets.
+    fn at(&self, now: Moment) -> MutexGuard<'_, State> {
+        let mut state = self.0.lock();
+        // Whoever read the clocks before the last look goes by that one.
+        if let Some(since) = now.monotonic.checked_duration_since(state.seen.monotonic) {
+            let expected = state.seen.wall + since;
+            for wait in state.saved.waits() {
+                *wait = DueTime::after(wait.left(expected), now.wall);
+            }
+            state.seen = now;
+        }
+        state
+    }
+
     /// Grants one fetch, to begin after the returned wait; most often none.
     ///
     /// A scrape interval equal to the limiter's would lose every second fetch to a few milliseconds of jitter.
@@ -122,35 +138,30 @@ impl RateLimiter {
     ///
     /// # Errors
     /// The cause, when no fetch is granted.
-    pub fn try_acquire(&self, budget: Budget, now: Moment) -> Result<Duration, Cause> {
-        let mut state = self.0.lock();
+    pub fn try_acquire(&self, now: Moment) -> Result<Duration, Cause> {
+        let mut state = self.at(now);
         if state.open_breaker(now).is_some() {
             return Err(Cause::Breaker);
         }
-        if state.remaining(budget, now) == Some(0) {
+        if state.remaining(now) == Some(0) {
             return Err(Cause::DailyLimit);
         }
-        let wait = state.next_fetch.map_or(Duration::ZERO, |next| {
-            next.saturating_duration_since(now.monotonic)
-        });
-        if wait > budget.early() {
+        let wait = state.saved.next_fetch.left(now.wall);
+        if wait > state.budget.early() {
             return Err(Cause::Interval);
         }
-        state.next_fetch = Some(now.monotonic + wait + budget.min_interval);
+        state.saved.next_fetch = DueTime::after(wait + state.budget.min_interval, now.wall);
         Ok(wait)
     }
 
     /// A granted fetch begins only now, as it had to wait for its place among those of other apps: the interval counts
     /// from here.
-    pub(crate) fn begins(&self, budget: Budget, now: Moment) {
-        let mut state = self.0.lock();
-        let next = now.monotonic + budget.min_interval;
+    pub(crate) fn begins(&self, now: Moment) {
+        let mut state = self.at(now);
+        let Budget { min_interval, .. } = state.budget;
         // Where it hardly waited the grant stands, lest scrapes at the limiter's own rhythm fall out of step with it.
-        if state
-            .next_fetch
-            .is_none_or(|granted| granted + budget.early() < next)
-        {
-            state.next_fetch = Some(next);
+        if state.saved.next_fetch.left(now.wall) + state.budget.early() < min_interval {
+            state.saved.next_fetch = DueTime::after(min_interval, now.wall);
         }
     }
 
@@ -158,12 +169,12 @@ impl RateLimiter {
     ///
     /// # Errors
     /// When none is left.
-    pub fn spend(&self, budget: Budget, now: Moment) -> Result<(), DailyLimitReached> {
-        let mut state = self.0.lock();
-        if state.remaining(budget, now) == Some(0) {
+    pub fn spend(&self, now: Moment) -> Result<(), DailyLimitReached> {
+        let mut state = self.at(now);
+        if state.remaining(now) == Some(0) {
             return Err(DailyLimitReached);
         }
-        let today = state.today(now);
+        let today = ChinaDay::at(now.wall);
         let used = state.used_on(today);
         state.count(today, used.saturating_add(1));
         state.unshared = (today, state.unshared_on(today) + 1);
@@ -171,60 +182,56 @@ impl RateLimiter {
     }
 
     /// Calls left today; `None` where there is no limit.
-    pub(crate) fn remaining(&self, budget: Budget, now: Moment) -> Option<u64> {
-        self.0.lock().remaining(budget, now)
+    pub(crate) fn remaining(&self, now: Moment) -> Option<u64> {
+        self.at(now).remaining(now)
     }
 
     /// Calls sent today.
     pub fn used(&self, now: Moment) -> u64 {
-        let state = self.0.lock();
-        state.used_on(state.today(now))
+        self.at(now).used_on(ChinaDay::at(now.wall))
     }
 
     /// A fetch succeeded: nothing is wrong any more.
     pub(crate) fn succeeded(&self) {
-        self.0.lock().breaker = None;
+        self.0.lock().saved.breaker = None;
     }
 
-    /// A fetch failed: opens the breaker where the reason asks for one.
-    pub fn failed(&self, reason: Reason, errcode: Option<i64>, budget: Budget, now: Moment) {
-        let mut state = self.0.lock();
-        let by_common_clock = state.by_common_clock(now);
-        state.breaker = Breaker::after(reason, errcode, state.breaker, budget, by_common_clock);
+    /// A fetch that began then failed: opens the breaker where the reason asks for one.
+    pub fn failed(&self, reason: Reason, errcode: Option<i64>, began: Instant, now: Moment) {
+        let mut state = self.at(now);
+        let before = state.saved.breaker;
+        state.saved.breaker = Breaker::after(reason, errcode, before, state.budget, now.wall);
+        if state.reloaded.is_some_and(|reloaded| began < reloaded) {
+            state.retry_fixable();
+        }
     }
 
-    /// WeChat rejected the token that a fetch had at first. Fetch after fetch of these may renew it ever more rarely: else
-    /// each would cost a token call.
-    pub(crate) fn token_rejected(&self, budget: Budget, now: Moment) -> Rejected {
-        let mut state = self.0.lock();
-        let rejections = &mut state.rejections;
+    /// WeChat rejected the token that a fetch had at first; says whether it may be renewed now. Fetch after fetch of these
+    /// may renew it ever more rarely: else each would cost a token call.
+    pub(crate) fn token_rejected(&self, now: Moment) -> bool {
+        let mut state = self.at(now);
+        let budget = Budget {
+            min_interval: state.budget.min_interval.max(RENEWAL_BACKOFF_MIN),
+            ..state.budget
+        };
+        let rejections = &mut state.saved.rejections;
         rejections.in_a_row = rejections.in_a_row.saturating_add(1);
-        let may_renew = rejections
-            .next_renewal
-            .is_none_or(|next| next <= now.monotonic);
+        let may_renew = rejections.next_renewal.has_come(now.wall);
         if may_renew {
-            let interval = budget.min_interval.max(RENEWAL_BACKOFF_MIN);
-            let backoff = Budget {
-                min_interval: interval,
-                ..budget
-            };
-            let backoff = backoff.backoff(rejections.in_a_row);
-            rejections.next_renewal = Some(now.monotonic + backoff);
+            let backoff = budget.backoff(rejections.in_a_row);
+            rejections.next_renewal = DueTime::after(backoff, now.wall);
         }
-        Rejected {
-            in_a_row: rejections.in_a_row,
-            may_renew,
-        }
+        may_renew
     }
 
     /// WeChat took the token that a fetch had at first.
     pub(crate) fn token_accepted(&self) {
-        self.0.lock().rejections = Rejections::default();
+        self.0.lock().saved.rejections = Rejections::default();
     }
 
     /// Fetches in a row whose token was rejected at first.
     pub(crate) fn rejections_in_a_row(&self) -> u32 {
-        self.0.lock().rejections.in_a_row
+        self.0.lock().saved.rejections.in_a_row
     }
 
     /// The operator reloaded the configuration: what only they can fix may be fixed, so the next scrape may try.
@@ -232,74 +239,54 @@ impl RateLimiter {
     /// Both the back-off and the interval are lifted then; holds that WeChat asked for stay. Otherwise the wait is cut
     /// to the interval that is in force now, which may be a shorter one.
     pub(crate) fn reloaded(&self, budget: Budget, now: Moment) {
-        let mut state = self.0.lock();
+        let mut state = self.at(now);
+        state.budget = budget;
+        state.reloaded = Some(now.monotonic);
         state.reload_unshared = true;
-        state.rejections.next_renewal = None;
+        state.saved.rejections.next_renewal = DueTime::default();
         // A granted fetch can still be waiting for its begin.
-        let longest = now.monotonic + budget.early() + budget.min_interval;
-        state.next_fetch = state.next_fetch.map(|next| next.min(longest));
-        if state.close_fixable_breaker() {
-            state.next_fetch = None;
-        }
+        let longest = budget.early() + budget.min_interval;
+        let wait = state.saved.next_fetch.left(now.wall).min(longest);
+        state.saved.next_fetch = DueTime::after(wait, now.wall);
+        state.retry_fixable();
     }
 
     /// A person asks for one fetch now: neither the interval nor the back-off from what only they can fix keeps it back.
     /// The day's limit and holds that WeChat asked for stay.
     pub(crate) fn lift_waits(&self) {
         let mut state = self.0.lock();
-        state.next_fetch = None;
-        state.close_fixable_breaker();
+        state.retry_fixable();
+        state.saved.next_fetch = DueTime::default();
     }
 
     /// Why the breaker keeps calls back now, and until when; `None`: it is closed.
     pub fn open_breaker(&self, now: Moment) -> Option<(Reason, SystemTime)> {
-        let breaker = self.0.lock().open_breaker(now)?;
-        let wait = breaker.until.saturating_duration_since(now.monotonic);
-        Some((breaker.reason, now.wall + wait))
+        let breaker = self.at(now).open_breaker(now)?;
+        Some((breaker.reason, now.wall + breaker.until.left(now.wall)))
     }
 
     /// Whether the interval since the last grant is over.
     pub(crate) fn interval_is_over(&self, now: Moment) -> bool {
-        self.0
-            .lock()
-            .next_fetch
-            .is_none_or(|next| next <= now.monotonic)
-    }
-
-    /// The time by the replicas' common clock, where there is one.
-    pub(crate) fn by_common_clock(&self, now: Moment) -> Moment {
-        self.0.lock().by_common_clock(now)
+        self.at(now).saved.next_fetch.has_come(now.wall)
     }
 }
 
 impl State {
-    fn by_common_clock(&self, now: Moment) -> Moment {
-        let since = |clock: Moment| now.monotonic.saturating_duration_since(clock.monotonic);
-        let wall = self
-            .common_clock
-            .map_or(now.wall, |clock| clock.wall + since(clock));
-        Moment { wall, ..now }
-    }
-
-    /// The day in China; by the replicas' common clock, where there is one.
-    fn today(&self, now: Moment) -> ChinaDay {
-        ChinaDay::at(self.by_common_clock(now).wall)
-    }
-
     fn used_on(&self, day: ChinaDay) -> u64 {
-        self.calls.get(&day).copied().unwrap_or(0)
+        self.saved.calls.get(&day).copied().unwrap_or(0)
     }
 
     /// Notes a day's calls. Of too many days the earliest goes: a clock that begins in 1970 at each boot must not cost the
     /// count of the day that it is.
-    fn count(&mut self, day: ChinaDay, calls: u64) {
-        self.calls.insert(day, calls);
-        while self.calls.len() > DAYS_KEPT {
-            let mut others = self.calls.keys().filter(|other| **other != day);
+    fn count(&mut self, day: ChinaDay, used: u64) {
+        let calls = &mut self.saved.calls;
+        calls.insert(day, used);
+        while calls.len() > DAYS_KEPT {
+            let mut others = calls.keys().filter(|other| **other != day);
             let Some(earliest) = others.next().copied() else {
                 return;
             };
-            self.calls.remove(&earliest);
+            calls.remove(&earliest);
         }
     }
 
@@ -310,23 +297,25 @@ impl State {
         }
     }
 
-    fn remaining(&self, budget: Budget, now: Moment) -> Option<u64> {
-        let used = self.used_on(self.today(now));
-        budget.daily_limit.map(|limit| limit.saturating_sub(used))
+    fn remaining(&self, now: Moment) -> Option<u64> {
+        let used = self.used_on(ChinaDay::at(now.wall));
+        let limit = self.budget.daily_limit?;
+        Some(limit.saturating_sub(used))
     }
 
     fn open_breaker(&self, now: Moment) -> Option<Breaker> {
-        self.breaker.filter(|breaker| now.monotonic < breaker.until)
+        let breaker = self.saved.breaker?;
+        (!breaker.until.has_come(now.wall)).then_some(breaker)
     }
 
-    /// Closes a breaker that what only the operator can fix has opened; says whether there was one.
-    fn close_fixable_breaker(&mut self) -> bool {
-        let fixable = self
-            .breaker
-            .is_some_and(|breaker| breaker.reason.needs_operator());
-        if fixable {
-            self.breaker = None;
+    /// What only the operator can fix may be fixed now: the next scrape may try.
+    fn retry_fixable(&mut self) {
+        let breaker = &mut self.saved.breaker;
+        if breaker
+            .take_if(|breaker| breaker.reason.needs_operator())
+            .is_some()
+        {
+            self.saved.next_fetch = DueTime::default();
         }
-        fixable
     }
 }

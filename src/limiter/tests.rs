@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::{Instant, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -17,15 +19,21 @@ const UNLIMITED: Budget = Budget {
 
 /// 2026-11-24 12:00 in China.
 fn noon() -> Moment {
+    static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
     Moment {
         wall: UNIX_EPOCH + Duration::from_secs(1_795_492_800),
-        monotonic: Instant::now() + DAY,
+        monotonic: *STARTED + DAY,
     }
+}
+
+/// A limiter that knows nothing yet.
+fn fresh(budget: Budget) -> RateLimiter {
+    RateLimiter::restore(SavedLimiter::default(), budget, noon()).0
 }
 
 /// The next run's limiter, at that time.
 fn restored(limiter: &RateLimiter, saved: Moment, now: Moment) -> RateLimiter {
-    RateLimiter::restore(&limiter.save(0, saved), UNLIMITED, now).0
+    RateLimiter::restore(limiter.save(0, saved), UNLIMITED, now).0
 }
 
 fn until(limiter: &RateLimiter, now: Moment) -> Option<SystemTime> {
@@ -44,38 +52,35 @@ fn set(now: Moment, hours: i64) -> Moment {
 
 #[test]
 fn scrape_that_comes_a_little_early_is_granted_the_fetch_at_the_intervals_end() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(BUDGET);
     let start = noon();
-    assert_eq!(limiter.try_acquire(BUDGET, start), Ok(Duration::ZERO));
+    assert_eq!(limiter.try_acquire(start), Ok(Duration::ZERO));
     let early = start.after(MINUTE - Duration::from_millis(20));
-    assert_eq!(
-        limiter.try_acquire(BUDGET, early),
-        Ok(Duration::from_millis(20))
-    );
+    assert_eq!(limiter.try_acquire(early), Ok(Duration::from_millis(20)));
     let next = start.after(2 * MINUTE - Duration::from_secs(1));
-    assert_eq!(limiter.try_acquire(BUDGET, next), Err(Cause::Interval));
+    assert_eq!(limiter.try_acquire(next), Err(Cause::Interval));
 }
 
 #[test]
 fn interval_counts_from_the_fetch_that_had_to_wait_for_its_place() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let start = noon();
-    limiter.try_acquire(UNLIMITED, start).unwrap();
+    limiter.try_acquire(start).unwrap();
     let began = start.after(Duration::from_secs(50));
-    limiter.begins(UNLIMITED, began);
+    limiter.begins(began);
     let next = start.after(MINUTE);
-    assert_eq!(limiter.try_acquire(UNLIMITED, next), Err(Cause::Interval));
+    assert_eq!(limiter.try_acquire(next), Err(Cause::Interval));
     let next = began.after(MINUTE);
-    assert_eq!(limiter.try_acquire(UNLIMITED, next), Ok(Duration::ZERO));
+    assert_eq!(limiter.try_acquire(next), Ok(Duration::ZERO));
 }
 
 #[test]
 fn fetch_that_hardly_waited_leaves_the_rhythm_of_scrapes_alone() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let mut scrape = noon();
     for _ in 0..100 {
-        assert_eq!(limiter.try_acquire(UNLIMITED, scrape), Ok(Duration::ZERO));
-        limiter.begins(UNLIMITED, scrape.after(Duration::from_millis(100)));
+        assert_eq!(limiter.try_acquire(scrape), Ok(Duration::ZERO));
+        limiter.begins(scrape.after(Duration::from_millis(100)));
         scrape = scrape.after(MINUTE);
     }
 }
@@ -83,12 +88,12 @@ fn fetch_that_hardly_waited_leaves_the_rhythm_of_scrapes_alone() {
 proptest! {
     #[test]
     fn no_sequence_of_scrapes_gets_two_fetches_within_an_interval(steps in prop::collection::vec(0_u64..90_000, 1..200)) {
-        let limiter = RateLimiter::default();
+        let limiter = fresh(UNLIMITED);
         let mut now = noon();
         let mut last: Option<Instant> = None;
         for step in steps {
             now = now.after(Duration::from_millis(step));
-            if let Ok(wait) = limiter.try_acquire(UNLIMITED, now) {
+            if let Ok(wait) = limiter.try_acquire(now) {
                 let begins = now.monotonic + wait;
                 prop_assert!(last.is_none_or(|last| begins >= last + MINUTE));
                 last = Some(begins);
@@ -99,51 +104,48 @@ proptest! {
 
 #[test]
 fn daily_limit_ends_at_midnight_in_china() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(BUDGET);
     let start = noon();
     for _ in 0..3 {
-        limiter.spend(BUDGET, start).unwrap();
+        limiter.spend(start).unwrap();
     }
-    assert_eq!(limiter.spend(BUDGET, start), Err(DailyLimitReached));
+    assert_eq!(limiter.spend(start), Err(DailyLimitReached));
     let before_midnight = start.after(12 * 60 * MINUTE - Duration::from_secs(1));
-    assert_eq!(
-        limiter.try_acquire(BUDGET, before_midnight),
-        Err(Cause::DailyLimit)
-    );
+    assert_eq!(limiter.try_acquire(before_midnight), Err(Cause::DailyLimit));
     let midnight = start.after(12 * 60 * MINUTE);
-    assert_eq!(limiter.remaining(BUDGET, midnight), Some(3));
-    assert_eq!(limiter.try_acquire(BUDGET, midnight), Ok(Duration::ZERO));
+    assert_eq!(limiter.remaining(midnight), Some(3));
+    assert_eq!(limiter.try_acquire(midnight), Ok(Duration::ZERO));
 }
 
 #[test]
 fn days_count_survives_a_clock_that_is_set_and_boots_in_1970() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(BUDGET);
     let now = noon();
     let in_1970 = Moment {
         wall: UNIX_EPOCH,
         ..now
     };
     for day in -9..0 {
-        limiter.spend(UNLIMITED, set(now, 24 * day)).unwrap();
+        limiter.spend(set(now, 24 * day)).unwrap();
     }
     for _ in 0..3 {
-        limiter.spend(BUDGET, now).unwrap();
-        limiter.spend(UNLIMITED, in_1970).unwrap();
-        limiter.spend(UNLIMITED, set(now, 24)).unwrap();
+        limiter.spend(now).unwrap();
+        limiter.spend(in_1970).unwrap();
+        limiter.spend(set(now, 24)).unwrap();
     }
-    assert_eq!(limiter.spend(BUDGET, now), Err(DailyLimitReached));
+    assert_eq!(limiter.spend(now), Err(DailyLimitReached));
     assert!(limiter.save(0, now).calls.len() <= DAYS_KEPT);
 }
 
 #[test]
 fn what_only_the_operator_can_fix_backs_off_from_the_interval_to_ten_minutes() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let mut now = noon();
     for minutes in [1, 2, 4, 8, 10, 10] {
-        assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
-        limiter.failed(Reason::Config, Some(40125), UNLIMITED, now);
+        assert_eq!(limiter.try_acquire(now), Ok(Duration::ZERO));
+        limiter.failed(Reason::Config, Some(40125), now.monotonic, now);
         let before = now.after(minutes * MINUTE - Duration::from_millis(1));
-        let refused = limiter.try_acquire(UNLIMITED, before);
+        let refused = limiter.try_acquire(before);
         assert_eq!(refused, Err(Cause::Breaker), "{minutes}");
         // Over a restart too.
         assert!(
@@ -153,7 +155,7 @@ fn what_only_the_operator_can_fix_backs_off_from_the_interval_to_ten_minutes() {
         );
         now = now.after(minutes * MINUTE);
     }
-    limiter.failed(Reason::IpWhitelist, None, UNLIMITED, now);
+    limiter.failed(Reason::IpWhitelist, None, now.monotonic, now);
     assert_eq!(until(&limiter, now), Some(now.wall + 10 * MINUTE));
     limiter.succeeded();
     assert_eq!(limiter.open_breaker(now), None);
@@ -171,17 +173,17 @@ fn wechats_holds_last_as_long_as_it_said() {
         (midnight, Reason::DailyQuota, 45009, 10),
         (midnight.after(10 * MINUTE), Reason::DailyQuota, 45009, 1430),
     ] {
-        let limiter = RateLimiter::default();
-        limiter.failed(reason, Some(errcode), UNLIMITED, at);
+        let limiter = fresh(UNLIMITED);
+        limiter.failed(reason, Some(errcode), at.monotonic, at);
         // A reload or a person does not lift it.
         limiter.reloaded(UNLIMITED, at);
         limiter.lift_waits();
         let end = at.after(minutes * MINUTE);
         assert_eq!(until(&limiter, at), Some(end.wall), "{reason} {minutes}");
         let before = at.after(minutes * MINUTE - Duration::from_secs(1));
-        let refused = restored(&limiter, at, before).try_acquire(UNLIMITED, before);
+        let refused = restored(&limiter, at, before).try_acquire(before);
         assert_eq!(refused, Err(Cause::Breaker), "{reason} {minutes}");
-        assert_eq!(limiter.try_acquire(UNLIMITED, end), Ok(Duration::ZERO));
+        assert_eq!(limiter.try_acquire(end), Ok(Duration::ZERO));
     }
 }
 
@@ -194,93 +196,117 @@ fn passing_failure_opens_no_breaker() {
         Reason::Decode,
         Reason::Token,
     ] {
-        let limiter = RateLimiter::default();
-        limiter.failed(reason, None, UNLIMITED, noon());
-        assert!(limiter.try_acquire(UNLIMITED, noon()).is_ok(), "{reason}");
+        let limiter = fresh(UNLIMITED);
+        let now = noon();
+        limiter.failed(reason, None, now.monotonic, now);
+        assert!(limiter.try_acquire(now).is_ok(), "{reason}");
     }
 }
 
 #[test]
 fn reload_lets_the_next_scrape_try_what_may_be_fixed_and_cuts_the_wait_to_a_shorter_interval() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let now = noon();
-    limiter.try_acquire(UNLIMITED, now).unwrap();
-    limiter.failed(Reason::IpWhitelist, Some(40164), UNLIMITED, now);
+    limiter.try_acquire(now).unwrap();
+    limiter.failed(Reason::IpWhitelist, Some(40164), now.monotonic, now);
     limiter.reloaded(UNLIMITED, now);
-    assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
+    assert_eq!(limiter.try_acquire(now), Ok(Duration::ZERO));
 
-    let daily = Budget {
+    let limiter = fresh(Budget {
         min_interval: DAY,
         ..UNLIMITED
-    };
-    let limiter = RateLimiter::default();
-    limiter.try_acquire(daily, now).unwrap();
+    });
+    limiter.try_acquire(now).unwrap();
     limiter.reloaded(UNLIMITED, now);
-    assert_eq!(limiter.try_acquire(UNLIMITED, now), Err(Cause::Interval));
-    assert!(limiter.try_acquire(UNLIMITED, now.after(MINUTE)).is_ok());
+    assert_eq!(limiter.try_acquire(now), Err(Cause::Interval));
+    assert!(limiter.try_acquire(now.after(MINUTE)).is_ok());
+}
+
+#[test]
+fn failure_of_a_fetch_from_before_a_reload_keeps_nothing_back() {
+    let limiter = fresh(UNLIMITED);
+    let began = noon();
+    limiter.try_acquire(began).unwrap();
+    let now = began.after(MINUTE / 2);
+    limiter.reloaded(UNLIMITED, now);
+    limiter.failed(Reason::Config, None, began.monotonic, now);
+    assert_eq!(limiter.try_acquire(now), Ok(Duration::ZERO));
+    limiter.failed(Reason::Config, None, now.monotonic, now);
+    assert_eq!(limiter.try_acquire(now), Err(Cause::Breaker));
 }
 
 #[test]
 fn token_that_is_rejected_again_and_again_is_renewed_ever_more_rarely() {
-    for interval in [Duration::from_millis(20), MINUTE] {
-        let budget = Budget {
-            min_interval: interval,
+    for min_interval in [Duration::from_millis(20), MINUTE] {
+        let limiter = fresh(Budget {
+            min_interval,
             daily_limit: None,
-        };
-        let limiter = RateLimiter::default();
+        });
         let mut now = noon();
         let mut renewals = Vec::new();
         for fetch in 1..=60 {
-            let rejected = limiter.token_rejected(budget, now);
-            assert_eq!(rejected.in_a_row, fetch);
-            if rejected.may_renew {
+            if limiter.token_rejected(now) {
                 renewals.push(fetch);
             }
+            assert_eq!(limiter.rejections_in_a_row(), fetch);
             now = now.after(MINUTE);
         }
         assert_eq!(renewals[..3], [1, 3, 11]);
         assert!(renewals.len() < 10, "{renewals:?}");
         limiter.token_accepted();
-        assert!(limiter.token_rejected(budget, now).may_renew);
-        assert!(!limiter.token_rejected(budget, now).may_renew);
-        assert!(
-            !restored(&limiter, now, now)
-                .token_rejected(budget, now)
-                .may_renew
-        );
+        assert!(limiter.token_rejected(now));
+        assert!(!limiter.token_rejected(now));
+        assert!(!restored(&limiter, now, now).token_rejected(now));
+    }
+}
+
+#[test]
+fn waits_are_as_long_as_ever_when_the_wall_clock_is_set() {
+    let limiter = fresh(UNLIMITED);
+    let start = noon();
+    limiter.try_acquire(start).unwrap();
+    limiter.failed(Reason::Config, None, start.monotonic, start);
+    for (seconds, hours, refused) in [
+        (10, 24, Some(Cause::Breaker)),
+        (20, -24, Some(Cause::Breaker)),
+        (59, 0, Some(Cause::Breaker)),
+        (60, -24 * 365, None),
+    ] {
+        let now = set(start.after(Duration::from_secs(seconds)), hours);
+        assert_eq!(limiter.try_acquire(now).err(), refused, "{seconds} s");
     }
 }
 
 #[test]
 fn next_run_goes_on_where_the_last_one_ended() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(BUDGET);
     let now = noon();
-    limiter.try_acquire(BUDGET, now).unwrap();
-    limiter.spend(BUDGET, now).unwrap();
-    let next = |reserved| RateLimiter::restore(&limiter.save(reserved, now), BUDGET, now);
+    limiter.try_acquire(now).unwrap();
+    limiter.spend(now).unwrap();
+    let next = |reserved| RateLimiter::restore(limiter.save(reserved, now), BUDGET, now);
     let (same, clock_was_ahead) = next(0);
     assert!(!clock_was_ahead);
-    assert_eq!(same.try_acquire(BUDGET, now), Err(Cause::Interval));
-    assert_eq!(same.remaining(BUDGET, now), Some(2));
-    assert!(same.try_acquire(BUDGET, now.after(MINUTE)).is_ok());
+    assert_eq!(same.try_acquire(now), Err(Cause::Interval));
+    assert_eq!(same.remaining(now), Some(2));
+    assert!(same.try_acquire(now.after(MINUTE)).is_ok());
     // A fetch that a crash broke off.
-    assert_eq!(next(2).0.remaining(BUDGET, now), Some(0));
+    assert_eq!(next(2).0.remaining(now), Some(0));
 }
 
 #[test]
 fn wait_that_only_a_clock_that_was_ahead_can_have_asked_for_keeps_nothing_back() {
     let now = noon();
     for hours in [8, 24 * 365] {
-        let limiter = RateLimiter::default();
+        let limiter = fresh(UNLIMITED);
         let ahead = set(now, hours);
-        limiter.try_acquire(UNLIMITED, ahead).unwrap();
-        limiter.failed(Reason::Config, None, UNLIMITED, ahead);
+        limiter.try_acquire(ahead).unwrap();
+        limiter.failed(Reason::Config, None, ahead.monotonic, ahead);
         let saved = limiter.save(0, ahead);
-        let (restored, clock_was_ahead) = RateLimiter::restore(&saved, UNLIMITED, now);
+        let (restored, clock_was_ahead) = RateLimiter::restore(saved, UNLIMITED, now);
         assert!(clock_was_ahead);
-        assert_eq!(restored.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
+        assert_eq!(restored.try_acquire(now), Ok(Duration::ZERO));
         // The next failure backs off as the one after that would have.
-        restored.failed(Reason::Config, None, UNLIMITED, now);
+        restored.failed(Reason::Config, None, now.monotonic, now);
         assert_eq!(until(&restored, now), Some(now.wall + 2 * MINUTE));
     }
 }
@@ -288,95 +314,75 @@ fn wait_that_only_a_clock_that_was_ahead_can_have_asked_for_keeps_nothing_back()
 #[test]
 fn wait_from_a_clock_that_is_a_little_ahead_is_cut_to_the_interval() {
     let now = noon();
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let ahead = now.after(Duration::from_secs(30));
-    limiter.try_acquire(UNLIMITED, ahead).unwrap();
+    limiter.try_acquire(ahead).unwrap();
     let restored = restored(&limiter, ahead, now);
     let end = now.after(MINUTE);
     let before = now.after(MINUTE - Duration::from_secs(1));
-    assert_eq!(
-        restored.try_acquire(UNLIMITED, before),
-        Err(Cause::Interval)
-    );
-    assert!(restored.try_acquire(UNLIMITED, end).is_ok());
-}
-
-#[test]
-fn replica_with_a_wrong_clock_goes_by_the_common_calendar() {
-    let common = noon();
-    for hours in [-24, 24] {
-        let limiter = RateLimiter::default();
-        let now = set(common, hours);
-        let shared = SavedLimiter {
-            calls: BTreeMap::from([(ChinaDay::at(common.wall), 3)]),
-            ..SavedLimiter::default()
-        };
-        limiter.adopt(&shared, true, common.wall, BUDGET, now);
-        assert_eq!(limiter.remaining(BUDGET, now), Some(0));
-        let midnight = now.after(12 * 60 * MINUTE);
-        assert_eq!(limiter.try_acquire(BUDGET, midnight), Ok(Duration::ZERO));
-    }
+    assert_eq!(restored.try_acquire(before), Err(Cause::Interval));
+    assert!(restored.try_acquire(end).is_ok());
 }
 
 #[test]
 fn calls_sent_alone_are_added_to_those_of_the_others_once() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let now = noon();
     let others = |calls| SavedLimiter {
         calls: BTreeMap::from([(ChinaDay::at(now.wall), calls)]),
         ..SavedLimiter::default()
     };
     for _ in 0..2 {
-        limiter.spend(UNLIMITED, now).unwrap();
+        limiter.spend(now).unwrap();
     }
     for _ in 0..2 {
         // Until the others have been told.
-        limiter.adopt(&others(10), true, now.wall, UNLIMITED, now);
+        limiter.adopt(&others(10), true, now);
         assert_eq!(limiter.used(now), 12);
     }
     // A fetch sends one of the four calls that were set aside for it, and can't say so.
     limiter.is_shared(4, now);
-    limiter.spend(UNLIMITED, now).unwrap();
+    limiter.spend(now).unwrap();
     let mut state = others(12);
     state.reserved = 4;
     for (is_locked, used) in [(true, 13), (false, 13)] {
-        limiter.adopt(&state, is_locked, now.wall, UNLIMITED, now);
+        limiter.adopt(&state, is_locked, now);
         assert_eq!(limiter.used(now), used);
     }
     // Another replica has taken them for sent.
-    limiter.adopt(&others(12 + 4), true, now.wall, UNLIMITED, now);
+    limiter.adopt(&others(12 + 4), true, now);
     assert_eq!(limiter.used(now), 13);
     // What the others have lost is not forgotten.
     limiter.is_shared(0, now);
-    limiter.adopt(&others(0), true, now.wall, UNLIMITED, now);
+    limiter.adopt(&others(0), true, now);
     assert_eq!(limiter.used(now), 13);
 }
 
 #[test]
 fn calls_that_others_may_send_count_as_sent_only_where_they_have_died() {
-    let limiter = RateLimiter::default();
+    let limiter = fresh(UNLIMITED);
     let now = noon();
     let state = SavedLimiter {
         reserved: 4,
         ..SavedLimiter::default()
     };
     for (is_locked, used) in [(false, 0), (true, 4)] {
-        limiter.adopt(&state, is_locked, now.wall, UNLIMITED, now);
+        limiter.adopt(&state, is_locked, now);
         assert_eq!(limiter.used(now), used);
     }
 }
 
 #[test]
 fn reload_is_stronger_than_the_breaker_that_replicas_share() {
-    let other = RateLimiter::default();
+    let other = fresh(UNLIMITED);
     let now = noon();
-    other.try_acquire(UNLIMITED, now).unwrap();
-    other.failed(Reason::Permission, Some(48001), UNLIMITED, now);
+    other.try_acquire(now).unwrap();
+    other.failed(Reason::Permission, Some(48001), now.monotonic, now);
     let shared = other.save(0, now);
-    let limiter = RateLimiter::default();
-    limiter.adopt(&shared, true, now.wall, UNLIMITED, now);
-    assert_eq!(limiter.try_acquire(UNLIMITED, now), Err(Cause::Breaker));
+    let limiter = fresh(UNLIMITED);
+    limiter.adopt(&shared, true, now);
+    assert_eq!(limiter.try_acquire(now), Err(Cause::Breaker));
     limiter.reloaded(UNLIMITED, now);
-    limiter.adopt(&shared, true, now.wall, UNLIMITED, now);
-    assert_eq!(limiter.try_acquire(UNLIMITED, now), Ok(Duration::ZERO));
+    limiter.adopt(&shared, true, now);
+    assert_eq!(limiter.try_acquire(now), Ok(Duration::ZERO));
 }

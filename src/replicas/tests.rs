@@ -5,117 +5,36 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
-use wiremock::matchers::path;
-use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
+use crate::app::tests::{APPID, FAR, HOUR, LIST, QUOTA, STABLE_TOKEN, World, accounts, reply};
 use crate::app::{App, Source};
 use crate::collector::{AppReading, Collector, scrape};
-use crate::config::{AppConfig, Config, Credential, SecretSource, WechatConfig};
+use crate::config::AppConfig;
 use crate::limiter::Cause;
 use crate::redis_server::Server;
 use crate::store::Store;
 use crate::wechat::{Api, Reason};
 
-const APPID: &str = "wx0000000000000001";
-const LIST: &str = "/cgi-bin/express/business/account/getall";
-const STABLE_TOKEN: &str = "/cgi-bin/stable_token";
-const QUOTA: &str = "/cgi-bin/express/business/quota/get";
-const HOUR: Duration = Duration::from_secs(3600);
-/// Never comes: these tests run on machines under load.
-const FAR: Duration = Duration::from_secs(120);
 const PATIENT: Patience = Patience {
     answer: Duration::from_secs(60),
     snapshot: Duration::from_secs(60),
     away: Duration::from_millis(50),
 };
 
-/// The world around the replicas.
-struct World {
+/// Exporters, and what they share.
+struct Cluster {
     redis: Server,
-    wechat: MockServer,
-    apps: Vec<AppConfig>,
+    world: World,
 }
 
-impl World {
+impl Cluster {
     /// One app that may be read once an hour, and a WeChat that answers.
     async fn new() -> Self {
-        let world = Self {
-            redis: Server::start(&[]),
-            wechat: MockServer::start().await,
-            apps: Vec::new(),
-        };
-        let app = world.app(APPID);
-        world.answers(LIST, Self::list()).await;
-        Self {
-            apps: vec![app],
-            ..world
-        }
-    }
-
-    fn app(&self, appid: &str) -> AppConfig {
-        let credential = Credential::StableToken {
-            secret: SecretSource::Simulated,
-        };
-        AppConfig {
-            api_urls: vec![self.wechat.uri()],
-            min_interval: HOUR,
-            ..AppConfig::new(appid, credential)
-        }
-    }
-
-    /// Franchise accounts whose balances are old.
-    fn list() -> ResponseTemplate {
-        let account = |id: u32| json!({"biz_id": format!("K{id}"), "delivery_id": "YTO", "status_code": 0, "quota_num": 5, "quota_update_time": 1_578_552_960});
-        let accounts: Vec<_> = (0..15).map(account).collect();
-        ResponseTemplate::new(200).set_body_json(json!({"count": 15, "list": accounts}))
-    }
-
-    /// From now on WeChat answers like this.
-    async fn answers(&self, api: &str, reply: ResponseTemplate) {
-        let token = json!({"access_token": "token-0123456789", "expires_in": 7200});
-        for (api, reply) in [
-            (api, reply),
-            (
-                STABLE_TOKEN,
-                ResponseTemplate::new(200).set_body_json(token),
-            ),
-            (
-                QUOTA,
-                ResponseTemplate::new(200).set_body_json(json!({"quota_num": 4})),
-            ),
-        ] {
-            // The first that matches answers.
-            let mock = Mock::given(path(api)).respond_with(reply);
-            mock.with_priority(1 + u8::from(api != LIST))
-                .mount(&self.wechat)
-                .await;
-        }
-    }
-
-    async fn refuses(&self, errcode: i64) {
-        self.wechat.reset().await;
-        let refusal = json!({"errcode": errcode, "errmsg": "refused"});
-        let refusal = ResponseTemplate::new(200).set_body_json(refusal);
-        self.answers(LIST, refusal).await;
-    }
-
-    async fn calls(&self, api: &str) -> usize {
-        let requests = self.wechat.received_requests().await.unwrap();
-        let of_api = requests.iter().filter(|request| request.url.path() == api);
-        of_api.count()
-    }
-
-    fn config(&self) -> Config {
-        Config {
-            wechat: WechatConfig {
-                timeout: Duration::from_secs(30),
-                max_concurrency: 4,
-                proxy_from_env: false,
-                ..Config::new(Vec::new()).wechat
-            },
-            ..Config::new(self.apps.clone())
-        }
+        let mut world = World::listing(accounts(&["YTO"; 15])).await;
+        world.apps = vec![hourly(&world, APPID)];
+        let redis = Server::start(&[]);
+        Self { redis, world }
     }
 
     fn shared_state(&self) -> SharedStateConfig {
@@ -139,7 +58,7 @@ impl World {
         directory: Option<PathBuf>,
         shared_state: SharedStateConfig,
     ) -> Replica {
-        let config = self.config();
+        let config = self.world.config();
         let limits = config.wechat.list_limits();
         let store = Store::open(directory, limits).unwrap();
         let replicas = Arc::new(Replicas::with_patience(shared_state, limits, PATIENT));
@@ -155,6 +74,14 @@ impl World {
     }
 }
 
+/// An app that may be read once an hour.
+fn hourly(world: &World, appid: &str) -> AppConfig {
+    AppConfig {
+        min_interval: HOUR,
+        ..world.app(appid)
+    }
+}
+
 /// One exporter.
 struct Replica(Collector);
 
@@ -166,7 +93,7 @@ impl Replica {
     async fn scrape(&self) -> AppReading {
         let apps = self.0.apps();
         let mut scrape = scrape(apps.list(), HOUR, Instant::now() + FAR).await;
-        scrape.readings.remove(0)
+        scrape.remove(0)
     }
 
     /// Scrapes, and waits until what was found is on the server.
@@ -181,7 +108,7 @@ impl Replica {
     }
 
     fn lists(&self) -> u64 {
-        self.app().counters().requests(Api::AccountGetall)
+        self.app().state.counters.requests(Api::AccountGetall)
     }
 }
 
@@ -190,34 +117,12 @@ fn key(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn four_replicas_scraped_ten_times_at_once_cost_one_list_and_show_the_same() {
-    let world = World::new().await;
-    let replicas = [(); 4].map(|()| world.replica());
-    let scrapes = (0..40).map(|number| replicas[number % 4].scrape());
-    let readings = join_all(scrapes).await;
-    assert_eq!(world.calls(LIST).await, 1);
-    let accounts = |reading: &AppReading| reading.snapshot.as_ref().unwrap().accounts().to_vec();
-    for reading in &readings {
-        assert!(reading.up);
-        assert_eq!(accounts(reading), accounts(&readings[0]));
-    }
-    let fetched = readings.iter().filter(|r| r.source == Source::Fetched);
-    assert_eq!(fetched.count(), 1);
-
-    // One that starts later asks nobody but Redis.
-    let later = world.replica().scrape().await;
-    assert!(later.up);
-    assert_eq!(later.source, Source::Snapshot);
-    assert_eq!(world.calls(LIST).await, 1);
-}
-
-#[tokio::test]
 async fn what_is_followed_is_kept_once_and_its_state_is_left_to_the_replica_that_fetched() {
-    let world = World::new().await;
-    world.replica().settle().await;
+    let cluster = Cluster::new().await;
+    cluster.replica().settle().await;
     let directory = tempfile::tempdir().unwrap();
     let kept_in = Some(directory.path().to_owned());
-    let follower = world.replica_kept_in(kept_in, world.shared_state());
+    let follower = cluster.replica_kept_in(kept_in, cluster.shared_state());
     assert_eq!(follower.settle().await.source, Source::Snapshot);
     let file = |kind: &str| directory.path().join(format!("{APPID}.{kind}.json"));
     let written = || {
@@ -234,20 +139,22 @@ async fn what_is_followed_is_kept_once_and_its_state_is_left_to_the_replica_that
 
 #[tokio::test]
 async fn hundred_apps_on_a_slow_wechat_cost_one_list_each_and_few_questions() {
-    let mut world = World::new().await;
-    let slow = World::list().set_delay(Duration::from_millis(100));
-    world.wechat.reset().await;
-    world.answers(LIST, slow).await;
-    world.apps = (0..100).map(|app| world.app(&format!("wx{app}"))).collect();
-    let replicas = [(); 3].map(|()| world.replica());
+    let mut cluster = Cluster::new().await;
+    let world = &mut cluster.world;
+    let slow = accounts(&["YTO"]).set_delay(Duration::from_millis(100));
+    world.lists(slow).await;
+    world.apps = (0..100)
+        .map(|app| hourly(world, &format!("wx{app}")))
+        .collect();
+    let replicas = [(); 3].map(|()| cluster.replica());
     join_all(replicas.iter().map(Replica::settle)).await;
-    assert_eq!(world.calls(LIST).await, 100);
+    assert_eq!(cluster.world.calls(LIST).await, 100);
     for replica in &replicas {
         let apps = replica.0.apps();
         let up = |app: &Arc<App>| app.last_reading(HOUR, Moment::now()).1;
         assert!(apps.list().iter().all(up));
     }
-    let stats = world.redis.run(&["INFO", "stats"]).await;
+    let stats = cluster.redis.run(&["INFO", "stats"]).await;
     let stats: String = redis::from_redis_value(stats).unwrap();
     let commands = stats
         .lines()
@@ -259,84 +166,90 @@ async fn hundred_apps_on_a_slow_wechat_cost_one_list_each_and_few_questions() {
 
 #[tokio::test]
 async fn four_replicas_over_several_intervals_cost_what_one_does() {
-    let mut world = World::new().await;
-    world.apps[0].min_interval = Duration::from_millis(500);
-    let replicas = [(); 4].map(|()| world.replica());
+    let mut cluster = Cluster::new().await;
+    cluster.world.apps[0].min_interval = Duration::from_millis(500);
+    let replicas = [(); 4].map(|()| cluster.replica());
     let began = Instant::now();
     for round in 0..4 {
         if round > 0 {
-            tokio::time::sleep(world.apps[0].min_interval).await;
+            tokio::time::sleep(cluster.world.apps[0].min_interval).await;
         }
         for reading in join_all(replicas.iter().map(Replica::settle)).await {
             assert!(reading.up);
         }
-        assert!(world.calls(LIST).await > round, "an interval has passed");
+        assert!(
+            cluster.world.calls(LIST).await > round,
+            "an interval has passed"
+        );
     }
     // As many as one limiter could have granted in the time that it took.
-    let intervals = began.elapsed().as_millis() / world.apps[0].min_interval.as_millis();
-    let lists = world.calls(LIST).await as u128;
+    let intervals = began.elapsed().as_millis() / cluster.world.apps[0].min_interval.as_millis();
+    let lists = cluster.world.calls(LIST).await as u128;
     assert!(lists <= intervals + 1, "{lists} in {intervals}");
 }
 
 #[tokio::test]
 async fn daily_limit_is_one_for_all_replicas() {
-    let mut world = World::new().await;
-    world.apps[0].min_interval = Duration::ZERO;
-    world.apps[0].daily_limit = Some(8);
-    let replicas = [(); 3].map(|()| world.replica());
+    let mut cluster = Cluster::new().await;
+    cluster.world.apps[0].min_interval = Duration::ZERO;
+    cluster.world.apps[0].daily_limit = Some(8);
+    let replicas = [(); 3].map(|()| cluster.replica());
     // Of those who come at one time some wait for another's fetch, and send none.
     for _ in 0..8 {
         join_all(replicas.iter().map(Replica::settle)).await;
     }
-    assert_eq!(world.calls(LIST).await + world.calls(STABLE_TOKEN).await, 8);
-    assert_eq!(world.used().await, 8);
+    assert_eq!(
+        cluster.world.calls(LIST).await + cluster.world.calls(STABLE_TOKEN).await,
+        8
+    );
+    assert_eq!(cluster.used().await, 8);
     // One that starts now knows nothing and is told.
-    let late = world.replica();
+    let late = cluster.replica();
     assert_eq!(late.settle().await.source, Source::Snapshot);
-    assert_eq!(late.app().counters().refused(Cause::DailyLimit), 1);
+    assert_eq!(late.app().state.counters.refused(Cause::DailyLimit), 1);
     assert_eq!(late.lists(), 0);
 }
 
 #[tokio::test]
 async fn failure_that_needs_fixing_stops_all_replicas_and_shows_on_each_until_one_is_reloaded() {
-    let world = World::new().await;
-    world.refuses(48001).await;
-    let (first, second) = (world.replica(), world.replica());
+    let cluster = Cluster::new().await;
+    let refused = json!({"errcode": 48001, "errmsg": "refused"});
+    cluster.world.lists(reply(refused)).await;
+    let (first, second) = (cluster.replica(), cluster.replica());
     assert!(!first.settle().await.up);
     let reading = second.settle().await;
     assert!(!reading.up);
     let last_fetch = reading.app.last_fetch().unwrap();
     let cause = last_fetch.failure.unwrap().cause;
     assert_eq!((cause.reason, cause.errcode), (Reason::Permission, 48001));
-    let breaker = reading.app.limiter().open_breaker(Moment::now());
+    let breaker = reading.app.state.limiter.open_breaker(Moment::now());
     assert_eq!(breaker.unwrap().0, Reason::Permission);
     assert_eq!(second.lists(), 0);
 
-    world.wechat.reset().await;
-    world.answers(LIST, World::list()).await;
-    second.0.reconfigure(&world.config()).unwrap();
+    cluster.world.lists(accounts(&["YTO"])).await;
+    second.0.reconfigure(&cluster.world.config()).unwrap();
     assert!(second.settle().await.up);
     assert_eq!(second.lists(), 1);
 }
 
 #[tokio::test]
 async fn what_was_spent_alone_is_added_when_redis_is_back() {
-    let mut world = World::new().await;
-    world.apps[0].min_interval = Duration::ZERO;
-    let replicas = [world.replica(), world.replica()];
+    let mut cluster = Cluster::new().await;
+    cluster.world.apps[0].min_interval = Duration::ZERO;
+    let replicas = [cluster.replica(), cluster.replica()];
     join_all(replicas.iter().map(Replica::settle)).await;
-    let together = world.used().await;
-    let state = world.redis.run(&["DUMP", &key("state")]).await;
+    let together = cluster.used().await;
+    let state = cluster.redis.run(&["DUMP", &key("state")]).await;
     let state: Vec<u8> = redis::from_redis_value(state).unwrap();
 
-    world.redis.kill();
+    cluster.redis.kill();
     for _ in 0..3 {
         for reading in join_all(replicas.iter().map(Replica::settle)).await {
             assert!(reading.up);
         }
     }
-    world.redis.start_again();
-    let mut connection = world.redis.connect().await;
+    cluster.redis.start_again();
+    let mut connection = cluster.redis.connect().await;
     let mut restore = redis::cmd("RESTORE");
     restore.arg(key("state")).arg(0).arg(state);
     restore.query_async::<()>(&mut connection).await.unwrap();
@@ -346,74 +259,79 @@ async fn what_was_spent_alone_is_added_when_redis_is_back() {
         replica.settle().await;
         assert!(replica.failures(Failure::Network) > 0);
     }
-    let spent = world.calls(LIST).await + world.calls(STABLE_TOKEN).await;
-    assert_eq!(world.used().await, spent as u64, "{together} together");
+    let spent = cluster.world.calls(LIST).await + cluster.world.calls(STABLE_TOKEN).await;
+    assert_eq!(cluster.used().await, spent as u64, "{together} together");
 }
 
 #[tokio::test]
 async fn flush_costs_one_fetch_at_most_and_loses_no_count() {
-    let world = World::new().await;
-    let replicas = [(); 3].map(|()| world.replica());
+    let cluster = Cluster::new().await;
+    let replicas = [(); 3].map(|()| cluster.replica());
     join_all(replicas.iter().map(Replica::settle)).await;
-    let used = world.used().await;
-    world.redis.run(&["FLUSHALL"]).await;
+    let used = cluster.used().await;
+    cluster.redis.run(&["FLUSHALL"]).await;
     join_all(replicas.iter().map(Replica::settle)).await;
-    assert_eq!(world.calls(LIST).await, 1, "each knows of the interval");
+    assert_eq!(
+        cluster.world.calls(LIST).await,
+        1,
+        "each knows of the interval"
+    );
     // One that starts now knows of nothing.
-    world.replica().settle().await;
-    assert_eq!(world.calls(LIST).await, 2);
+    cluster.replica().settle().await;
+    assert_eq!(cluster.world.calls(LIST).await, 2);
     assert!(used > 0);
 }
 
 #[tokio::test]
 async fn replica_that_hangs_or_dies_in_a_fetch_holds_the_others_up_until_its_lock_ends() {
-    let world = World::new().await;
-    let first = world.replica();
+    let cluster = Cluster::new().await;
+    let first = cluster.replica();
     first.settle().await;
     // As if it had died in the next one.
     let lock = ["SET", &key("lock"), "another", "PX", "500"];
-    world.redis.run(&lock).await;
-    world.redis.run(&["DEL", &key("state")]).await;
-    let reading = world.replica().settle().await;
+    cluster.redis.run(&lock).await;
+    cluster.redis.run(&["DEL", &key("state")]).await;
+    let reading = cluster.replica().settle().await;
     assert!(reading.up);
-    assert_eq!(world.calls(LIST).await, 2);
+    assert_eq!(cluster.world.calls(LIST).await, 2);
 
     // Whoever has lost the lock writes nothing.
-    let replicas = Arc::new(Replicas::new(world.shared_state(), Default::default()));
-    let lock = replicas.lock("wx9").await.unwrap().lock.unwrap();
-    world.redis.run(&["FLUSHALL"]).await;
-    assert!(!lock.write(&SavedState::default(), None, false).await);
+    let replicas = Arc::new(Replicas::new(cluster.shared_state(), Default::default()));
+    let mut lock = replicas.lock("wx9").await.unwrap().lock.unwrap();
+    cluster.redis.run(&["FLUSHALL"]).await;
+    assert!(!lock.write(SavedState::default(), None, false).await);
     let again = replicas.lock("wx9").await.unwrap();
     assert!(again.state.is_none() && again.lock.is_some());
 }
 
 #[tokio::test]
 async fn replica_that_cannot_get_the_shared_snapshot_fetches_for_itself() {
-    let world = World::new().await;
-    world.replica().settle().await;
-    world.redis.run(&["DEL", &key("snapshot")]).await;
-    let replica = world.replica();
+    let cluster = Cluster::new().await;
+    cluster.replica().settle().await;
+    cluster.redis.run(&["DEL", &key("snapshot")]).await;
+    let replica = cluster.replica();
     assert!(replica.settle().await.up);
     assert_eq!(replica.lists(), 1);
     assert_eq!(replica.failures(Failure::Content), 1);
     // It has shared its own.
-    assert_eq!(world.replica().settle().await.source, Source::Snapshot);
-    assert_eq!(world.calls(LIST).await, 2);
+    assert_eq!(cluster.replica().settle().await.source, Source::Snapshot);
+    assert_eq!(cluster.world.calls(LIST).await, 2);
 }
 
 #[tokio::test]
 async fn keys_that_cannot_be_used_leave_one_app_alone_and_others_together() {
-    let mut world = World::new().await;
-    world.apps.push(world.app("wx0000000000000002"));
+    let mut cluster = Cluster::new().await;
+    let other = hourly(&cluster.world, "wx0000000000000002");
+    cluster.world.apps.push(other);
     let broken = key("state");
     for (spoil, failure) in [
         (["SET", &broken, "not ours"].as_slice(), Failure::Content),
         (["LPUSH", &broken, "list"].as_slice(), Failure::Refused),
     ] {
-        world.redis.run(&["FLUSHALL"]).await;
-        world.redis.run(spoil).await;
-        let (first, second) = (world.replica(), world.replica());
-        let before = world.calls(LIST).await;
+        cluster.redis.run(&["FLUSHALL"]).await;
+        cluster.redis.run(spoil).await;
+        let (first, second) = (cluster.replica(), cluster.replica());
+        let before = cluster.world.calls(LIST).await;
         for replica in [&first, &second] {
             assert!(replica.settle().await.up);
         }
@@ -422,34 +340,38 @@ async fn keys_that_cannot_be_used_leave_one_app_alone_and_others_together() {
         assert!(other.0.is_some() && other.1, "{failure}");
         // What is not a state is replaced by one; a key of another type stays.
         let alone = usize::from(failure == Failure::Refused);
-        assert_eq!(world.calls(LIST).await - before, 2 + alone, "{failure}");
+        assert_eq!(
+            cluster.world.calls(LIST).await - before,
+            2 + alone,
+            "{failure}"
+        );
     }
 }
 
 #[tokio::test]
 async fn documented_permissions_are_enough_and_a_refused_login_shows_no_password() {
-    let world = World::new().await;
+    let cluster = Cluster::new().await;
     let documented = include_str!("../../docs/replicas.md");
     let mut lines = documented.lines();
     let rule = lines.find(|line| line.starts_with("ACL SETUSER")).unwrap();
     let rule = rule.replace("wechat_logistics:", "test:");
     let words: Vec<&str> = rule.split_whitespace().collect();
-    world.redis.run(&words).await;
-    let port = world.redis.port();
+    cluster.redis.run(&words).await;
+    let port = cluster.redis.port();
     let user = |password: &str| SharedStateConfig {
         redis: SecretUrl::new(format!("redis://exporter:{password}@127.0.0.1:{port}/")),
-        ..world.shared_state()
+        ..cluster.shared_state()
     };
-    let allowed = [user("PASSWORD"), user("PASSWORD")].map(|user| world.replica_with(user));
+    let allowed = [user("PASSWORD"), user("PASSWORD")].map(|user| cluster.replica_with(user));
     for replica in &allowed {
         assert!(replica.settle().await.up);
         for failure in Failure::ALL {
             assert_eq!(replica.failures(*failure), 0, "{failure}");
         }
     }
-    assert_eq!(world.calls(LIST).await, 1);
+    assert_eq!(cluster.world.calls(LIST).await, 1);
 
-    let refused = world.replica_with(user("canary"));
+    let refused = cluster.replica_with(user("canary"));
     assert!(refused.settle().await.up);
     assert!(refused.failures(Failure::Refused) > 0);
     assert!(!format!("{:?}", refused.0).contains("canary"));
@@ -457,15 +379,17 @@ async fn documented_permissions_are_enough_and_a_refused_login_shows_no_password
 
 #[tokio::test]
 async fn live_balance_asked_by_one_replica_is_shown_by_all_and_asked_by_no_other() {
-    let mut world = World::new().await;
+    let mut cluster = Cluster::new().await;
     let interval = Duration::from_millis(500);
-    world.apps[0].min_interval = interval;
-    world.apps[0].live_quota = Some(HOUR);
-    let replicas = [world.replica(), world.replica()];
+    cluster.world.apps[0].min_interval = interval;
+    cluster.world.apps[0].live_quota = Some(HOUR);
+    let live = reply(json!({"quota_num": 4}));
+    cluster.world.answers(QUOTA, live).await;
+    let replicas = [cluster.replica(), cluster.replica()];
     for round in 0..40 {
         replicas[round % 2].settle().await;
         tokio::time::sleep(interval).await;
-        if round >= 4 && world.calls(QUOTA).await >= 15 {
+        if round >= 4 && cluster.world.calls(QUOTA).await >= 15 {
             break;
         }
     }
@@ -474,19 +398,19 @@ async fn live_balance_asked_by_one_replica_is_shown_by_all_and_asked_by_no_other
         let balance = |account: &crate::wechat::Account| account.quota_num == Some(4.0);
         assert!(reading.snapshot.unwrap().accounts().iter().all(balance));
     }
-    assert_eq!(world.calls(QUOTA).await, 15, "each account once");
+    assert_eq!(cluster.world.calls(QUOTA).await, 15, "each account once");
 }
 
 #[tokio::test]
 async fn redis_that_hangs_holds_a_scrape_up_for_a_moment_and_then_nobody() {
-    let world = World::new().await;
-    let replicas = Replicas::new(world.shared_state(), Default::default());
+    let cluster = Cluster::new().await;
+    let replicas = Replicas::new(cluster.shared_state(), Default::default());
     let replicas = Arc::new(replicas);
-    world.redis.freeze();
+    cluster.redis.freeze();
     for _ in 0..3 {
         assert!(replicas.lock(APPID).await.is_err());
     }
-    world.redis.thaw();
+    cluster.redis.thaw();
     assert_eq!(
         replicas.failures(Failure::Timeout),
         1,

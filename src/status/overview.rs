@@ -1,11 +1,11 @@
 //! What the page shows, taken from the apps without a call to WeChat, and put in order.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::app::App;
+use crate::app::{App, Deliveries};
 use crate::clock::Moment;
 use crate::collector::Collector;
 use crate::config::Couriers;
@@ -54,8 +54,8 @@ pub(crate) struct AppFacts {
     pub(crate) shows_remarks: bool,
     /// What the operator says of couriers.
     pub(crate) couriers: Arc<Couriers>,
-    /// The couriers' names that WeChat gave.
-    pub(crate) courier_names: Arc<HashMap<Box<str>, Box<str>>>,
+    /// The couriers that WeChat listed.
+    pub(crate) deliveries: Arc<Deliveries>,
 }
 
 impl AppFacts {
@@ -72,16 +72,16 @@ impl AppFacts {
             snapshot_age,
             is_expired: snapshot_age > Some(max_stale),
             last_fetch: app.last_fetch(),
-            token_rejections: app.limiter().rejections_in_a_row(),
-            breaker: app.limiter().open_breaker(now),
-            calls_used: app.limiter().used(now),
-            calls_left: app.daily_calls_remaining(now),
+            token_rejections: app.state.limiter.rejections_in_a_row(),
+            breaker: app.state.limiter.open_breaker(app.now()),
+            calls_used: app.state.limiter.used(app.now()),
+            calls_left: app.daily_calls_remaining(),
             days_left: accounts
                 .map(|account| app.days_left(account, now))
                 .collect(),
             shows_remarks: app.config.remark_wrong_msg,
             couriers: Arc::clone(&app.config.couriers),
-            courier_names: collector.couriers().names(),
+            deliveries: collector.deliveries(),
             snapshot,
         }
     }
@@ -176,10 +176,10 @@ impl<'a> AppRows<'a> {
         let rows = accounts.zip(&facts.days_left).map(|(account, days_left)| {
             let delivery_id = &account.delivery_id;
             let network = couriers.network(delivery_id, None);
-            let listed = facts.courier_names.get(delivery_id);
+            let listed = facts.deliveries.get(delivery_id);
             Row {
                 account,
-                courier: couriers.name(delivery_id, listed.map(AsRef::as_ref)),
+                courier: couriers.name(delivery_id, listed),
                 network,
                 days_left: *days_left,
                 state: AccountState::of(account, network, *days_left, now),

@@ -55,10 +55,9 @@ pub(crate) fn read_state(bytes: &[u8], appid: &str) -> Result<SavedState, String
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
 
-/// `fetched`: by the clock that its readers go by.
-pub(crate) fn write_snapshot(snapshot: &Snapshot, fetched: SystemTime, appid: &str) -> Vec<u8> {
+pub(crate) fn write_snapshot(snapshot: &Snapshot, appid: &str) -> Vec<u8> {
     let written = WrittenSnapshot {
-        fetched,
+        fetched: snapshot.fetched(),
         dropped: snapshot.dropped(),
         count: snapshot.accounts().len(),
         list: snapshot.accounts(),

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use file::Directory;
 
-use crate::clock::{Moment, as_unix_millis};
+use crate::clock::{DueTime, Moment, as_unix_millis};
 use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
 use crate::wechat::{Api, ApiQuota, Cause, ListLimits};
@@ -47,16 +47,18 @@ pub struct SavedState {
     pub snapshot_id: Option<u64>,
 }
 
-/// When one app's optional calls are due, and WeChat's own figures. Times are in milliseconds since 1970; `None`: now.
+/// When one app's optional calls are due, and WeChat's own figures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OptionalCallsState {
     /// When WeChat's own figures are asked for again.
-    pub api_quota_due_unix_ms: Option<u64>,
+    #[serde(rename = "api_quota_due_unix_ms")]
+    pub api_quota_due: DueTime,
     /// WeChat's own figures of that API.
     pub api_quota: Option<(Api, ApiQuota)>,
-    /// Before that no live balance is asked for, as WeChat refused one.
-    pub balances_due_unix_ms: Option<u64>,
+    /// Before that no live balance is asked for, as one was refused.
+    #[serde(rename = "balances_due_unix_ms")]
+    pub balances_due: DueTime,
 }
 
 /// How the latest fetch of an app ended.
@@ -214,7 +216,7 @@ impl Store {
         let snapshot = Arc::clone(snapshot);
         let owner = appid.to_owned();
         self.write(snapshot_file(appid), move || {
-            form::write_snapshot(&snapshot, snapshot.fetched(), &owner)
+            form::write_snapshot(&snapshot, &owner)
         })
         .await;
     }

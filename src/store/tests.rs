@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::{ChinaDay, from_unix_millis};
-use crate::limiter::{SavedBreaker, SavedRejections};
+use crate::limiter::{Breaker, Rejections};
 use crate::snapshot::Dropped;
 use crate::wechat::{Account, AccountList, Reason, ServiceType};
 
@@ -146,32 +146,34 @@ fn time() -> impl Strategy<Value = SystemTime> {
     (0_u64..1 << 43).prop_map(|millis| from_unix_millis(millis).unwrap())
 }
 
+fn due() -> impl Strategy<Value = DueTime> {
+    time().prop_map(|at| DueTime::after(Duration::ZERO, at))
+}
+
 fn a_reason() -> impl Strategy<Value = Reason> {
     prop::sample::select(Reason::ALL)
 }
 
 prop_compose! {
     fn a_state()(
-        next_fetch_unix_ms in any::<Option<u64>>(),
+        [next_fetch, next_renewal, api_quota_due, balances_due] in prop::array::uniform4(due()),
         calls in prop::collection::btree_map(any::<i64>().prop_map(ChinaDay), any::<u64>(), 0..4),
-        breaker in option::of((a_reason(), any::<u64>(), any::<u32>())),
-        (in_a_row, next_renewal_unix_ms) in any::<(u32, Option<u64>)>(),
+        breaker in option::of((a_reason(), due(), any::<u32>())),
+        in_a_row in any::<u32>(),
         last_fetch in option::of((
             time(),
             option::of((a_reason(), option::of(prop::sample::select(Api::ALL)), any::<i64>(), any::<String>())),
         )),
         figures in option::of(any::<i32>()),
-        (dues, reserved) in any::<([Option<u64>; 2], u64)>(),
+        reserved in any::<u64>(),
     ) -> SavedState {
         SavedState {
             limiter: SavedLimiter {
-                next_fetch_unix_ms,
+                next_fetch,
                 calls,
                 reserved,
-                breaker: breaker.map(|(reason, until_unix_ms, failures)| SavedBreaker {
-                    reason, until_unix_ms, failures,
-                }),
-                rejections: SavedRejections { in_a_row, next_renewal_unix_ms },
+                breaker: breaker.map(|(reason, until, failures)| Breaker { reason, until, failures }),
+                rejections: Rejections { in_a_row, next_renewal },
             },
             last_fetch: last_fetch.map(|(at, failure)| LastFetch {
                 at,
@@ -181,13 +183,13 @@ prop_compose! {
                 }),
             }),
             optional_calls: OptionalCallsState {
-                api_quota_due_unix_ms: dues[0],
+                api_quota_due,
                 api_quota: figures.map(|used| (Api::AccountGetall, ApiQuota {
                     daily_limit: None,
                     used: Some(used.into()),
                     remain: None,
                 })),
-                balances_due_unix_ms: dues[1],
+                balances_due,
             },
             ..SavedState::default()
         }
@@ -242,7 +244,7 @@ proptest! {
         let list = AccountList { accounts, ..AccountList::default() };
         let dropped = Dropped { duplicate, limit, invalid };
         let written = Snapshot::new(list, fetched, now).with_more_dropped(dropped);
-        let bytes = form::write_snapshot(&written, fetched, APPID);
+        let bytes = form::write_snapshot(&written, APPID);
         let read = form::read_snapshot(&bytes, APPID, ListLimits::default(), now).unwrap();
         prop_assert_eq!(read.accounts(), written.accounts());
         prop_assert_eq!(read.dropped(), written.dropped());
