@@ -14,7 +14,6 @@ use super::{CheckArgs, Error};
 use crate::app::App;
 use crate::collector::{self, AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential};
-use crate::error::chain;
 use crate::snapshot::Snapshot;
 use crate::status::AccountState;
 use crate::store::Store;
@@ -133,8 +132,7 @@ fn budget(config: &Config) -> Result<(Store, bool, Option<String>), Error> {
                 let note = format!("the calls of this check are counted in {shown}.");
                 return Ok((store, true, Some(note)));
             }
-            Err(unusable) => {
-                let why = chain(&unusable);
+            Err(why) => {
                 note = Some(format!(
                     "the calls of this check are not counted in {shown}: {why}."
                 ));

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use tokio::sync::Semaphore;
 use tokio::task;
 
-use super::{StoreError, Unusable};
+use super::StoreError;
 use crate::config::read_regular;
 
 /// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
@@ -35,12 +35,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => return Err(io::Error::from(io::ErrorKind::NotADirectory)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
-            Err(error) => return Err(error),
-        }
+        fs::create_dir_all(path)?;
         let lock = lock(path);
         if let Err(TryLockError::WouldBlock) = &lock {
             // No error, because the other one may be about to end.
@@ -53,23 +48,22 @@ impl Directory {
         Ok(Self::locked(path, lock.ok()))
     }
 
-    /// Opens a directory that is there and that nobody else uses now, for writing.
-    pub(super) fn open_unused(path: &Path) -> Result<Self, Unusable> {
+    /// Opens a directory that is there and that nobody else uses now, for writing; else says why not.
+    pub(super) fn open_unused(path: &Path) -> Result<Self, String> {
+        let broken = |error: io::Error| format!("it can't be used: {error}");
         let metadata = match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unusable::Missing),
-            metadata => metadata.map_err(Unusable::Broken)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err("it does not exist".to_owned());
+            }
+            metadata => metadata.map_err(broken)?,
         };
-        if !metadata.is_dir() {
-            let error = io::Error::from(io::ErrorKind::NotADirectory);
-            return Err(Unusable::Broken(error));
-        }
         if is_of_another_user(path, &metadata) {
-            return Err(Unusable::OfAnotherUser);
+            return Err("it belongs to another user; run this as that user".to_owned());
         }
         match lock(path) {
             Ok(lock) => Ok(Self::locked(path, Some(lock))),
-            Err(TryLockError::WouldBlock) => Err(Unusable::InUse),
-            Err(TryLockError::Error(error)) => Err(Unusable::Broken(error)),
+            Err(TryLockError::WouldBlock) => Err("a running exporter uses it".to_owned()),
+            Err(TryLockError::Error(error)) => Err(broken(error)),
         }
     }
 

@@ -135,23 +135,6 @@ pub enum StoreError {
     },
 }
 
-/// Why nothing can be kept in a state directory beside what an exporter keeps there.
-#[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// No exporter has made it yet.
-    #[error("it does not exist")]
-    Missing,
-    /// Two processes would overwrite each other's counts.
-    #[error("a running exporter uses it")]
-    InUse,
-    /// Root's files there could not be read by the exporter's user.
-    #[error("it belongs to another user; run this as that user")]
-    OfAnotherUser,
-    /// It can't be written, or is no directory.
-    #[error("it can't be used")]
-    Broken(#[source] io::Error),
-}
-
 impl Store {
     /// Opens the directory, which is made where it is missing.
     ///
@@ -171,8 +154,8 @@ impl Store {
     /// Opens a directory that exporters keep their state in, while none of them is running.
     ///
     /// # Errors
-    /// See [`Unusable`]; nothing has been changed then.
-    pub fn open_unused(directory: &Path, list_limits: ListLimits) -> Result<Self, Unusable> {
+    /// Why it can't be used, as one sentence; nothing has been changed then.
+    pub fn open_unused(directory: &Path, list_limits: ListLimits) -> Result<Self, String> {
         let directory = Directory::open_unused(directory)?;
         Ok(Self::new(Some(directory), list_limits))
     }
