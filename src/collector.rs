@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, AppState, Deliveries, Fetch, ListedCouriers, LogThrottle, Shared, Source};
+use crate::app::{App, AppState, Fetch, ListedCouriers, LogThrottle, Shared, Source};
 use crate::clock::Moment;
 use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::limiter::Budget;
@@ -25,7 +25,8 @@ use crate::wechat::{Account, Client, ClientError, ClientOptions};
 #[derive(Debug)]
 pub struct Collector {
     apps: ArcSwap<Apps>,
-    shared: Arc<Shared>,
+    /// What all apps share.
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// The apps of one configuration.
@@ -113,21 +114,6 @@ impl Collector {
     /// The apps of the configuration in force.
     pub fn apps(&self) -> Arc<Apps> {
         self.apps.load_full()
-    }
-
-    /// The couriers that WeChat listed, for their names.
-    pub(crate) fn deliveries(&self) -> Arc<Deliveries> {
-        self.shared.couriers.deliveries.load_full()
-    }
-
-    /// Where limits and snapshots survive.
-    pub fn store(&self) -> &Store {
-        &self.shared.store
-    }
-
-    /// The exporters that share budgets with this one; `None`: it is alone.
-    pub fn replicas(&self) -> Option<&Replicas> {
-        self.shared.replicas.as_deref()
     }
 
     /// Waits until no fetch is at work, but not beyond the deadline.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SystemRandom;
 use tokio::task::AbortHandle;
 
 use crate::blocking;
@@ -212,7 +212,7 @@ impl Replicas {
 
     /// The snapshot that replicas share; `None`: there is none that can be used.
     pub(crate) async fn snapshot(&self, appid: &str) -> Option<Snapshot> {
-        let command = get(&self.key(appid, "snapshot"));
+        let command = Cmd::get(self.key(appid, "snapshot"));
         let answer = self.snapshots.run(&command, self.patience.snapshot).await;
         let bytes: Option<Vec<u8>> = match answer {
             Ok(bytes) => bytes,
@@ -441,21 +441,13 @@ fn reason(error: &redis_client::Error) -> Failure {
     }
 }
 
-fn get(key: &str) -> Cmd {
-    let mut command = redis::cmd("GET");
-    command.arg(key);
-    command
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn random_token() -> String {
-    let mut bytes = [0; 8];
     // Without the system's random numbers there would be no TLS either.
-    SystemRandom::new()
-        .fill(&mut bytes)
+    let random = ring::rand::generate(&SystemRandom::new())
         .expect("the operating system gives random numbers");
-    format!("{:016x}", u64::from_be_bytes(bytes))
+    format!("{:016x}", u64::from_be_bytes(random.expose()))
 }

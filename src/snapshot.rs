@@ -45,33 +45,24 @@ pub(crate) struct Balance {
 impl Snapshot {
     /// Takes in a list that was just fetched.
     pub fn fetched_now(list: AccountList, now: Moment) -> Self {
-        Self::new(list, now.wall, now)
+        Self::new(list, Dropped::default(), now.wall, now)
     }
 
     /// Takes in a list that was fetched earlier, by another run or another replica. A time to come was noted under a clock
-    /// that was ahead.
-    pub fn new(list: AccountList, fetched: SystemTime, now: Moment) -> Self {
+    /// that was ahead. `before`: rows that were left out of the list then.
+    pub fn new(list: AccountList, before: Dropped, fetched: SystemTime, now: Moment) -> Self {
         let (accounts, duplicate) = newest_of_each(list.accounts);
         Self {
             accounts,
             dropped: Dropped {
-                duplicate,
-                limit: list.beyond_limit,
-                invalid: list.invalid,
+                duplicate: before.duplicate.saturating_add(duplicate),
+                limit: before.limit.saturating_add(list.beyond_limit),
+                invalid: before.invalid.saturating_add(list.invalid),
             },
             fetched: fetched.min(now.wall),
             age_then: now.wall.duration_since(fetched).unwrap_or_default(),
             then: now,
         }
-    }
-
-    /// The same with more rows left out, which were not in the list any more.
-    pub(crate) fn with_more_dropped(mut self, dropped: Dropped) -> Self {
-        let all = &mut self.dropped;
-        all.duplicate = all.duplicate.saturating_add(dropped.duplicate);
-        all.limit = all.limit.saturating_add(dropped.limit);
-        all.invalid = all.invalid.saturating_add(dropped.invalid);
-        self
     }
 
     /// The accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
@@ -196,7 +187,9 @@ mod tests {
     fn age_counts_on_from_the_age_that_a_restored_snapshot_had() {
         let now = Moment::now();
         let hour = Duration::from_secs(3600);
-        let restored = Snapshot::new(AccountList::default(), now.wall - hour, now);
+        let fetched = now.wall - hour;
+        let list = AccountList::default();
+        let restored = Snapshot::new(list, Dropped::default(), fetched, now);
         assert_eq!(restored.age(now.after(hour)), 2 * hour);
     }
 

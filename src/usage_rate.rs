@@ -139,20 +139,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_accounts_that_are_gone() {
-        let now = Moment::now();
-        let mut usage = UsageRate::new(HOUR, now);
-        for (accounts, at) in [(vec![account(Some(9.0))], now), (vec![], now.after(HOUR))] {
-            let list = AccountList {
-                accounts,
-                ..AccountList::default()
-            };
-            usage.observe(&Snapshot::fetched_now(list, at), at);
-        }
-        assert!(usage.accounts.is_empty());
-    }
-
-    #[test]
     fn days_left_are_the_balance_by_the_average_fall() {
         for (balances, days) in [
             (&[Some(260.0), Some(250.0), Some(240.0)][..], Some(1.0)),

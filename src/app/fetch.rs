@@ -108,8 +108,12 @@ impl Fetch {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let work = AssertUnwindSafe(self.work());
-        if work.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
+        // The fetch before this one may still be sending optional calls.
+        let _at_work = self.app.state.at_work.lock().await;
+        let permit = self.app.shared.permits.acquire().await;
+        // In a box of its own, so that the thousands of fetches that may wait for a permit are small.
+        let fetch = AssertUnwindSafe(Box::pin(self.fetch(permit)));
+        if fetch.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
             let at = self.app.now().wall;
             let failure = Some(Failure {
@@ -130,15 +134,6 @@ impl Fetch {
         reading.fetch = None;
         drop(reading);
         self.ended.send_replace(Some(served_by));
-    }
-
-    async fn work(&self) {
-        let app = &self.app;
-        // The fetch before this one may still be sending optional calls.
-        let _at_work = app.state.at_work.lock().await;
-        let permit = app.shared.permits.acquire().await;
-        // In a box of its own, so that the thousands of fetches that may wait for a permit are small.
-        Box::pin(self.fetch(permit)).await;
     }
 
     /// Fetches where it is this replica's turn, and lets the scrapes that wait go on. What follows is nobody's wait.

@@ -153,21 +153,17 @@ fn due_balances(
         return Vec::new();
     }
     due.sort_by_key(|account| account.quota_update_time);
-    due.truncate(
-        usize::try_from(room)
-            .unwrap_or(BALANCES_MAX)
-            .min(BALANCES_MAX),
-    );
+    due.truncate(room);
     due.into_iter().map(Account::key).collect()
 }
 
-/// Calls that live balances may take: half of the day's are kept for the account list.
-fn room_beside_the_list(app: &App) -> u64 {
-    let remaining = app.daily_calls_remaining();
-    match (app.config.daily_limit, remaining) {
+/// Live balances that may be asked for now: half of the day's calls are kept for the account list.
+fn room_beside_the_list(app: &App) -> usize {
+    let room = match (app.config.daily_limit, app.daily_calls_remaining()) {
         (Some(limit), Some(remaining)) => remaining.saturating_sub(limit / 2),
         _ => u64::MAX,
-    }
+    };
+    usize::try_from(room).map_or(BALANCES_MAX, |room| room.min(BALANCES_MAX))
 }
 
 async fn ask_for_couriers(fetch: &Fetch, authorization: &Authorization) {

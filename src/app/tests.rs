@@ -13,7 +13,6 @@ use super::*;
 use crate::collector::{Collector, scrape};
 use crate::config::{Config, CourierConfig, Couriers, Credential, SecretSource, WechatConfig};
 use crate::limiter::Cause;
-use crate::wechat::Reason;
 use crate::wechat::courier::Network;
 
 pub(crate) const APPID: &str = "wx0000000000000001";
@@ -238,48 +237,20 @@ async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     let slow = reply(json!({"quota_num": 4})).set_delay(Duration::from_secs(1));
     world.answers(QUOTA, slow).await;
     let state = tempfile::tempdir().unwrap();
-    let asked = async |exporter: &Collector, api, calls| {
-        let _ = &exporter;
+    let asked = async |api, calls| {
         while world.calls(api).await < calls {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let exporter = world.exporter(Some(state.path()));
     tokio::join!(fetch(&exporter), async {
-        asked(&exporter, STABLE_TOKEN, 1).await;
+        asked(STABLE_TOKEN, 1).await;
         assert_eq!(kept(state.path()), 4);
     });
-    asked(&exporter, QUOTA, 1).await;
+    asked(QUOTA, 1).await;
     assert_eq!(kept(state.path()), 2 + 10);
     exporter.drain(Instant::now() + FAR).await;
     assert!(world.calls(QUOTA).await < 10, "stopped in its midst");
     let sent = app(&exporter).state.limiter.used(Moment::now());
     assert_eq!(kept(state.path()), sent);
-}
-
-#[tokio::test]
-async fn five_fetches_with_a_rejected_token_renew_it_once() {
-    let world = World::new().await;
-    world.wechat.reset().await;
-    for number in 0..10 {
-        let token = json!({"access_token": format!("token-{number:010}"), "expires_in": 7200});
-        let mock = Mock::given(path(STABLE_TOKEN)).respond_with(reply(token));
-        mock.up_to_n_times(1).mount(&world.wechat).await;
-    }
-    let refusal = json!({"errcode": 40001, "errmsg": "invalid credential"});
-    world.answers(LIST, reply(refusal)).await;
-    let exporter = world.exporter(None);
-    for _ in 0..5 {
-        let apps = exporter.apps();
-        scrape(apps.list(), HOUR, Instant::now() + FAR).await;
-        exporter.settled_by(Instant::now() + FAR).await;
-    }
-    let app = app(&exporter);
-    assert_eq!(world.calls(STABLE_TOKEN).await, 2);
-    assert_eq!(app.state.limiter.rejections_in_a_row(), 5);
-    let failures = app
-        .state
-        .counters
-        .failures(Api::AccountGetall, Reason::Token);
-    assert_eq!(failures, 6, "each is counted");
 }

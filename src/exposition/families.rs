@@ -207,7 +207,7 @@ pub static ALL: &[Family] = &[
         name: "wechat_logistics_exporter_state_write_failures_total",
         help: "Writes to the state directory that failed; limits and snapshots are then in memory only.",
         samples: Samples::Collector(|collector, out| {
-            out.sample(&[], collector.store().write_failures() as f64);
+            out.sample(&[], collector.shared.store.write_failures() as f64);
         }),
     },
     Family {
@@ -407,7 +407,7 @@ fn api_quota(reading: &AppReading, value: fn(ApiQuota) -> Option<f64>, out: &mut
 }
 
 fn shared_state_failures(collector: &Collector, out: &mut Encoder) {
-    if let Some(replicas) = collector.replicas() {
+    if let Some(replicas) = &collector.shared.replicas {
         for reason in replicas::Failure::ALL {
             let failures = replicas.failures(*reason);
             out.sample(&[("reason", reason.as_str())], failures as f64);

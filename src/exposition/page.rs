@@ -73,7 +73,7 @@ impl Exposition {
         }
         end.end();
         Page {
-            deliveries: self.collector.deliveries(),
+            deliveries: self.collector.shared.couriers.deliveries.load_full(),
             readings,
             families,
             family: 0,

@@ -371,18 +371,3 @@ fn calls_that_others_may_send_count_as_sent_only_where_they_have_died() {
         assert_eq!(limiter.used(now), used);
     }
 }
-
-#[test]
-fn reload_is_stronger_than_the_breaker_that_replicas_share() {
-    let other = fresh(UNLIMITED);
-    let now = noon();
-    other.try_acquire(now).unwrap();
-    other.failed(Reason::Permission, Some(48001), now.monotonic, now);
-    let shared = other.save(0, now);
-    let limiter = fresh(UNLIMITED);
-    limiter.adopt(&shared, true, now);
-    assert_eq!(limiter.try_acquire(now), Err(Cause::Breaker));
-    limiter.reloaded(UNLIMITED, now);
-    limiter.adopt(&shared, true, now);
-    assert_eq!(limiter.try_acquire(now), Ok(Duration::ZERO));
-}

@@ -8,7 +8,7 @@ use super::templates::Page;
 use super::translations::Texts;
 use super::{Language, content_security_policy};
 use crate::clock::{Moment, unix_seconds};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Dropped, Snapshot};
 use crate::store::{Failure, LastFetch};
 use crate::wechat::{Account, AccountList, Api, Cause, Reason};
 
@@ -51,6 +51,7 @@ fn app_fetched(age: Duration, appid: &str, name: &str, accounts: Vec<Account>) -
                 accounts,
                 ..AccountList::default()
             },
+            Dropped::default(),
             now.wall - age,
             now,
         ))),

@@ -81,7 +81,7 @@ impl AppFacts {
                 .collect(),
             shows_remarks: app.config.remark_wrong_msg,
             couriers: Arc::clone(&app.config.couriers),
-            deliveries: collector.deliveries(),
+            deliveries: collector.shared.couriers.deliveries.load_full(),
             snapshot,
         }
     }

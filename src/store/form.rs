@@ -75,7 +75,7 @@ pub(crate) fn read_snapshot(
     let SnapshotHead { fetched, dropped } =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let list = wechat::read_account_list(bytes, limits).map_err(|error| error.to_string())?;
-    Ok(Snapshot::new(list, fetched, now).with_more_dropped(dropped))
+    Ok(Snapshot::new(list, dropped, fetched, now))
 }
 
 fn check_owner(bytes: &[u8], appid: &str) -> Result<(), String> {
