@@ -162,8 +162,13 @@ impl App {
             && !(last_fetch.succeeded() && theirs.is_lost)
         {
             theirs.succeeded = last_fetch.succeeded();
-            self.state.counters.set_errcode(last_fetch.errcode());
-            self.state.reading().last_fetch = Some(last_fetch.clone());
+            let mut reading = self.state.reading();
+            let own = reading.last_fetch.as_ref();
+            // One of its own is later where the others couldn't be told of it.
+            if own.is_none_or(|own| own.at < last_fetch.at) {
+                self.state.counters.set_errcode(last_fetch.errcode());
+                reading.last_fetch = Some(last_fetch.clone());
+            }
         }
         theirs
     }
