@@ -203,27 +203,23 @@ impl Page<'_> {
     /// The failure's details, and when the exporter tries again.
     fn failure(&self, facts: &AppFacts, last: &LastFetch, failure: &Failure) -> Markup {
         let t = self.texts;
-        let old_snapshot = facts.snapshot_age.map(|age| {
-            let text = if facts.is_expired {
-                t.expired_snapshot
-            } else {
-                t.old_snapshot
-            };
-            fill(text, &[("age", &ago(age.as_secs(), t))])
-        });
         let until = facts
             .breaker
             .and_then(|(_, until)| china_time(unix_seconds(until)));
-        let next_attempt = match until {
-            Some(time) => fill(t.next_attempt_after, &[("time", &time)]),
-            None => t.next_attempt_now.to_owned(),
-        };
         let age = self.overview.now.duration_since(last.at);
         let age = age.unwrap_or_default();
         html! {
-            @if let Some(old_snapshot) = old_snapshot { p { (old_snapshot) } }
+            @if let Some(age) = facts.snapshot_age {
+                @let text = if facts.is_expired { t.expired_snapshot } else { t.old_snapshot };
+                p { (fill(text, &[("age", &ago(age.as_secs(), t))])) }
+            }
             dl.facts aria-label=(t.details) {
-                (fact(t.next_attempt, &html! { (next_attempt) }))
+                (fact(t.next_attempt, &html! {
+                    @match until {
+                        Some(time) => (fill(t.next_attempt_after, &[("time", &time)])),
+                        None => (t.next_attempt_now),
+                    }
+                }))
                 (fact(t.failed_at, &self.dated(unix_seconds(last.at), age)))
                 (fact(t.reason, &html! {
                     code { (failure.cause.reason.as_str()) }
@@ -239,17 +235,21 @@ impl Page<'_> {
         let t = self.texts;
         let facts = app.facts;
         let used = amount(facts.calls_used as f64);
-        let calls = match facts.calls_left {
-            Some(left) => fill(
-                t.calls_left,
-                &[("used", &used), ("left", &amount(left as f64))],
-            ),
-            None => fill(t.calls_used, &[("used", &used)]),
-        };
         html! {
             dl.facts {
-                (fact(t.last_fetched, &self.last_fetched(facts)))
-                (fact(t.calls_today, &html! { (calls) }))
+                (fact(t.last_fetched, &html! {
+                    @match (&facts.snapshot, facts.snapshot_age) {
+                        // The age is the monotonic clock's; the time beside it is what the wall clock said then.
+                        (Some(snapshot), Some(age)) => (self.dated(unix_seconds(snapshot.fetched()), age)),
+                        _ => (t.never),
+                    }
+                }))
+                (fact(t.calls_today, &html! {
+                    @match facts.calls_left {
+                        Some(left) => (fill(t.calls_left, &[("used", &used), ("left", &amount(left as f64))])),
+                        None => (fill(t.calls_used, &[("used", &used)])),
+                    }
+                }))
                 @if facts.snapshot.is_some() { (fact(t.accounts, &html! { (count(app.rows.len())) })) }
                 (fact(t.host, &html! { code { bdi { (facts.host) } } }))
                 @let probe = format!("probe?target={}", facts.appid);
@@ -338,14 +338,6 @@ impl Page<'_> {
             Some(3) => t.unbound.into(),
             Some(code) => fill(t.status_code, &[("code", &code.to_string())]).into(),
             None => t.status_not_sent.into(),
-        }
-    }
-
-    fn last_fetched(&self, facts: &AppFacts) -> Markup {
-        match (&facts.snapshot, facts.snapshot_age) {
-            // The age is the monotonic clock's; the time beside it is what the wall clock said then.
-            (Some(snapshot), Some(age)) => self.dated(unix_seconds(snapshot.fetched()), age),
-            _ => html! { (self.texts.never) },
         }
     }
 
