@@ -72,7 +72,7 @@ async fn check(case: Case) {
     };
     // Long enough for whatever answers, also on a machine with much else to do.
     let more = [
-        "--wechat.timeout=3s",
+        "--wechat.timeout=6s",
         "--wechat.min-interval=50ms",
         max_stale,
     ];
