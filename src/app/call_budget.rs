@@ -1,7 +1,7 @@
 //! Every call of a fetch passes here: the daily limit, the counters, and what a late scrape says of it.
 
 use crate::limiter::Cause;
-use crate::wechat::{Api, DailyLimitReached, Meter, Reason};
+use crate::wechat::{self, Api, DailyLimitReached, Meter, Reason};
 
 use super::Fetch;
 
@@ -29,11 +29,11 @@ impl Meter for Fetch {
         Ok(())
     }
 
-    fn failed(&self, api: Api, reason: Reason, errcode: Option<i64>) {
-        self.count_failure(api, reason);
+    fn failed(&self, api: Api, cause: wechat::Cause) {
+        self.count_failure(api, cause.reason);
         // WeChat gave no errcode where it gave no readable answer; the last one it gave stays the last one.
-        if let Some(errcode) = errcode {
-            self.app.state.counters.set_errcode(errcode);
+        if cause.errcode != 0 {
+            self.app.state.counters.set_errcode(cause.errcode);
         }
     }
 }

@@ -64,14 +64,6 @@ impl FetchError {
             Self::List(error) | Self::Rejected { source: error, .. } => error.cause(),
         }
     }
-
-    /// Whether the exporter itself kept the call back, so that nothing was tried.
-    pub fn throttled(&self) -> bool {
-        match self {
-            Self::Token(error) => error.throttled(),
-            Self::List(error) | Self::Rejected { source: error, .. } => error.throttled(),
-        }
-    }
 }
 
 impl fmt::Debug for Fetch {
@@ -145,7 +137,9 @@ impl Fetch {
         self.keep(&mut turn, CALLS, None).await;
         let started = Instant::now();
         let result = self.account_list().await;
-        let tried = !result.as_ref().is_err_and(FetchError::throttled);
+        let tried = !result
+            .as_ref()
+            .is_err_and(|error| error.cause().throttled());
         if tried {
             let seconds = started.elapsed().as_secs_f64();
             app.state.fetch_duration.observe(seconds);
@@ -189,7 +183,7 @@ impl Fetch {
             Ok(None) => return Err(rejected),
             Err(error) => FetchError::Token(error),
         };
-        if again.throttled() {
+        if again.cause().throttled() {
             // What was tried failed; that no call is left for another try is not the news.
             return Err(rejected);
         }
@@ -214,10 +208,11 @@ impl Fetch {
         // At the second, and then ever more rarely.
         let is_news = fetches > 1 && fetches.is_power_of_two();
         if is_news && app.shared.log.admits(Reason::Token.as_str()) {
+            let [fix, _] = wechat::new_token(app.config.credential.kind());
             tracing::warn!(
                 appid = app.config.appid,
                 fetches,
-                fix = wechat::token_rejected_again(app.config.credential.kind()).fix,
+                fix,
                 "WeChat rejected the access token in fetch after fetch; it is renewed less often now"
             );
         }
@@ -258,7 +253,7 @@ impl Fetch {
                 drop(before);
                 Some((snapshot, token))
             }
-            Err(error) if error.throttled() => {
+            Err(error) if error.cause().throttled() => {
                 if app.shared.log.admits("daily_limit") {
                     let appid = app.config.appid.as_str();
                     tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
@@ -292,23 +287,15 @@ impl Fetch {
         app.with_live_balances(snapshot)
     }
 
-    /// Says what is odd about a list.
+    /// Says so where a list contradicts itself.
     fn doubt(&self, list: &AccountList) {
-        let log = &self.app.shared.log;
-        let appid = self.app.config.appid.as_str();
         let listed = list.accounts.len() as u64 + list.invalid + list.beyond_limit;
         if let Some(count) = list.count
             && u64::try_from(count) != Ok(listed)
-            && log.admits("count")
+            && self.app.shared.log.admits("count")
         {
+            let appid = self.app.config.appid.as_str();
             tracing::warn!(appid, count, listed, "count is not the list's length");
-        }
-        if list.lossy && log.admits("lossy") {
-            tracing::warn!(
-                appid,
-                "the account list has bytes that are not UTF-8; accounts whose ids differ in those alone count as \
-                 duplicates"
-            );
         }
     }
 

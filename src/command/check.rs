@@ -206,8 +206,9 @@ impl Report {
         }
         self.failed(subject, "FAILED", &failure.text);
         let explanation = failure.cause.explanation(settings.credential.kind());
-        self.line("meaning", explanation.meaning);
-        self.line("how to fix", explanation.fix);
+        let ([meaning, _], [fix, _]) = (explanation.meaning, explanation.fix);
+        self.line("meaning", meaning);
+        self.line("how to fix", fix);
         if let Some(address) = wechat::address_to_whitelist(&failure.text) {
             let advice = format!("The address to add to the IP whitelist is {address}");
             self.line("", &advice);
@@ -220,8 +221,8 @@ impl Report {
             return;
         }
         self.line("", "WeChat rejected the token at first; a new one works");
-        let explanation = wechat::token_rejected_again(app.config.credential.kind());
-        self.line("how to fix", explanation.fix);
+        let [fix, _] = wechat::new_token(app.config.credential.kind());
+        self.line("how to fix", fix);
         self.healthy = false;
     }
 
@@ -247,7 +248,7 @@ impl Report {
 fn throttled(app: &App) -> String {
     match app.state.limiter.open_breaker(app.now()) {
         Some((reason, until)) => {
-            let meaning = reason.explanation().meaning;
+            let [meaning, _] = reason.explanation().meaning;
             format!("{meaning}; no call is sent until {}", utc(until))
         }
         None => {

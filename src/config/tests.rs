@@ -206,7 +206,7 @@ couriers:
     let couriers = &app(1).couriers;
     let listed = Delivery {
         delivery_name: "WeChat's name".into(),
-        can_get_quota: Some(false),
+        can_get_quota: Some(0),
         ..Delivery::default()
     };
     let network = couriers.network("DNWL", Some(&listed));

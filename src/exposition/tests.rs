@@ -149,7 +149,6 @@ fn example() -> (Exposition, Vec<AppReading>) {
         count: Some(6),
         invalid: 1,
         beyond_limit: 1,
-        ..AccountList::default()
     };
     let failed = Account {
         status_code: Some(2),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::clock::unix_seconds;
 use crate::wechat::courier::Network;
-use crate::wechat::{Account, token_rejected_again};
+use crate::wechat::{Account, new_token};
 
 use super::overview::AppFacts;
 use super::translations::Text;
@@ -209,17 +209,14 @@ impl AppHealth {
             Self::Failing => {
                 let (_, failure) = facts.failed()?;
                 let explained = failure.cause.explanation(facts.credential);
-                [[explained.meaning, explained.meaning_zh], [explained.fix, explained.fix_zh]]
+                [explained.meaning, explained.fix]
             }
             Self::DailyLimitReached => [["The exporter's own daily limit of calls is used up.", "导出器自身的每日调用上限已用完。"],
                 ["Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
                  "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。"]],
-            Self::TokenRejected => {
-                let explained = token_rejected_again(facts.credential);
-                [["WeChat rejected the access token in {fetches} fetches in a row. It is renewed less often now, so that fetches may fail.",
-                  "微信已连续 {fetches} 次拒绝访问令牌。导出器会降低更新令牌的频率，因此读取可能失败。"],
-                 [explained.fix, explained.fix_zh]]
-            }
+            Self::TokenRejected => [["WeChat rejected the access token in {fetches} fetches in a row. It is renewed less often now, so that fetches may fail.",
+                "微信已连续 {fetches} 次拒绝访问令牌。导出器会降低更新令牌的频率，因此读取可能失败。"],
+                new_token(facts.credential)],
             Self::NotScraped => [["The exporter has not been scraped for {span}.", "导出器已有 {span}没有被抓取。"],
                 ["The numbers below are old and no longer exported. Check in Prometheus that the target is up and still configured.",
                  "下面的数字已过期，不再导出。请在 Prometheus 中检查该目标是否正常、是否仍在配置中。"]],

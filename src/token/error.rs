@@ -9,7 +9,6 @@ use crate::wechat::{self, Cause, Reason};
 #[error("{text}")]
 pub struct Error {
     cause: Cause,
-    throttled: bool,
     text: String,
     /// What went wrong beneath.
     #[source]
@@ -23,7 +22,6 @@ impl Error {
                 reason,
                 ..Cause::unknown()
             },
-            throttled: false,
             text: text.into(),
             source: None,
         }
@@ -62,7 +60,6 @@ impl Error {
     pub(super) fn mint(error: wechat::Error) -> Self {
         Self {
             cause: error.cause(),
-            throttled: error.throttled(),
             ..Self::new(error.reason(), "WeChat gave no access token").because(error)
         }
     }
@@ -77,18 +74,11 @@ impl Error {
         self.cause
     }
 
-    /// The exporter's own daily limit kept the call back.
-    #[must_use]
-    pub fn throttled(&self) -> bool {
-        self.throttled
-    }
-
     /// Whether the next try may well work, so that a token which is still good for a while can serve until then.
     pub(super) fn may_pass(&self) -> bool {
-        let passing = matches!(
+        matches!(
             self.cause.reason,
             Reason::Network | Reason::Rate | Reason::Timeout | Reason::Token | Reason::Transient
-        );
-        passing && !self.throttled
+        )
     }
 }

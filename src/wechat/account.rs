@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reply::{flag, integer, number, services, text, time};
+use super::reply::{integer, number, services, text, time};
 
 /// One courier account as `logistics.getAllAccount` lists it.
 ///
@@ -86,8 +86,6 @@ pub struct AccountList {
     pub invalid: u64,
     /// Rows beyond a limit: more accounts than allowed, or an identifier longer than allowed.
     pub beyond_limit: u64,
-    /// Whether bytes that are not UTF-8 were replaced. Identifiers that differ in those alone have become one.
-    pub lossy: bool,
 }
 
 /// How much of an account list is taken in.
@@ -119,18 +117,21 @@ pub struct Delivery {
     /// Empty where WeChat sent none.
     #[serde(alias = "deliveryName", deserialize_with = "text")]
     pub delivery_name: Box<str>,
-    /// Whether a balance can be asked for; `None` where not sent.
-    #[serde(alias = "canGetQuota", deserialize_with = "flag")]
-    pub can_get_quota: Option<bool>,
+    /// 1 where a balance can be asked for, else 0; `None` where not sent.
+    #[serde(alias = "canGetQuota", deserialize_with = "integer")]
+    pub can_get_quota: Option<i64>,
 }
 
 /// WeChat's own figures of one API path, from `openapi/quota/get`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ApiQuota {
-    /// `daily_limit`; `None` where 0, which says nothing.
+    /// `None` where 0, which says nothing.
+    #[serde(deserialize_with = "number")]
     pub daily_limit: Option<f64>,
-    /// `used`.
+    #[serde(deserialize_with = "number")]
     pub used: Option<f64>,
-    /// `remain`; `None` where the limit says nothing.
+    /// `None` where the limit says nothing.
+    #[serde(deserialize_with = "number")]
     pub remain: Option<f64>,
 }

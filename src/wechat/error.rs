@@ -1,7 +1,8 @@
 //! Why a call failed.
 
+use super::errcode::reason;
 use super::reply::Fault;
-use super::{Api, Cause, DailyLimitReached, Reason, Symptom, errcode, remote_text};
+use super::{Api, Cause, DailyLimitReached, Reason, Symptom, remote_text};
 
 /// A call failed: which one, what is to be done about it, and what happened.
 ///
@@ -12,29 +13,11 @@ use super::{Api, Cause, DailyLimitReached, Reason, Symptom, errcode, remote_text
 pub struct Error {
     cause: Cause,
     text: Box<str>,
-    kind: Kind,
-}
-
-/// What the caller does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Nothing was sent.
-    Throttled,
-    /// The host could not be reached, was late or failed by itself, so another one may answer.
-    HostFailed,
-    /// WeChat answered; every host would.
-    Answered,
 }
 
 impl Error {
     /// `text` goes on after the call's name.
-    pub(super) fn new(
-        api: Api,
-        kind: Kind,
-        reason: Reason,
-        symptom: Option<Symptom>,
-        text: &str,
-    ) -> Self {
+    pub(super) fn new(api: Api, reason: Reason, symptom: Option<Symptom>, text: &str) -> Self {
         Self {
             cause: Cause {
                 reason,
@@ -43,23 +26,16 @@ impl Error {
                 symptom,
             },
             text: format!("{api} {text}").into(),
-            kind,
         }
     }
 
     pub(super) fn not_sent(api: Api, reached: DailyLimitReached) -> Self {
         let text = format!("was not sent: {reached}");
-        Self::new(api, Kind::Throttled, Reason::DailyQuota, None, &text)
+        Self::new(api, Reason::DailyQuota, None, &text)
     }
 
     /// A reply that is not what was asked for. `secrets` are what must not be quoted of it.
     pub(super) fn from_fault(api: Api, fault: Fault, secrets: &[&str]) -> Self {
-        let answered =
-            |reason, symptom, text: &str| Self::new(api, Kind::Answered, reason, symptom, text);
-        let unreadable = |symptom, what: &str| {
-            let text = format!("got a reply that can't be read: {what}");
-            answered(Reason::Decode, symptom, &text)
-        };
         match fault {
             Fault::Refused {
                 errcode,
@@ -76,36 +52,25 @@ impl Error {
                     errmsg => format!(" ({errmsg})"),
                 };
                 let text = format!("{refused} with errcode {errcode}{quoted}");
-                let mut error = answered(errcode::reason(errcode, &errmsg, api), symptom, &text);
+                let mut error = Self::new(api, reason(errcode, &errmsg, api), symptom, &text);
                 error.cause.errcode = errcode;
                 error
             }
-            Fault::Encrypted => answered(
-                Reason::Config,
-                Some(Symptom::Encrypted),
-                "got an encrypted reply",
-            ),
-            Fault::WebPage => {
-                unreadable(Some(Symptom::Intercepted), "it is a web page and not JSON")
+            Fault::Encrypted => {
+                let symptom = Some(Symptom::Encrypted);
+                Self::new(api, Reason::Config, symptom, "got an encrypted reply")
             }
-            Fault::FunctionResult(what) => unreadable(
-                Some(Symptom::FunctionResult),
-                &format!("the cloud function's result: {what}"),
-            ),
-            Fault::Malformed(what) => unreadable(None, &what),
+            Fault::Unreadable { what, symptom } => {
+                let text = format!("got a reply that can't be read: {what}");
+                Self::new(api, Reason::Decode, symptom, &text)
+            }
         }
     }
 
-    /// What is to be done about it. Where the call was [not sent](Self::throttled): [`Reason::DailyQuota`].
+    /// What is to be done about it.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.cause.reason
-    }
-
-    /// WeChat's errcode, where it gave one.
-    #[must_use]
-    pub fn errcode(&self) -> Option<i64> {
-        Some(self.cause.errcode).filter(|errcode| *errcode != 0)
     }
 
     /// What its explanation depends on.
@@ -129,14 +94,10 @@ impl Error {
         codes.contains(&self.cause.errcode)
     }
 
-    /// Whether the exporter's own daily limit kept the call back, so that nothing was sent.
-    #[must_use]
-    pub fn throttled(&self) -> bool {
-        self.kind == Kind::Throttled
-    }
-
-    /// Whether another host might answer.
+    /// Whether another host might answer: this one could not be reached, was late or failed by itself. What WeChat
+    /// answered, every host would.
     pub(super) fn concerns_the_host(&self) -> bool {
-        self.kind == Kind::HostFailed
+        use Reason::{Network, Timeout, Transient};
+        self.cause.errcode == 0 && matches!(self.cause.reason, Network | Timeout | Transient)
     }
 }

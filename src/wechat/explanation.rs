@@ -11,19 +11,15 @@ use super::errcode::{self, API_SECURITY, CLOUD_RUN_LIST, DEPLOY_AGAIN, NEW_TOKEN
 use super::{Api, CredentialKind, Reason, Symptom};
 
 /// English, Chinese.
-pub(super) type Text = [&'static str; 2];
+pub type Text = [&'static str; 2];
 
 /// What a failure means and how to fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
     /// What happened.
-    pub meaning: &'static str,
+    pub meaning: Text,
     /// How to fix it, with the console page where it is done.
-    pub fix: &'static str,
-    /// [`meaning`](Self::meaning) in Chinese.
-    pub meaning_zh: &'static str,
-    /// [`fix`](Self::fix) in Chinese.
-    pub fix_zh: &'static str,
+    pub fix: Text,
 }
 
 /// What an explanation depends on.
@@ -51,6 +47,13 @@ impl Cause {
         }
     }
 
+    /// Whether the exporter's own daily limit kept the call back, so that nothing was sent. Where WeChat's quota is used
+    /// up, there is an errcode.
+    #[must_use]
+    pub fn throttled(&self) -> bool {
+        self.reason == Reason::DailyQuota && self.errcode == 0
+    }
+
     /// What it means for an app with that kind of credential.
     #[must_use]
     pub fn explanation(&self, credential: CredentialKind) -> Explanation {
@@ -74,16 +77,6 @@ impl Cause {
     }
 }
 
-/// What it means that fetch after fetch finds its token rejected, though each gets another one and works.
-#[must_use]
-pub fn token_rejected_again(credential: CredentialKind) -> Explanation {
-    let meaning = [
-        "WeChat rejects this app's access token again and again",
-        "微信反复拒绝该小程序的 access_token",
-    ];
-    explanation(meaning, new_token(credential))
-}
-
 /// The address that has to be added to an IP whitelist, from WeChat's message: `invalid ip 1.2.3.4 ipv6
 /// ::ffff:1.2.3.4, not in whitelist` (40164), `requestIP: 1.2.3.4` (61004).
 #[must_use]
@@ -93,18 +86,14 @@ pub fn address_to_whitelist(message: &str) -> Option<IpAddr> {
     addresses.next().map(|address| address.to_canonical())
 }
 
-const fn explanation([meaning, meaning_zh]: Text, [fix, fix_zh]: Text) -> Explanation {
-    Explanation {
-        meaning,
-        fix,
-        meaning_zh,
-        fix_zh,
-    }
+const fn explanation(meaning: Text, fix: Text) -> Explanation {
+    Explanation { meaning, fix }
 }
 
-/// How an app gets a token that WeChat doesn't reject.
+/// How an app gets a token that WeChat doesn't reject: English, Chinese.
+#[must_use]
 #[rustfmt::skip]
-const fn new_token(credential: CredentialKind) -> Text {
+pub const fn new_token(credential: CredentialKind) -> Text {
     match credential {
         CredentialKind::StableToken => ["The exporter asks for a new one by itself. A stable token ends early only if another program calls stable_token with force_refresh, or if the AppSecret was reset: stop the one, or configure the newest AppSecret.",
             "导出器会自动重新获取。稳定版 token 只会因其他程序以 force_refresh 调用 stable_token 或重置 AppSecret 而提前失效：请停用 force_refresh，或配置最新的 AppSecret。"],
@@ -161,10 +150,7 @@ fn of_symptom(symptom: Symptom, credential: CredentialKind) -> Option<Explanatio
 #[rustfmt::skip]
 fn without_a_call(reason: Reason, credential: CredentialKind) -> Explanation {
     match reason {
-        Reason::Token => {
-            let (meaning, fix) = no_token(credential);
-            explanation(meaning, fix)
-        }
+        Reason::Token => no_token(credential),
         Reason::Config => match credential {
             CredentialKind::StableToken | CredentialKind::Token => explanation(["The AppSecret can't be read", "无法读取 AppSecret"],
                 ["WeChat was not asked. The details name the file, variable or credential: create it or correct its permissions, and reload the exporter with SIGHUP.",
@@ -185,21 +171,21 @@ fn without_a_call(reason: Reason, credential: CredentialKind) -> Explanation {
 
 /// A source that answers, but with no token.
 #[rustfmt::skip]
-const fn no_token(credential: CredentialKind) -> (Text, Text) {
+const fn no_token(credential: CredentialKind) -> Explanation {
     match credential {
-        CredentialKind::Http => (["The token server gives no usable token", "中控服务器没有给出可用的 token"],
+        CredentialKind::Http => explanation(["The token server gives no usable token", "中控服务器没有给出可用的 token"],
             ["WeChat was not asked. The details say what the token server answers instead: see whether it runs as it should, and whether the URL and the pointers in the configuration are right.",
              "尚未调用微信。详情中写明了中控服务器返回的内容有何问题：请检查它是否正常运行，以及配置中的 URL 和指针是否正确。"]),
-        CredentialKind::Command => (["The token command prints no usable token", "令牌命令没有输出可用的 token"],
+        CredentialKind::Command => explanation(["The token command prints no usable token", "令牌命令没有输出可用的 token"],
             ["WeChat was not asked. Run the command by hand, as the exporter's user, and see what it prints.",
              "尚未调用微信。请以导出器的用户手动运行该命令，查看其输出。"]),
-        CredentialKind::Redis => (["The Redis key holds no usable token", "Redis 键中没有可用的 token"],
+        CredentialKind::Redis => explanation(["The Redis key holds no usable token", "Redis 键中没有可用的 token"],
             ["WeChat was not asked. The details name the key and what is wrong with it: see whether the program that writes it runs, and whether `preset`, `key` and `field` in the configuration match where it writes.",
              "尚未调用微信。详情中写明了键名和问题：请检查写入该键的程序是否在运行，以及配置中的 preset、key 和 field 是否与其写入的位置一致。"]),
-        CredentialKind::Cloudbase => (["The token file that WeChat Cloud Run mounts (微信令牌) is missing or holds no usable token", "微信云托管挂载的令牌文件（微信令牌）不存在或没有可用的 token"],
+        CredentialKind::Cloudbase => explanation(["The token file that WeChat Cloud Run mounts (微信令牌) is missing or holds no usable token", "微信云托管挂载的令牌文件（微信令牌）不存在或没有可用的 token"],
             ["WeChat was not asked. Switch 微信令牌 on at cloud.weixin.qq.com/cloudrun, 服务管理 → 云调用, and publish a new version: only containers of later versions have the file.",
              "尚未调用微信。请在 cloud.weixin.qq.com/cloudrun 的“服务管理 → 云调用”开启微信令牌，并发布新版本：仅之后版本的容器有该文件。"]),
-        _ => (["The token file holds no usable token", "令牌文件中没有可用的 token"],
+        _ => explanation(["The token file holds no usable token", "令牌文件中没有可用的 token"],
             ["WeChat was not asked. The details name the file and what is wrong with it: see whether the program that writes it runs, and writes to this path.",
              "尚未调用微信。详情中写明了文件和问题：请检查写入该文件的程序是否在运行，以及是否写到该路径。"]),
     }

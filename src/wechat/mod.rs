@@ -15,7 +15,7 @@ pub(crate) use account::AccountKey;
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
 pub use client::{Client, ClientError};
 pub use error::Error;
-pub use explanation::{Cause, Explanation, address_to_whitelist, token_rejected_again};
+pub use explanation::{Cause, Explanation, Text, address_to_whitelist, new_token};
 pub use labels::{Api, CredentialKind, Reason, Symptom};
 pub use reply::{read_account_list, read_function_reply};
 
@@ -93,7 +93,16 @@ pub trait Meter: Send + Sync + std::fmt::Debug {
     /// When the app's own daily limit is reached; the call must not be sent then.
     fn sending(&self, api: Api) -> Result<(), DailyLimitReached>;
     /// Counts a sent call as failed.
-    fn failed(&self, api: Api, reason: Reason, errcode: Option<i64>);
+    fn failed(&self, api: Api, cause: Cause);
+}
+
+/// Lets every call pass.
+#[cfg(test)]
+impl Meter for () {
+    fn sending(&self, _: Api) -> Result<(), DailyLimitReached> {
+        Ok(())
+    }
+    fn failed(&self, _: Api, _: Cause) {}
 }
 
 /// The app's own daily limit (`--wechat.daily-limit`) leaves no call.

@@ -30,16 +30,12 @@ fn account_list_is_read_with_every_field_and_a_failure_with_its_errcode() {
     assert_eq!(read("no-accounts").unwrap().accounts, []);
 
     for (name, reason, errcode) in [
-        ("refused", Reason::Permission, Some(48001)),
-        ("no-permission", Reason::Permission, Some(-604_101)),
-        ("plain-error", Reason::Transient, Some(-1)),
-        ("text", Reason::Decode, None),
+        ("refused", Reason::Permission, 48001),
+        ("no-permission", Reason::Permission, -604_101),
+        ("plain-error", Reason::Transient, -1),
+        ("text", Reason::Decode, 0),
     ] {
-        let error = read(name).unwrap_err();
-        assert_eq!(
-            (error.reason(), error.errcode()),
-            (reason, errcode),
-            "{name}"
-        );
+        let cause = read(name).unwrap_err().cause();
+        assert_eq!((cause.reason, cause.errcode), (reason, errcode), "{name}");
     }
 }

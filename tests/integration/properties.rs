@@ -16,8 +16,8 @@ use wechat_logistics_exporter::config::{AppConfig, Config, Credential};
 use wechat_logistics_exporter::token::{Error as TokenError, TokenSource};
 use wechat_logistics_exporter::web_config;
 use wechat_logistics_exporter::wechat::{
-    AccountList, Api, Authorization, Client, ClientOptions, CloudFunction, DailyLimitReached,
-    Error, ListLimits, Meter, Reason, read_account_list, read_function_reply,
+    AccountList, Api, Authorization, Cause, Client, ClientOptions, CloudFunction,
+    DailyLimitReached, Error, ListLimits, Meter, read_account_list, read_function_reply,
 };
 
 /// What parsers trip over, beside line breaks and what isn't UTF-8.
@@ -230,7 +230,7 @@ impl Meter for Uncalled {
         panic!("a token file costs a call");
     }
 
-    fn failed(&self, _: Api, _: Reason, _: Option<i64>) {}
+    fn failed(&self, _: Api, _: Cause) {}
 }
 
 #[test]

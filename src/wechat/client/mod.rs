@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::error::Kind;
 use super::hosts::{Host, Hosts};
 use super::reply::{self, Fault};
 use super::{
@@ -284,7 +283,7 @@ impl Client {
         };
         result.map_err(|fault| {
             let error = Error::from_fault(call.api, fault, &call.secrets);
-            meter.failed(call.api, error.reason(), error.errcode());
+            meter.failed(call.api, error.cause());
             error
         })
     }
@@ -318,7 +317,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            meter.failed(call.api, error.reason(), error.errcode());
+            meter.failed(call.api, error.cause());
             if !error.concerns_the_host() {
                 return Err(error);
             }

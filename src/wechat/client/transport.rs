@@ -7,7 +7,7 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use rustls::CertificateError::{ExpiredContext, NotValidYetContext};
 
-use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Kind, Reason, reply};
+use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Reason, reply};
 use crate::http_client;
 use crate::wechat::{Symptom, remote_text};
 
@@ -63,18 +63,16 @@ pub(super) async fn attempt(
     let body = http_client::body(&mut response, call.body_max).await;
     body.map_err(lost)?.ok_or_else(|| {
         let what = format!("it has more than {} bytes", call.body_max);
-        Error::from_fault(call.api, Fault::Malformed(what), &call.secrets)
+        Error::from_fault(call.api, Fault::unreadable(what), &call.secrets)
     })
 }
 
 /// A connection that could not be made or broke, or an answer that did not come in time.
 fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Error {
     let way = &host.way;
-    let failed =
-        |reason, symptom, text: &str| Error::new(call.api, Kind::HostFailed, reason, symptom, text);
     if error.is_timeout() {
         let text = format!("got no answer from {way} in time");
-        return failed(Reason::Timeout, None, &text);
+        return Error::new(call.api, Reason::Timeout, None, &text);
     }
     // The innermost cause says what happened ("Connection refused"); those around it, where.
     let mut innermost: &(dyn StdError + 'static) = error;
@@ -84,7 +82,7 @@ fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Error {
     let symptom = innermost.downcast_ref().and_then(certificate_symptom);
     let cause = remote_text::clean(&innermost.to_string(), &call.secrets);
     let text = format!("failed on the way to {way}: {cause}");
-    failed(Reason::Network, symptom, &text)
+    Error::new(call.api, Reason::Network, symptom, &text)
 }
 
 /// An I/O error hands on the causes of the error in it, and not that itself.
@@ -126,11 +124,6 @@ async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> E
         502 if call.open_interface => (Reason::Permission, Some(Symptom::NotInCloudRunList)),
         _ => (Reason::Transient, None),
     };
-    let kind = if status.is_server_error() {
-        Kind::HostFailed
-    } else {
-        Kind::Answered
-    };
     let text = format!("got HTTP status {} from {}", status.as_u16(), host.name);
-    Error::new(call.api, kind, reason, symptom, &text)
+    Error::new(call.api, reason, symptom, &text)
 }

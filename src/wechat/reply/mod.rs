@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub(super) use fields::{flag, integer, number, services, text, time};
+pub(super) use fields::{integer, number, services, text, time};
 
 use super::{
     AccessToken, Account, AccountList, Api, ApiQuota, CloudFunction, Delivery, Error, ListLimits,
+    Symptom,
 };
 
 /// Longer than any token. WeChat says that 512 characters must be enough for now.
@@ -22,7 +23,7 @@ const TOKEN_BYTES_MAX: usize = 4096;
 const TOKEN_LIFETIME: f64 = 7200.0;
 
 /// Why a reply is not what was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// WeChat refused the call.
     Refused {
@@ -34,17 +35,19 @@ pub(super) enum Fault {
     },
     /// API encryption (API安全) is on.
     Encrypted,
-    /// HTML.
-    WebPage,
-    /// The cloud function returned something else. Our own words.
-    FunctionResult(String),
-    /// Our own words, which quote nothing of the reply.
-    Malformed(String),
+    Unreadable {
+        /// Our own words, which quote nothing of the reply.
+        what: String,
+        symptom: Option<Symptom>,
+    },
 }
 
 impl Fault {
-    fn malformed(what: &str) -> Self {
-        Self::Malformed(what.to_owned())
+    pub(super) fn unreadable(what: impl Into<String>) -> Self {
+        Self::Unreadable {
+            what: what.into(),
+            symptom: None,
+        }
     }
 }
 
@@ -76,19 +79,8 @@ struct Reply<'a> {
     expires_in: Option<f64>,
     #[serde(deserialize_with = "number")]
     quota_num: Option<f64>,
-    quota: Option<Quota>,
+    quota: Option<ApiQuota>,
     resp_data: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Quota {
-    #[serde(deserialize_with = "number")]
-    daily_limit: Option<f64>,
-    #[serde(deserialize_with = "number")]
-    used: Option<f64>,
-    #[serde(deserialize_with = "number")]
-    remain: Option<f64>,
 }
 
 impl<'a> Reply<'a> {
@@ -96,11 +88,14 @@ impl<'a> Reply<'a> {
     fn read(body: &'a str) -> Result<Self, Fault> {
         let body = body.trim_start_matches('\u{feff}').trim_start();
         if body.starts_with('<') {
-            return Err(Fault::WebPage);
+            return Err(Fault::Unreadable {
+                what: "it is a web page and not JSON".to_owned(),
+                symptom: Some(Symptom::Intercepted),
+            });
         }
         if !body.starts_with('{') {
             // serde would take an array for the fields in their order.
-            return Err(Fault::malformed("it is not a JSON object"));
+            return Err(Fault::unreadable("it is not a JSON object"));
         }
         let reply: Self = serde_json::from_str(body).map_err(|error| not_read(&error, body))?;
         let errcodes = [reply.errcode, reply.sdk_errcode];
@@ -125,7 +120,7 @@ impl<'a> Reply<'a> {
 
 /// What is wrong, without a word of the body: it could hold a token.
 fn not_read(error: &serde_json::Error, body: &str) -> Fault {
-    Fault::Malformed(if error.is_eof() {
+    Fault::unreadable(if error.is_eof() {
         let length = body.len();
         format!("it ends in the middle of the JSON, after {length} bytes")
     } else {
@@ -137,16 +132,9 @@ fn not_read(error: &serde_json::Error, body: &str) -> Fault {
 /// A reply as text. Shops' remarks have been seen with control characters in them, which JSON doesn't allow, and bytes
 /// that are not UTF-8: the former become spaces, the latter replacement characters.
 fn as_text(body: &[u8]) -> Cow<'_, str> {
-    without_controls(decoded(body))
-}
-
-/// Owned where bytes were replaced.
-fn decoded(body: &[u8]) -> Cow<'_, str> {
     // Valid text is checked several times as fast so.
-    std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed)
-}
-
-fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
+    let text =
+        std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     // Without an early end the loop is a hundred times as fast, and replies hardly ever have one.
     if text.bytes().fold(false, |any, byte| any | (byte < b' ')) {
         return Cow::Owned(text.replace(|c: char| c < ' ', " "));
@@ -180,10 +168,7 @@ pub fn read_function_reply(
 }
 
 pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {
-    let text = decoded(body);
-    let lossy = matches!(text, Cow::Owned(_));
-    let list = read_list_text(&without_controls(text), limits)?;
-    Ok(AccountList { lossy, ..list })
+    read_list_text(&as_text(body), limits)
 }
 
 fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> {
@@ -191,7 +176,7 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
     let rows = match (reply.list, reply.count) {
         (Some(rows), _) => rows,
         (None, Some(0)) => Vec::new(),
-        (None, _) => return Err(Fault::malformed("it has no `list`")),
+        (None, _) => return Err(Fault::unreadable("it has no `list`")),
     };
     let mut list = AccountList {
         accounts: Vec::with_capacity(rows.len().min(limits.accounts)),
@@ -205,25 +190,22 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
         }
         // serde would take an array for the fields in their order.
         let is_object = row.get().starts_with('{');
-        let account = serde_json::from_str::<Account>(row.get()).ok();
-        let names_an_account =
-            |account: &Account| !account.biz_id.is_empty() && !account.delivery_id.is_empty();
-        let Some(mut account) = account.filter(names_an_account).filter(|_| is_object) else {
+        let account: Account = serde_json::from_str(row.get()).unwrap_or_default();
+        if !is_object || account.biz_id.is_empty() || account.delivery_id.is_empty() {
             list.invalid += 1;
             continue;
-        };
+        }
         if account.biz_id.len().max(account.delivery_id.len()) > limits.label_bytes {
             list.beyond_limit += 1;
             continue;
         }
-        shorten_texts(&mut account, limits.label_bytes);
-        list.accounts.push(account);
+        list.accounts.push(shortened(account, limits.label_bytes));
     }
     Ok(list)
 }
 
 /// Cuts the texts that identify nothing.
-fn shorten_texts(account: &mut Account, max: usize) {
+fn shortened(mut account: Account, max: usize) -> Account {
     let services = account.service_types.iter_mut();
     let names = services.map(|service| &mut service.service_name);
     let texts = [
@@ -236,6 +218,7 @@ fn shorten_texts(account: &mut Account, max: usize) {
             *text = text[..text.floor_char_boundary(max)].into();
         }
     }
+    account
 }
 
 /// The account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
@@ -244,15 +227,10 @@ pub(super) fn read_function_result(
     function: &CloudFunction,
     limits: ListLimits,
 ) -> Result<AccountList, Fault> {
-    let text = decoded(body);
-    let lossy = matches!(text, Cow::Owned(_));
-    let text = without_controls(text);
-    let result = Reply::read(&text)?.resp_data;
-    let result = result.ok_or_else(|| Fault::malformed("it has no `resp_data`"))?;
+    let result = Reply::read(&as_text(body))?.resp_data;
+    let result = result.ok_or_else(|| Fault::unreadable("it has no `resp_data`"))?;
     let result = as_text(result.as_bytes());
-    let list = list_at(function.pointer.as_deref(), &result, limits);
-    let list = list.map_err(of_function)?;
-    Ok(AccountList { lossy, ..list })
+    list_at(function.pointer.as_deref(), &result, limits).map_err(of_function)
 }
 
 /// The account list at the configured place of a function's result.
@@ -268,25 +246,22 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
             // An error of the function's own says more.
             Reply::read(result)?;
             let what = format!("it has nothing at the configured pointer {pointer:?}");
-            Err(Fault::Malformed(what))
+            Err(Fault::unreadable(what))
         }
     }
 }
 
 /// Says of a fault that it is the function's.
-fn of_function(fault: Fault) -> Fault {
-    match fault {
-        Fault::Refused {
-            errcode, errmsg, ..
-        } => Fault::Refused {
-            errcode,
-            errmsg,
-            by_function: true,
-        },
-        Fault::Malformed(what) => Fault::FunctionResult(what),
-        Fault::WebPage => Fault::FunctionResult("it is a web page and not JSON".to_owned()),
-        fault => fault,
+fn of_function(mut fault: Fault) -> Fault {
+    match &mut fault {
+        Fault::Refused { by_function, .. } => *by_function = true,
+        Fault::Unreadable { what, symptom } => {
+            what.insert_str(0, "the cloud function's result: ");
+            *symptom = Some(Symptom::FunctionResult);
+        }
+        Fault::Encrypted => {}
     }
+    fault
 }
 
 /// The errcode and errmsg of a reply whose HTTP status tells of a failure already.
@@ -302,10 +277,10 @@ pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, 
     let body = as_text(body);
     let reply = Reply::read(&body)?;
     let token = reply.access_token;
-    let token = token.ok_or_else(|| Fault::malformed("it has no `access_token`"))?;
+    let token = token.ok_or_else(|| Fault::unreadable("it has no `access_token`"))?;
     let is_token = token.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_token || token.is_empty() || token.len() > TOKEN_BYTES_MAX {
-        return Err(Fault::malformed(
+        return Err(Fault::unreadable(
             "its `access_token` is empty, too long or has characters that no token has",
         ));
     }
@@ -324,7 +299,7 @@ pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Del
     let reply = Reply::read(&body)?;
     let data = reply.data.map(RawValue::get).unwrap_or_default();
     let rows: Vec<&RawValue> =
-        serde_json::from_str(data).map_err(|_| Fault::malformed("it has no array `data`"))?;
+        serde_json::from_str(data).map_err(|_| Fault::unreadable("it has no array `data`"))?;
     let deliveries = rows
         .into_iter()
         .filter_map(|row| serde_json::from_str::<Delivery>(row.get()).ok());
@@ -343,13 +318,13 @@ pub(super) fn read_quota(body: &[u8]) -> Result<Option<f64>, Fault> {
 /// WeChat's own figures of one API.
 pub(super) fn read_api_quota(body: &[u8]) -> Result<ApiQuota, Fault> {
     let quota = Reply::read(&as_text(body))?.quota;
-    let quota = quota.ok_or_else(|| Fault::malformed("it has no `quota`"))?;
+    let quota = quota.ok_or_else(|| Fault::unreadable("it has no `quota`"))?;
     // A limit of 0 is what the documentation's own samples show; it says nothing of how many calls are allowed.
     let daily_limit = quota.daily_limit.filter(|limit| *limit > 0.0);
     Ok(ApiQuota {
         daily_limit,
-        used: quota.used,
         remain: quota.remain.filter(|_| daily_limit.is_some()),
+        ..quota
     })
 }
 
