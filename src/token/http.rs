@@ -16,34 +16,27 @@ use crate::http_client;
 use crate::proxy;
 use crate::wechat::{AccessToken, Reason};
 
-/// The rejected token that the server took notice of last. A second time could make it replace the good token of
-/// everybody else.
-#[derive(Debug, Default)]
-pub(super) struct ToldOf(Mutex<Option<SecretString>>);
-
-impl ToldOf {
-    fn is(&self, rejected: &AccessToken) -> bool {
-        let told = self.0.lock();
-        let text = rejected.secret.expose_secret();
-        told.as_ref()
-            .is_some_and(|told| told.expose_secret() == text)
-    }
-}
-
 /// Reads the token; where WeChat rejected the last one, the server is told so before, if it has a URL for it.
+///
+/// `told_of` is the rejected token that the server took notice of last: to be told a second time could make it replace
+/// the good token of everybody else.
 pub(super) async fn read(
     config: &HttpTokenConfig,
     rejected: Option<&AccessToken>,
-    told_of: &ToldOf,
+    told_of: &Mutex<Option<SecretString>>,
     client: &Client,
     reads: &BlockingReads,
 ) -> Result<AccessToken, Error> {
     let headers = headers(config, reads).await?;
+    let told = |token: &SecretString| {
+        let told_of = told_of.lock();
+        told_of.as_ref().map(ExposeSecret::expose_secret) == Some(token.expose_secret())
+    };
     if let (Some(rejected), Some(url)) = (rejected, &config.refresh_url)
-        && !told_of.is(rejected)
+        && !told(&rejected.secret)
     {
         match send(client, url, &headers).await {
-            Ok(_) => *told_of.0.lock() = Some(rejected.secret.clone()),
+            Ok(_) => *told_of.lock() = Some(rejected.secret.clone()),
             // The server may have a new token all the same.
             Err(error) => tracing::warn!(
                 error = chain(&error.of("refresh_url")),

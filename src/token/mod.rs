@@ -1,14 +1,13 @@
 //! Access tokens: minted rarely, or read where another program keeps them.
 //!
-//! Each kind of source is a file of its own, `parse` finds the token in what they give, and the cache here keeps it
-//! while it is good. A token that another program keeps is never minted here: where WeChat rejects it, it is read once
+//! Each kind of source that another program keeps is a file of its own, `parse` finds the token in what they give, and
+//! the cache here keeps it while it is good. Such a token is never minted here: where WeChat rejects it, it is read once
 //! more, and no more.
 
 mod command;
 mod error;
 mod file;
 mod http;
-mod mint;
 mod parse;
 mod redis;
 #[cfg(test)]
@@ -20,10 +19,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::blocking::BlockingReads;
-use crate::config::{AppConfig, Credential, SecretSource};
+use crate::config::{AppConfig, ConfigError, Credential, SecretSource};
 use crate::error::chain;
 use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason};
 
@@ -69,7 +68,8 @@ pub struct TokenSource {
     secret_variables: Arc<[String]>,
     /// Of the file with the token, the AppSecret or the headers.
     reads: BlockingReads,
-    told_of: http::ToldOf,
+    /// The rejected token that the token server was told of last.
+    told_of: Mutex<Option<SecretString>>,
     redis: OnceLock<crate::redis::Client>,
     cache: Mutex<Option<Held>>,
 }
@@ -91,7 +91,7 @@ impl TokenSource {
             credential: app.credential.clone(),
             secret_variables,
             reads: BlockingReads::default(),
-            told_of: http::ToldOf::default(),
+            told_of: Mutex::default(),
             redis: OnceLock::new(),
             cache: Mutex::default(),
         }
@@ -157,10 +157,7 @@ impl TokenSource {
 
     /// Whether it mints for that app as it did for the app before a reload, so that its token stays in use.
     pub(crate) fn mints_for(&self, app: &AppConfig) -> bool {
-        let mints = matches!(
-            app.credential,
-            Credential::StableToken { .. } | Credential::Token { .. }
-        );
+        let mints = app.credential.token_api().is_some();
         mints && self.appid == app.appid && self.credential == app.credential
     }
 
@@ -220,10 +217,11 @@ impl TokenSource {
         meter: &dyn Meter,
     ) -> Result<Authorization, Error> {
         let reads = &self.reads;
-        let mint = |api, secret| mint::mint(api, &self.appid, secret, reads, client, meter);
         let token = match &self.credential {
-            Credential::StableToken { secret } => mint(Api::StableToken, secret).await,
-            Credential::Token { secret } => mint(Api::Token, secret).await,
+            Credential::StableToken { secret } => {
+                self.mint(Api::StableToken, secret, client, meter).await
+            }
+            Credential::Token { secret } => self.mint(Api::Token, secret, client, meter).await,
             Credential::File {
                 path,
                 token_pointer,
@@ -248,6 +246,29 @@ impl TokenSource {
             }
         };
         token.map(Authorization::AccessToken)
+    }
+
+    /// Spends a call of `api`. The secret is read afresh, so that a rotated one works from the next token on.
+    async fn mint(
+        &self,
+        api: Api,
+        secret: &SecretSource,
+        client: &Client,
+        meter: &dyn Meter,
+    ) -> Result<AccessToken, Error> {
+        let source = secret.clone();
+        let read = self.reads.run(move || source.read());
+        let read = tokio::time::timeout(SOURCE_TIMEOUT, read).await;
+        let read = read.unwrap_or_else(|_| {
+            let text = format!("reading {secret} hangs; check the disk or the network share");
+            Err(ConfigError(text))
+        });
+        let unreadable = |error: ConfigError| {
+            Error::new(Reason::Config, "the AppSecret can't be read").because(error)
+        };
+        let secret = read.map_err(unreadable)?;
+        let minted = client.mint_token(api, &self.appid, &secret, meter).await;
+        minted.map_err(Error::mint)
     }
 
     /// How long a token is used before the source is asked again.
