@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Error, serve};
-use crate::config::{AppConfig, Args, Credential, SecretSource};
-use crate::demo::{Options, SimulatedApp, Simulation};
+use crate::config::Args;
+use crate::demo::{Options, Simulation};
 
 /// At most one account-list call in this time, unless `--wechat.min-interval` says otherwise: short enough to watch
 /// the balances fall.
@@ -22,10 +22,9 @@ const DAYS_LEFT_AFTER: Duration = Duration::from_secs(180);
 /// # Errors
 /// When it can't start.
 pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> {
-    let simulation = Simulation::start(options)
+    let Simulation { address, mut apps } = Simulation::start(options)
         .await
         .map_err(Error::Simulation)?;
-    let mut apps: Vec<AppConfig> = simulation.apps().into_iter().map(Into::into).collect();
     for app in &mut apps {
         app.min_interval = MIN_INTERVAL;
         app.daily_limit = Some(DAILY_LIMIT);
@@ -33,8 +32,6 @@ pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> 
         // So that dashboards have something to show.
         app.api_quota = true;
         app.refresh_couriers = true;
-    }
-    for app in &apps {
         tracing::info!(
             appid = app.appid,
             name = app.name,
@@ -42,23 +39,9 @@ pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> 
         );
     }
     tracing::info!(
-        simulated_api = %simulation.address(),
+        simulated_api = %address,
         "Nothing here is real: open / for the accounts and a link to the metrics"
     );
     args.simulated_apps = Some(apps);
     serve::run(args).await
-}
-
-impl From<SimulatedApp> for AppConfig {
-    fn from(app: SimulatedApp) -> Self {
-        let credential = Credential::StableToken {
-            secret: SecretSource::Simulated,
-        };
-        Self {
-            name: app.name,
-            api_urls: vec![app.api_url],
-            cloud_function: app.cloud_function,
-            ..Self::new(app.appid, credential)
-        }
-    }
 }

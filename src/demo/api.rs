@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -10,7 +10,6 @@ use futures_util::stream;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::fault::{Fault, FaultKind};
 use super::world::World;
-use crate::clock::{ChinaDay, unix_seconds};
+use crate::clock::unix_seconds;
 use crate::wechat::courier::{self, Network};
 use crate::wechat::{Account, Api};
 
@@ -37,9 +36,6 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 const WEB_PAGE: &str =
     "<!DOCTYPE html><html lang=\"zh-CN\"><body><h1>请先登录网络</h1></body></html>";
 
-/// By the app's number.
-type CallsOfDay = (ChinaDay, HashMap<(usize, Api), u64>);
-
 /// Everything behind the socket.
 #[derive(Debug)]
 pub(super) struct SimulatedApi {
@@ -48,17 +44,16 @@ pub(super) struct SimulatedApi {
     accounts: usize,
     faults: Vec<Fault>,
     started: Instant,
-    calls: Mutex<CallsOfDay>,
 }
 
 /// One call, as it was received.
 struct Call {
-    /// `None`: WeChat has nothing at the path.
-    api: Option<Api>,
+    api: Api,
     query: HashMap<String, String>,
     /// Null where there is no JSON.
     body: Value,
-    now: SystemTime,
+    /// When it came. Unit: seconds since 1970.
+    now: i64,
 }
 
 #[derive(Serialize)]
@@ -72,13 +67,14 @@ impl Call {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await;
         let body = body.map_err(io::Error::other)?.to_bytes();
-        let api = api_at(head.uri.path());
+        let mut apis = Api::ALL.iter().copied();
+        let api = apis.find(|api| api.path() == head.uri.path());
         let query = head.uri.query().unwrap_or_default().as_bytes();
         Ok(Self {
-            api,
+            api: api.ok_or(io::ErrorKind::NotFound)?,
             query: form_urlencoded::parse(query).into_owned().collect(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
-            now: SystemTime::now(),
+            now: unix_seconds(SystemTime::now()),
         })
     }
 
@@ -86,10 +82,6 @@ impl Call {
     fn text(&self, name: &str) -> Option<&str> {
         let query = self.query.get(name).map(String::as_str);
         query.or_else(|| self.body[name].as_str())
-    }
-
-    fn unix_seconds(&self) -> i64 {
-        unix_seconds(self.now)
     }
 }
 
@@ -104,7 +96,6 @@ impl SimulatedApi {
             accounts: options.accounts,
             faults: options.faults.clone(),
             started: Instant::now(),
-            calls: Mutex::new((ChinaDay::at(SystemTime::now()), HashMap::new())),
         }
     }
 
@@ -123,42 +114,34 @@ impl SimulatedApi {
     ) -> Result<Response<Body>, io::Error> {
         let call = Call::receive(request).await?;
         let app = self.app(&call);
-        if let (Some(api), Ok(app)) = (call.api, app) {
-            self.count(app, api, call.now);
-        }
-        let fault = self.fault(&call, app.ok()).cloned();
-        match fault.as_ref().map(|fault| fault.kind) {
+        let fault = self.fault(&call, app.ok());
+        let kind = fault.map(|fault| fault.kind);
+        match kind {
             Some(FaultKind::Timeout) => std::future::pending().await,
             Some(FaultKind::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
             Some(FaultKind::Slow(duration)) => tokio::time::sleep(duration).await,
             Some(FaultKind::Status(status)) => {
-                let status = StatusCode::from_u16(status).map_err(io::Error::other)?;
-                return Ok(response(status, "text/html", whole(WEB_PAGE)));
+                let mut response = Response::new(whole(WEB_PAGE));
+                *response.status_mut() = StatusCode::from_u16(status).map_err(io::Error::other)?;
+                return Ok(response);
             }
-            Some(FaultKind::Html) => {
-                return Ok(response(StatusCode::OK, "text/html", whole(WEB_PAGE)));
-            }
-            Some(FaultKind::Empty) => return Ok(json_response(whole(""))),
-            Some(FaultKind::Huge) => return Ok(json_response(huge())),
+            Some(FaultKind::Html) => return Ok(Response::new(whole(WEB_PAGE))),
+            Some(FaultKind::Empty) => return Ok(Response::new(whole(""))),
+            Some(FaultKind::Huge) => return Ok(Response::new(huge())),
             _ => {}
         }
-        let is_truncated = fault
-            .as_ref()
-            .is_some_and(|fault| fault.kind == FaultKind::Truncated);
-        // Lists of many accounts take a while.
-        let reply = tokio::task::spawn_blocking(move || self.reply(&call, app, fault.as_ref()));
-        let reply = reply.await.map_err(io::Error::other)?;
-        Ok(json_response(match is_truncated {
-            true => half(reply),
-            false => whole(reply),
+        let reply = self.reply(&call, app, fault);
+        Ok(Response::new(match kind {
+            Some(FaultKind::Truncated) => half(reply),
+            _ => whole(reply),
         }))
     }
 
     /// The JSON of an answer.
     fn reply(&self, call: &Call, app: Result<usize, i64>, fault: Option<&Fault>) -> String {
         self.result(call, app, fault).unwrap_or_else(|errcode| {
-            let now = call.unix_seconds();
-            let random = self.world.random(call.now, 1 << 32);
+            let now = call.now;
+            let random = self.world.random(now, 1 << 32);
             let errmsg = format!("{} rid: {now:08x}-{random:08x}", errmsg(errcode));
             json!({"errcode": errcode, "errmsg": errmsg}).to_string()
         })
@@ -181,13 +164,13 @@ impl SimulatedApi {
             _ => {}
         }
         let app = app?;
-        let now = call.unix_seconds();
-        match call.api.ok_or(40066)? {
+        let now = call.now;
+        match call.api {
             Api::StableToken | Api::Token => {
                 let period = now / TOKEN_PERIOD;
-                let ends = period * TOKEN_PERIOD + TOKEN_LIFETIME;
-                let token = self.token(app, period);
-                Ok(json!({"access_token": token, "expires_in": ends - now}).to_string())
+                let end = period * TOKEN_PERIOD + TOKEN_LIFETIME;
+                let token = format!("{}_{end}", World::appid(app));
+                Ok(json!({"access_token": token, "expires_in": end - now}).to_string())
             }
             Api::AccountGetall => Ok(self.account_list(app, now, fault)),
             Api::InvokeCloudFunction => {
@@ -203,7 +186,7 @@ impl SimulatedApi {
                         .live_balance(app, self.accounts, delivery_id, biz_id, now)?;
                 Ok(json!({"quota_num": balance}).to_string())
             }
-            Api::ApiQuotaGet => self.api_quota(app, call),
+            Api::ApiQuotaGet => Ok(api_quota(now)),
         }
     }
 
@@ -230,87 +213,51 @@ impl SimulatedApi {
         serde_json::to_string(&list).expect("texts and numbers are always JSON")
     }
 
-    fn api_quota(&self, app: usize, call: &Call) -> Result<String, i64> {
-        let cgi_path = call.text("cgi_path").ok_or(40097)?;
-        let api = api_at(cgi_path).ok_or(76021)?;
-        // Those of the token calls are documented.
-        let limit = match api {
-            Api::StableToken => 500_000,
-            Api::Token => 2_000,
-            _ => 10_000_u64,
-        };
-        let calls = self.calls_on(ChinaDay::at(call.now));
-        let used = calls.1.get(&(app, api)).copied().unwrap_or_default();
-        let quota =
-            json!({"daily_limit": limit, "used": used, "remain": limit.saturating_sub(used)});
-        Ok(json!({"errcode": 0, "errmsg": "ok", "quota": quota}).to_string())
-    }
-
     /// The app that calls, by its number, or the errcode.
     fn app(&self, call: &Call) -> Result<usize, i64> {
         match call.api {
-            None => Err(40066),
-            Some(Api::StableToken | Api::Token) => {
+            Api::StableToken | Api::Token => {
                 let appid = call.text("appid").ok_or(41002)?;
-                World::app(appid)
-                    .filter(|app| *app < self.apps)
-                    .ok_or(40013)
+                self.app_of(appid).ok_or(40013)
             }
-            Some(_) => {
+            _ => {
                 let token = call.text("access_token").ok_or(41001)?;
-                self.owner(token, call.unix_seconds())
+                self.owner(token, call.now)
             }
         }
     }
 
+    fn app_of(&self, appid: &str) -> Option<usize> {
+        World::app(appid).filter(|app| *app < self.apps)
+    }
+
     fn owner(&self, token: &str, now: i64) -> Result<usize, i64> {
-        let mut parts = token.split('_');
-        let mut number = || parts.next()?.parse::<u32>().ok();
-        let (app, period) = number().zip(number()).ok_or(40001)?;
-        let (app, period) = (app as usize, i64::from(period));
-        if app >= self.apps || token != self.token(app, period) {
-            return Err(40001);
-        }
-        let ended = now >= period * TOKEN_PERIOD + TOKEN_LIFETIME;
-        let appid = World::appid(app);
+        let (appid, end) = token.split_once('_').ok_or(40001)?;
+        let app = self.app_of(appid).ok_or(40001)?;
+        let end: i64 = end.parse().map_err(|_| 40001)?;
         let elapsed = self.started.elapsed();
         let mut faults = self.faults.iter();
-        if ended || faults.any(|fault| fault.rejects_tokens(&appid, elapsed)) {
+        if now >= end || faults.any(|fault| fault.rejects_tokens(appid, elapsed)) {
             return Err(42001);
         }
         Ok(app)
     }
 
-    fn token(&self, app: usize, period: i64) -> String {
-        let random = |part: u8| self.world.random(("token", app, period, part), i64::MAX);
-        format!("{app}_{period}_{:016x}{:016x}", random(0), random(1))
-    }
-
     /// The fault that the call meets.
     fn fault(&self, call: &Call, app: Option<usize>) -> Option<&Fault> {
-        let api = call.api?;
         let appid = app.map(World::appid);
         let elapsed = self.started.elapsed();
         let mut faults = self.faults.iter();
-        faults.find(|fault| fault.applies(api, appid.as_deref(), elapsed))
-    }
-
-    fn count(&self, app: usize, api: Api, now: SystemTime) {
-        let mut calls = self.calls_on(ChinaDay::at(now));
-        *calls.1.entry((app, api)).or_default() += 1;
-    }
-
-    fn calls_on(&self, day: ChinaDay) -> MutexGuard<'_, CallsOfDay> {
-        let mut calls = self.calls.lock().expect("nothing panics while it is held");
-        if calls.0 != day {
-            *calls = (day, HashMap::new());
-        }
-        calls
+        faults.find(|fault| fault.applies(call.api, appid.as_deref(), elapsed))
     }
 }
 
-fn api_at(path: &str) -> Option<Api> {
-    Api::ALL.iter().copied().find(|api| api.path() == path)
+/// WeChat's own figures of an API: a call a minute since midnight in China.
+fn api_quota(now: i64) -> String {
+    let daily_limit = 10_000;
+    let used = (now + 8 * 3600) % (24 * 3600) / 60;
+    let quota = json!({"daily_limit": daily_limit, "used": used, "remain": daily_limit - used});
+    json!({"errcode": 0, "errmsg": "ok", "quota": quota}).to_string()
 }
 
 /// The couriers, as `delivery/getall` lists them.
@@ -326,18 +273,6 @@ fn couriers() -> String {
         })
         .collect();
     json!({"count": couriers.len(), "data": couriers}).to_string()
-}
-
-fn response(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static(content_type);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
-}
-
-fn json_response(body: Body) -> Response<Body> {
-    response(StatusCode::OK, "application/json; encoding=utf-8", body)
 }
 
 fn whole(body: impl Into<Bytes>) -> Body {
@@ -374,7 +309,6 @@ fn errmsg(errcode: i64) -> &'static str {
         45009 => "reach max api daily quota limit",
         45011 => "api minute-quota reach limit, must slower, retry next minute",
         48001 => "api unauthorized",
-        76021 => "cgi_path not found, please check",
         89503 => "此次调用需要管理员确认，请耐心等候",
         9_300_501 => "delivery logic fail",
         9_300_525 => "biz id not bind",

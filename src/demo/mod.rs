@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 
 pub use fault::Fault;
 
+use crate::config::{AppConfig, Credential, SecretSource};
 use crate::wechat::CloudFunction;
 use api::SimulatedApi;
 
@@ -99,21 +100,13 @@ impl Default for Options {
     }
 }
 
-/// A simulated Mini Program, as its owner knows it. The simulated API takes any secret.
-#[derive(Clone, Debug)]
-pub struct SimulatedApp {
-    pub appid: String,
-    pub name: String,
-    pub api_url: String,
-    /// `None`: it is read over HTTPS.
-    pub cloud_function: Option<CloudFunction>,
-}
-
 /// A simulated WeChat API, which listens until the runtime ends.
 #[derive(Debug)]
 pub struct Simulation {
-    address: SocketAddr,
-    api: Arc<SimulatedApi>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The simulated Mini Programs. The API takes any secret.
+    pub apps: Vec<AppConfig>,
 }
 
 impl Simulation {
@@ -124,30 +117,25 @@ impl Simulation {
     pub async fn start(options: &Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
-        let api = Arc::new(SimulatedApi::new(options));
-        tokio::spawn(accept(listener, Arc::clone(&api)));
-        Ok(Self { address, api })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The simulated Mini Programs.
-    pub fn apps(&self) -> Vec<SimulatedApp> {
-        let apps = self.api.apps().enumerate();
-        apps.map(|(number, (appid, name))| SimulatedApp {
-            appid,
-            name,
-            api_url: format!("http://{}", self.address),
-            cloud_function: (number % 3 == 1).then(|| CloudFunction {
-                env: "demo-prod".to_owned(),
-                name: "getAllAccount".to_owned(),
-                pointer: None,
-            }),
-        })
-        .collect()
+        let api = SimulatedApi::new(options);
+        let apps = api.apps().enumerate().map(|(number, (appid, name))| {
+            let credential = Credential::StableToken {
+                secret: SecretSource::Simulated,
+            };
+            AppConfig {
+                name,
+                api_urls: vec![format!("http://{address}")],
+                cloud_function: (number % 3 == 1).then(|| CloudFunction {
+                    env: "demo-prod".to_owned(),
+                    name: "getAllAccount".to_owned(),
+                    pointer: None,
+                }),
+                ..AppConfig::new(appid, credential)
+            }
+        });
+        let apps = apps.collect();
+        tokio::spawn(accept(listener, Arc::new(api)));
+        Ok(Self { address, apps })
     }
 }
 
@@ -170,69 +158,41 @@ async fn accept(listener: TcpListener, api: Arc<SimulatedApi>) {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
-
     use clap::{Args, FromArgMatches};
-    use reqwest::{Client, RequestBuilder};
-    use rustls::RootCertStore;
-    use serde_json::{Value, json};
 
     use super::*;
-    use crate::tls;
+    use crate::wechat::{
+        AccessToken, AccountList, Api, Authorization, Client, ClientOptions, Error, ListLimits,
+        Reason,
+    };
 
-    const LIST: &str = "/cgi-bin/express/business/account/getall";
-    const FIRST: &str = "wx0000000000000001";
-    const SECOND: &str = "wx0000000000000002";
-
-    /// A simulation and a client of it.
-    struct Wechat {
-        base: String,
-        client: Client,
+    /// A client of a simulation with these faults.
+    async fn client(faults: &[&str]) -> Client {
+        let options = Options {
+            faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
+            ..Options::default()
+        };
+        let simulation = Simulation::start(&options).await.unwrap();
+        Client::new(&ClientOptions {
+            api_urls: vec![format!("http://{}", simulation.address)],
+            timeout: Duration::from_secs(60),
+            list_limits: ListLimits::default(),
+            proxy_from_env: false,
+        })
+        .unwrap()
     }
 
-    impl Wechat {
-        async fn with(faults: &[&str]) -> Self {
-            let options = Options {
-                faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
-                ..Options::default()
-            };
-            let simulation = Simulation::start(&options).await.unwrap();
-            Self {
-                base: format!("http://{}", simulation.address()),
-                client: Client::builder()
-                    .no_proxy()
-                    .tls_backend_preconfigured(tls::trusting(RootCertStore::empty()))
-                    .build()
-                    .unwrap(),
-            }
-        }
-
-        async fn get(&self, path: &str, token: &str) -> Result<Value, Box<dyn Error>> {
-            let url = format!("{}{path}?access_token={token}", self.base);
-            read(self.client.get(url)).await
-        }
-
-        async fn post(&self, path: &str, token: &str, body: Value) -> Value {
-            let url = format!("{}{path}?access_token={token}", self.base);
-            let request = self.client.post(url).body(body.to_string());
-            read(request).await.unwrap()
-        }
-
-        async fn token(&self, appid: &str) -> String {
-            let reply = self
-                .post("/cgi-bin/stable_token", "", json!({"appid": appid}))
-                .await;
-            assert!(
-                (300..=7200).contains(&reply["expires_in"].as_i64().unwrap()),
-                "{reply}"
-            );
-            reply["access_token"].as_str().unwrap().to_owned()
-        }
+    /// A token of that app.
+    async fn token(client: &Client, app: usize) -> Result<Authorization, Error> {
+        let (appid, secret) = (format!("wx{app:016}"), "any".into());
+        let minted = client.mint_token(Api::StableToken, &appid, &secret, &());
+        Ok(Authorization::AccessToken(minted.await?))
     }
 
-    async fn read(request: RequestBuilder) -> Result<Value, Box<dyn Error>> {
-        let body = request.send().await?.bytes().await?;
-        Ok(serde_json::from_slice(&body)?)
+    /// The first app's list.
+    async fn list(client: &Client) -> Result<AccountList, Error> {
+        let token = token(client, 1).await?;
+        client.account_getall(&token, &()).await
     }
 
     #[test]
@@ -249,80 +209,75 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn account_lists_are_served_over_both_ways() {
-        let wechat = Wechat::with(&[]).await;
-        let direct = wechat.get(LIST, &wechat.token(FIRST).await).await.unwrap();
-        assert_eq!(direct["count"], 12);
-        assert_eq!(direct["list"][0]["delivery_id"], "YTO");
-        let token = wechat.token(SECOND).await;
-        let reply = wechat
-            .post("/tcb/invokecloudfunction", &token, json!({}))
-            .await;
-        let list: Value = serde_json::from_str(reply["resp_data"].as_str().unwrap()).unwrap();
-        assert_eq!(list["list"].as_array().unwrap().len(), 12);
-    }
-
-    #[tokio::test]
-    async fn optional_calls_are_answered() {
-        let wechat = Wechat::with(&[]).await;
-        let token = wechat.token(FIRST).await;
-        let list = wechat.get(LIST, &token).await.unwrap();
-        let quota = "/cgi-bin/express/business/quota/get";
-        let live = wechat.post(quota, &token, list["list"][0].clone()).await;
-        assert!(live["quota_num"].is_i64(), "{live}");
-        let unknown = json!({"delivery_id": "YTO", "biz_id": "nobody"});
-        assert_eq!(
-            wechat.post(quota, &token, unknown).await["errcode"],
-            9_300_530
-        );
-        let api_quota = "/cgi-bin/openapi/quota/get";
-        let daily = wechat
-            .post(api_quota, &token, json!({"cgi_path": LIST}))
-            .await;
-        assert_eq!(
-            daily["quota"],
-            json!({"daily_limit": 10_000, "used": 1, "remain": 9_999})
-        );
-        let couriers = wechat
-            .get("/cgi-bin/express/business/delivery/getall", &token)
-            .await;
-        assert_eq!(couriers.unwrap()["data"][0]["delivery_name"], "圆通速递");
+    async fn every_call_is_answered() {
+        let client = client(&[]).await;
+        let direct = list(&client).await.unwrap();
+        assert_eq!((direct.accounts.len(), direct.count), (12, Some(12)));
+        let token = token(&client, 2).await.unwrap();
+        let function = CloudFunction {
+            env: "demo-prod".to_owned(),
+            name: "getAllAccount".to_owned(),
+            pointer: None,
+        };
+        let list = client.invoke_cloud_function(&token, &function, &());
+        let list = list.await.unwrap();
+        assert_eq!(list.accounts.len(), 12);
+        let account = &list.accounts[0];
+        let live = client.quota_get(&token, &account.delivery_id, &account.biz_id, &());
+        assert!(live.await.unwrap().is_some());
+        let unknown = client.quota_get(&token, "YTO", "nobody", &());
+        assert_eq!(unknown.await.unwrap_err().cause().errcode, 9_300_530);
+        let quota = client.api_quota_get(&token, Api::AccountGetall, &());
+        assert!(quota.await.unwrap().remain.is_some());
+        let couriers = client.delivery_getall(&token, &()).await.unwrap();
+        assert_eq!(&*couriers[0].delivery_name, "圆通速递");
     }
 
     #[tokio::test]
     async fn wrong_tokens_and_appids_are_refused() {
-        let wechat = Wechat::with(&["40125:wx0000000000000002"]).await;
-        for (token, errcode) in [("", 40001), ("stranger", 40001), ("0_1_0", 40001)] {
-            assert_eq!(wechat.get(LIST, token).await.unwrap()["errcode"], errcode);
+        let client = client(&["40125:wx0000000000000002"]).await;
+        for (app, errcode) in [(4, 40013), (2, 40125)] {
+            let error = token(&client, app).await.unwrap_err();
+            assert_eq!(error.cause().errcode, errcode);
         }
-        let token = |appid: &str| wechat.post("/cgi-bin/stable_token", "", json!({"appid": appid}));
-        assert_eq!(token("wx4").await["errcode"], 40013);
-        assert_eq!(token(SECOND).await["errcode"], 40125);
+        for (foreign, errcode) in [
+            ("stranger", 40001),
+            ("wx0000000000000004_9", 40001),
+            ("wx0000000000000001_9", 42001),
+        ] {
+            let token = Authorization::AccessToken(AccessToken {
+                secret: foreign.into(),
+                expires: None,
+            });
+            let error = client.account_getall(&token, &()).await.unwrap_err();
+            assert_eq!(error.cause().errcode, errcode, "{foreign}");
+        }
     }
 
     #[tokio::test]
     async fn each_fault_shows_as_what_it_is() {
-        let list = async |fault: &str| {
-            let wechat = Wechat::with(&[fault]).await;
-            let token = wechat.token(FIRST).await;
-            wechat.get(LIST, &token).await
-        };
-        let errcode = list("account_getall=45009").await.unwrap();
-        assert_eq!(errcode["errcode"], 45009);
-        assert!(
-            errcode["errmsg"]
-                .as_str()
-                .unwrap()
-                .contains("daily quota limit")
-        );
-        assert_eq!(list("no-list").await.unwrap(), json!({}));
-        assert_eq!(list("no-accounts").await.unwrap()["count"], 0);
-        assert_eq!(list("duplicates").await.unwrap()["count"], 15);
-        assert!(list("encrypted").await.unwrap()["iv"].is_string());
-        assert_eq!(list("account_getall=slow-1ms").await.unwrap()["count"], 12);
-        for broken in ["reset", "truncated", "html", "empty", "huge", "502"] {
-            let fault = format!("account_getall={broken}");
-            assert!(list(&fault).await.is_err(), "{broken}");
+        for (fault, count) in [
+            ("no-accounts", 0),
+            ("slow-1ms", 12),
+            ("stale", 12),
+            ("duplicates", 15),
+        ] {
+            let list = list(&client(&[fault]).await).await.unwrap();
+            assert_eq!(list.accounts.len(), count, "{fault}");
+        }
+        for (fault, reason) in [
+            ("45009", Reason::DailyQuota),
+            ("encrypted", Reason::Config),
+            ("reset", Reason::Network),
+            ("truncated", Reason::Network),
+            ("html", Reason::Decode),
+            ("empty", Reason::Decode),
+            ("no-list", Reason::Decode),
+            ("account_getall=huge", Reason::Decode),
+            ("502", Reason::Transient),
+        ] {
+            let error = list(&client(&[fault]).await).await.unwrap_err();
+            assert_eq!(error.reason(), reason, "{fault}: {error}");
         }
     }
 }
