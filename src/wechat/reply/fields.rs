@@ -105,22 +105,21 @@ fn service<'de, D: Deserializer<'de>>(field: D) -> Result<Option<ServiceType>, D
 }
 
 fn service_in(json: &str) -> Option<ServiceType> {
-    #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
+    #[derive(serde::Deserialize)]
     struct Service {
-        #[serde(alias = "serviceType", deserialize_with = "integer")]
+        #[serde(alias = "serviceType", default, deserialize_with = "integer")]
         service_type: Option<i64>,
-        #[serde(alias = "serviceName", deserialize_with = "text")]
+        #[serde(alias = "serviceName", default, deserialize_with = "text")]
         service_name: Box<str>,
     }
-    let service = match integer_in(json) {
+    if !json.starts_with('{') {
         // A bare number is a service without a name.
-        Some(number) => Service {
-            service_type: Some(number),
-            ..Service::default()
-        },
-        None => serde_json::from_str(json).ok()?,
-    };
+        return integer_in(json).map(|service_type| ServiceType {
+            service_type,
+            ..ServiceType::default()
+        });
+    }
+    let service: Service = serde_json::from_str(json).ok()?;
     Some(ServiceType {
         service_type: service.service_type?,
         service_name: service.service_name,
