@@ -111,22 +111,17 @@ impl Encoder {
 }
 
 fn escaped(out: &mut Vec<u8>, text: &str) {
-    let is_special = |byte: u8| matches!(byte, b'\\' | b'\n' | b'"');
-    // Hardly any text has one. A search that never ends early takes many bytes at a time.
-    let has_special = text
-        .bytes()
-        .fold(false, |found, byte| found | is_special(byte));
-    if !has_special {
-        out.extend_from_slice(text.as_bytes());
-        return;
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest
+        .iter()
+        .position(|byte| matches!(byte, b'\\' | b'\n' | b'"'))
+    {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b'\\');
+        out.push(if rest[at] == b'\n' { b'n' } else { rest[at] });
+        rest = &rest[at + 1..];
     }
-    for byte in text.bytes() {
-        match byte {
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
-            _ => out.push(byte),
-        }
-    }
+    out.extend_from_slice(rest);
 }
 
 /// The shortest digits that read as the same float, never an exponent.
