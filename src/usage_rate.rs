@@ -48,7 +48,8 @@ impl UsageRate {
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Moment) {
         let now = now.monotonic;
         self.observed = now;
-        let mut before = std::mem::take(&mut self.accounts);
+        let accounts = HashMap::with_capacity(snapshot.accounts().len());
+        let mut before = std::mem::replace(&mut self.accounts, accounts);
         for account in snapshot.accounts() {
             let key = account.key();
             let balance = account.quota_num.filter(|balance| balance.is_finite());
