@@ -90,20 +90,14 @@ pub(in crate::wechat) fn services<'de, D: Deserializer<'de>>(
     if json.len() > SERVICES_JSON_MAX {
         return Ok(Vec::new());
     }
-    let sent = serde_json::from_str(json);
-    let sent = sent.unwrap_or_else(|_| vec![Sent(service_in(json))]);
-    let services = sent.into_iter().filter_map(|Sent(service)| service);
+    let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(json) else {
+        return Ok(service_in(json).into_iter().collect());
+    };
+    let services = array.into_iter().map(RawValue::get).filter_map(service_in);
     Ok(services.take(SERVICES_MAX).collect())
 }
 
-/// `None`: what was sent names no service.
-#[derive(serde::Deserialize)]
-struct Sent(#[serde(deserialize_with = "service")] Option<ServiceType>);
-
-fn service<'de, D: Deserializer<'de>>(field: D) -> Result<Option<ServiceType>, D::Error> {
-    json(field).map(service_in)
-}
-
+/// `None`: it names no service.
 fn service_in(json: &str) -> Option<ServiceType> {
     #[derive(serde::Deserialize)]
     struct Service {
