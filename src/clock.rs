@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// The wall clock and the monotonic clock, read together.
 ///
-/// Waiting is measured on the monotonic clock, which nobody sets; only what must survive a restart or follow the
-/// calendar uses the wall clock.
+/// What must survive a restart or follow the calendar goes by the wall clock, all other waiting by the monotonic one,
+/// which nobody sets. By it the limiter notices that the wall clock was set.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// For calendars, pages and files.
     pub wall: SystemTime,
-    /// For waiting.
+    /// For durations.
     pub monotonic: Instant,
 }
 
