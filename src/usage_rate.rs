@@ -4,6 +4,7 @@
 //! times are on the monotonic clock; a clock set wrong changes nothing, a restart begins anew.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
@@ -27,6 +28,8 @@ pub struct UsageRate {
 #[derive(Clone, Copy, Debug)]
 struct Usage {
     since: Instant,
+    /// The latest snapshot that lists the account.
+    observed: Instant,
     /// The last balance, and the one before it. Unit: waybills.
     balance: f64,
     before: f64,
@@ -48,27 +51,24 @@ impl UsageRate {
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Moment) {
         let now = now.monotonic;
         self.observed = now;
-        let accounts = HashMap::with_capacity(snapshot.accounts().len());
-        let mut before = std::mem::replace(&mut self.accounts, accounts);
         for account in snapshot.accounts() {
-            let key = account.key();
-            let balance = account.quota_num.filter(|balance| balance.is_finite());
-            let usage = match (before.remove(&key), balance) {
-                (Some(usage), Some(balance)) => usage.moved_to(balance),
-                // A balance that is not sent for once hides a fall, which then shows at the next one.
-                (Some(usage), None) => usage,
-                (None, Some(balance)) => Usage::first_seen(balance, now),
-                (None, None) => continue,
-            };
-            self.accounts.insert(key, usage);
+            let usage = self.accounts.entry(account.key());
+            match (usage, account.quota_num) {
+                (Entry::Occupied(mut seen), balance) => seen.get_mut().observe(balance, now),
+                (Entry::Vacant(unseen), Some(balance)) => {
+                    unseen.insert(Usage::first_seen(balance, now));
+                }
+                (Entry::Vacant(_), None) => {}
+            }
         }
+        self.accounts.retain(|_, usage| usage.observed == now);
     }
 
     /// How long the account's balance lasts if it goes on falling as it did. Unit: days, from now, never negative.
     ///
     /// `None`: the account has no balance, it was never seen to fall, or it was seen for too short a time.
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
-        let balance = account.quota_num.filter(|balance| balance.is_finite())?;
+        let balance = account.quota_num?;
         let usage = self.accounts.get(&account.key())?;
         let seen_for = self.observed.saturating_duration_since(usage.since);
         if usage.used <= 0.0 || seen_for < self.shortest {
@@ -86,23 +86,25 @@ impl Usage {
     fn first_seen(balance: f64, now: Instant) -> Self {
         Self {
             since: now,
+            observed: now,
             balance,
             before: balance,
             used: 0.0,
         }
     }
 
-    fn moved_to(mut self, balance: f64) -> Self {
-        if balance == self.balance {
-            return self;
-        }
+    /// `balance`: `None` where none is sent. That hides a fall, which then shows at the next one.
+    fn observe(&mut self, balance: Option<f64>, now: Instant) {
+        self.observed = now;
+        let Some(balance) = balance.filter(|balance| *balance != self.balance) else {
+            return;
+        };
         let fallen = self.balance - balance;
         // A fault of the courier's: all to 0, and a little later the old balance again.
         let was_a_fault = fallen < 0.0 && balance == self.before;
         self.used += if was_a_fault { fallen } else { fallen.max(0.0) };
         self.before = self.balance;
         self.balance = balance;
-        self
     }
 }
 
