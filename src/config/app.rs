@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::units::{api_url, duration, read_api_url, read_duration};
 use super::{AppConfig, Credential};
@@ -67,11 +66,11 @@ impl AppConfig {
 pub(super) struct AppSettings {
     // These four belong to one app; no flag and no `defaults` can say them.
     #[arg(skip)]
-    pub(super) appid: Option<Spanned<String>>,
+    pub(super) appid: Option<String>,
     #[arg(skip)]
     pub(super) name: Option<String>,
     #[arg(skip)]
-    pub(super) access_token: Option<Spanned<Credential>>,
+    pub(super) access_token: Option<Credential>,
     #[arg(skip)]
     pub(super) cloud_function: Option<CloudFunction>,
 

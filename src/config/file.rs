@@ -6,12 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::app::AppSettings;
 use super::secret::{SecretSource, read_bounded};
 use super::units::appid;
-use super::yaml::{self, line, mistake};
+use super::yaml::YamlFile;
 use super::{AppConfig, Config, ConfigError, Couriers, Credential, SharedStateConfig};
 
 /// Ten thousand apps, each with everything that can be said, fit in half of it. Unit: bytes.
@@ -20,9 +19,9 @@ const MAX_BYTES: u64 = 16 << 20;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 struct Document {
-    apps: Spanned<Vec<Spanned<AppSettings>>>,
-    defaults: Option<Spanned<AppSettings>>,
-    shared_state: Option<Spanned<SharedStateConfig>>,
+    apps: Vec<AppSettings>,
+    defaults: Option<AppSettings>,
+    shared_state: Option<SharedStateConfig>,
     #[serde(default)]
     couriers: Couriers,
 }
@@ -49,69 +48,61 @@ pub(super) fn load(
     }
     // Nobody means /dev by a file's name without a folder.
     let base = if is_stream { None } else { path.parent() };
-    interpret(&content, path, base.unwrap_or(Path::new("")), flags, config)
+    let file = YamlFile::new(path, content)?;
+    interpret(&file, base.unwrap_or(Path::new("")), flags, config)
 }
 
 /// `base`: the folder that relative paths begin at.
 pub(super) fn interpret(
-    content: &[u8],
-    path: &Path,
+    file: &YamlFile,
     base: &Path,
     flags: &AppSettings,
     config: &mut Config,
 ) -> Result<(), ConfigError> {
-    let document: Document = yaml::parse(content, path)?;
-    let apps = &document.apps;
-    if apps.value.is_empty() {
+    let document: Document = file.parse()?;
+    if document.apps.is_empty() {
         let problem = "is empty; add an app, or use the demo command to look around";
-        return Err(mistake(path, line(apps), "apps", problem));
+        return Err(file.mistake("apps", problem));
     }
-    if let Some(defaults) = &document.defaults
-        && defaults.value.belongs_to_one_app()
-    {
+    let defaults = document.defaults.as_ref();
+    if defaults.is_some_and(AppSettings::belongs_to_one_app) {
         let problem = "can't hold appid, name, access_token or cloud_function, which belong to one app; move them there";
-        return Err(mistake(path, line(defaults), "defaults", problem));
+        return Err(file.mistake("defaults", problem));
     }
-    let defaults = document.defaults.as_ref().map(|defaults| &defaults.value);
     let shared = document.shared_state;
     config.shared_state = shared
-        .map(|shared| shared_state(shared, path, base))
+        .map(|shared| shared_state(shared, file, base))
         .transpose()?;
     let couriers = Arc::new(document.couriers);
-    let mut lines_of_appids = HashMap::new();
-    let mut lines_of_sources = HashMap::new();
-    for (index, settings) in apps.value.iter().enumerate() {
-        let wrong = |line, key: &str, problem: String| {
-            mistake(path, line, &format!("apps[{index}]{key}"), problem)
-        };
-        let needs = |key| wrong(line(settings), "", format!("needs the key {key}"));
-        let settings = &settings.value;
+    let mut places_of_appids = HashMap::new();
+    let mut places_of_sources = HashMap::new();
+    for (index, settings) in document.apps.iter().enumerate() {
+        let place = format!("apps[{index}]");
+        let needs = |key| file.mistake(&place, format!("needs the key {key}"));
 
         let written = settings.appid.as_ref().ok_or_else(|| needs("appid"))?;
-        let wrong_appid = |problem| wrong(line(written), ".appid", problem);
-        let appid = appid(&written.value).map_err(wrong_appid)?;
-        if let Some(first) = lines_of_appids.insert(appid.clone(), line(written)) {
-            return Err(wrong_appid(format!(
-                "is {appid}, which line {first} has already; keep one"
-            )));
+        let place_of_appid = format!("{place}.appid");
+        let appid = appid(written).map_err(|problem| file.mistake(&place_of_appid, problem))?;
+        if let Some(first) = places_of_appids.insert(appid.clone(), place_of_appid.clone()) {
+            let line = file.line(&first);
+            let problem = format!("is {appid}, which line {line} has already; keep one");
+            return Err(file.mistake(&place_of_appid, problem));
         }
 
         let written = settings.access_token.as_ref();
         let written = written.ok_or_else(|| needs("access_token"))?;
-        let wrong_credential = |problem| wrong(line(written), ".access_token", problem);
-        let credential = credential(&written.value, &appid, base).map_err(|problem| {
-            let key = format!(".access_token.{}", written.value.kind());
-            wrong(line(written), &key, problem)
+        let place = format!("{place}.access_token");
+        let credential = credential(written, &appid, base).map_err(|problem| {
+            let key = format!("{place}.{}", written.kind());
+            file.mistake_at(&place, &key, problem)
         })?;
         if config.shared_state.is_some() && matches!(credential, Credential::Token { .. }) {
-            return Err(wrong_credential(
-                "is token, which can't be used with shared_state: the tokens of each replica would end those of the \
-                 others; use stable_token"
-                    .to_owned(),
-            ));
+            let problem = "is token, which can't be used with shared_state: the tokens of each replica would end those of \
+                 the others; use stable_token";
+            return Err(file.mistake(&place, problem));
         }
         if credential.token_api().is_none()
-            && let Some(first) = lines_of_sources.insert(credential.source(), line(written))
+            && let Some(first) = places_of_sources.insert(credential.source(), place.clone())
         {
             let fix = match credential {
                 Credential::None { .. } => {
@@ -119,9 +110,8 @@ pub(super) fn interpret(
                 }
                 _ => "two apps never have the same token, so give each its own",
             };
-            return Err(wrong_credential(format!(
-                "is the same as in line {first}; {fix}"
-            )));
+            let problem = format!("is the same as in line {}; {fix}", file.line(&first));
+            return Err(file.mistake(&place, problem));
         }
 
         let mut app = AppConfig::new(appid, credential);
@@ -150,18 +140,16 @@ fn credential(written: &Credential, appid: &str, base: &Path) -> Result<Credenti
 }
 
 fn shared_state(
-    written: Spanned<SharedStateConfig>,
-    path: &Path,
+    mut shared_state: SharedStateConfig,
+    written: &YamlFile,
     base: &Path,
 ) -> Result<SharedStateConfig, ConfigError> {
-    let line = line(&written);
-    let mut shared_state = written.value;
     if let Some(file) = &mut shared_state.password_file {
         *file = base.join(&*file);
         let read = SecretSource::File(file.clone()).read();
         read.map_err(|error| {
             let problem = format!("can't be used: {error}");
-            mistake(path, line, "shared_state.password_file", problem)
+            written.mistake("shared_state.password_file", problem)
         })?;
     }
     Ok(shared_state)

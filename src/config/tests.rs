@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::app::AppSettings;
 use super::file::interpret;
+use super::yaml::YamlFile;
 use super::*;
 use crate::command::Cli;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
-    let (file, folder) = (Path::new("apps.yml"), Path::new("/etc/exporter"));
+    let file = YamlFile::new(Path::new("apps.yml"), text.as_bytes().to_vec())?;
     let mut config = Config::new(Vec::new());
-    let flags = AppSettings::default();
-    interpret(text.as_bytes(), file, folder, &flags, &mut config)?;
+    let folder = Path::new("/etc/exporter");
+    interpret(&file, folder, &AppSettings::default(), &mut config)?;
     Ok(config)
 }
 

@@ -2,61 +2,166 @@
 //! with the value, which can be a secret.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Deserializer, Path as KeyPath, Segment, Track};
-use serde_saphyr::{Error, Location, Spanned};
+use serde_saphyr::{Error, Location, Options, Spanned};
 
 use super::ConfigError;
 
 /// Values, lists and mappings together: ten thousand apps with everything that can be said are a quarter of it.
 const MAX_NODES: usize = 2_000_000;
 
-/// Reads a file's content.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub(crate) fn parse<T: DeserializeOwned>(content: &[u8], file: &Path) -> Result<T, ConfigError> {
-    let text = str::from_utf8(content).map_err(|error| {
-        let valid = &content[..error.valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-        mistake(file, line, "", "is not valid UTF-8; save it as UTF-8")
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let options = serde_saphyr::options! {
+/// A file as the operator wrote it. It can hold secrets.
+pub(crate) struct YamlFile {
+    pub(crate) path: PathBuf,
+    text: String,
+}
+
+impl YamlFile {
+    /// # Errors
+    /// When the content is not text.
+    pub(crate) fn new(path: &Path, content: Vec<u8>) -> Result<Self, ConfigError> {
+        let text = String::from_utf8(content).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+            mistake(path, line, "", "is not valid UTF-8; save it as UTF-8")
+        })?;
+        let path = path.to_owned();
+        Ok(Self { path, text })
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let mut track = Track::new();
+        let read = serde_saphyr::with_deserializer_from_str_with_options(
+            self.text(),
+            options(),
+            |deserializer| T::deserialize(Deserializer::new(deserializer, &mut track)),
+        );
+        read.map_err(|error| {
+            let error = match error.without_snippet() {
+                Error::AliasError { error, .. } => error.without_snippet(),
+                error => error,
+            };
+            let line = error.location().as_ref().map_or(0, Location::line);
+            let key = key(&track.path());
+            let (key, problem) = problem(error, &key);
+            mistake(&self.path, line, key, problem)
+        })
+    }
+
+    /// A sentence about the value of a key such as `apps[0].appid`.
+    pub(crate) fn mistake(&self, key: &str, problem: impl fmt::Display) -> ConfigError {
+        self.mistake_at(key, key, problem)
+    }
+
+    /// A sentence about a key, with the line of the value at `place`.
+    pub(crate) fn mistake_at(
+        &self,
+        place: &str,
+        key: &str,
+        problem: impl fmt::Display,
+    ) -> ConfigError {
+        mistake(&self.path, self.line(place), key, problem)
+    }
+
+    /// The line of a key's value, or of the innermost mapping or list around it that is there.
+    pub(crate) fn line(&self, key: &str) -> u64 {
+        let found = serde_saphyr::with_deserializer_from_str_with_options(
+            self.text(),
+            options(),
+            |deserializer| Place(key).deserialize(deserializer),
+        );
+        match (found, key.rsplit_once(['.', '['])) {
+            (Ok(Some(line)), _) => line,
+            (_, Some((around, _))) => self.line(around),
+            (_, None) => 0,
+        }
+    }
+
+    fn text(&self) -> &str {
+        self.text.strip_prefix('\u{feff}').unwrap_or(&self.text)
+    }
+}
+
+impl fmt::Debug for YamlFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "YamlFile({})", self.path.display())
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
         // The parser reports a node's begin, end and alias.
         budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 3 * MAX_NODES },
         // A snippet would show the lines around the error, and with them secrets.
         with_snippet: false,
-    };
-    let mut track = Track::new();
-    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        T::deserialize(Deserializer::new(deserializer, &mut track))
-    })
-    .map_err(|error| {
-        let error = match error.without_snippet() {
-            Error::AliasError { error, .. } => error.without_snippet(),
-            error => error,
-        };
-        let line = error.location().as_ref().map_or(0, Location::line);
-        let key = key(&track.path());
-        let (key, problem) = problem(error, &key);
-        mistake(file, line, key, problem)
-    })
+    }
 }
 
-pub(crate) fn line<T>(value: &Spanned<T>) -> u64 {
-    value.referenced.line()
+/// What is left of a key on the way to its value; finds the line of that.
+#[derive(Clone, Copy)]
+struct Place<'a>(&'a str);
+
+impl<'a> Place<'a> {
+    /// The way on from here, where it leads through that key or index.
+    fn through(self, step: &str) -> Option<Self> {
+        let rest = self.0.strip_prefix(step)?;
+        let is_whole = rest.is_empty() || rest.starts_with(['.', '[']);
+        is_whole.then(|| Self(rest.trim_start_matches('.')))
+    }
 }
 
-/// A sentence about a value. `line` is 0 where nobody knows it; without a `key` it is about the file itself.
-pub(crate) fn mistake(
-    file: &Path,
-    line: u64,
-    key: &str,
-    problem: impl fmt::Display,
-) -> ConfigError {
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = Option<u64>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, node: D) -> Result<Option<u64>, D::Error> {
+        if self.0.is_empty() {
+            let node = Spanned::<IgnoredAny>::deserialize(node)?;
+            return Ok(Some(node.referenced.line()));
+        }
+        node.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping or a list")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut mapping: A) -> Result<Option<u64>, A::Error> {
+        let mut line = None;
+        while let Some(key) = mapping.next_key::<String>()? {
+            match self.through(&key) {
+                Some(place) => line = mapping.next_value_seed(place)?,
+                None => _ = mapping.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(line)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Option<u64>, A::Error> {
+        for index in 0.. {
+            match self.through(&format!("[{index}]")) {
+                Some(place) => return Ok(list.next_element_seed(place)?.flatten()),
+                None if list.next_element::<IgnoredAny>()?.is_none() => break,
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// `line` is 0 where nobody knows it; without a `key` the sentence is about the file itself.
+fn mistake(file: &Path, line: u64, key: &str, problem: impl fmt::Display) -> ConfigError {
     let file = file.display();
     let subject = if key.is_empty() { "the file" } else { key };
     let sentence = match line {
@@ -125,8 +230,7 @@ fn key(path: &KeyPath) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => key.push_str(&format!("[{index}]")),
-            // `Spanned` holds its value in a field of that name.
-            Segment::Map { key: name } | Segment::Enum { variant: name } if name != "value" => {
+            Segment::Map { key: name } | Segment::Enum { variant: name } => {
                 key.push('.');
                 key.push_str(name);
             }

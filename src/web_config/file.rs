@@ -10,9 +10,8 @@ use bcrypt::HashParts;
 use hyper::header::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
-use crate::config::yaml::{self, line, mistake};
+use crate::config::yaml::YamlFile;
 use crate::config::{ConfigError, read_duration, read_regular};
 
 /// No file of a web configuration is longer: a bundle of all public authorities has a quarter of a MiB. Unit: bytes.
@@ -36,27 +35,27 @@ const BCRYPT_COSTS: RangeInclusive<u32> = 4..=31;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    tls_server_config: Option<Spanned<Tls>>,
+    tls_server_config: Option<Tls>,
     http_server_config: Option<HttpSection>,
-    basic_auth_users: Option<BTreeMap<String, Spanned<SecretString>>>,
-    rate_limit: Option<Spanned<RateLimit>>,
+    basic_auth_users: Option<BTreeMap<String, SecretString>>,
+    rate_limit: Option<RateLimit>,
 }
 
 /// `tls_server_config`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
-    cert: Option<Spanned<SecretString>>,
-    key: Option<Spanned<SecretString>>,
-    client_ca: Option<Spanned<SecretString>>,
-    cert_file: Option<Spanned<PathBuf>>,
-    key_file: Option<Spanned<PathBuf>>,
-    client_ca_file: Option<Spanned<PathBuf>>,
+    cert: Option<SecretString>,
+    key: Option<SecretString>,
+    client_ca: Option<SecretString>,
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    client_ca_file: Option<PathBuf>,
     client_auth_type: Option<ClientAuth>,
-    pub(super) client_allowed_sans: Option<Spanned<Vec<String>>>,
+    pub(super) client_allowed_sans: Option<Vec<String>>,
     min_version: Option<TlsVersion>,
     max_version: Option<TlsVersion>,
-    pub(super) cipher_suites: Option<Vec<Spanned<String>>>,
+    pub(super) cipher_suites: Option<Vec<String>>,
     pub(super) prefer_server_cipher_suites: Option<bool>,
     pub(super) curve_preferences: Option<Vec<Curve>>,
 }
@@ -67,7 +66,7 @@ struct HttpSection {
     /// Has no effect: HTTP/1.1 is all that is served.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
-    headers: Option<BTreeMap<String, Spanned<Option<String>>>>,
+    headers: Option<BTreeMap<String, Option<String>>>,
 }
 
 /// `rate_limit`: one token per `interval`, and at most `burst` of them saved.
@@ -116,8 +115,10 @@ pub(super) enum Curve {
 /// What the file says; nothing that it names has been read.
 #[derive(Debug)]
 pub(super) struct WebConfigFile {
+    /// As it is written.
+    pub(super) text: YamlFile,
     /// `None`: plain HTTP.
-    pub(super) tls: Option<Spanned<Tls>>,
+    pub(super) tls: Option<Tls>,
     pub(super) rules: Rules,
     /// `None`: no limit.
     pub(super) rate_limit: Option<RateLimit>,
@@ -138,7 +139,6 @@ pub(crate) struct Rules {
 pub(super) struct Pem<'a> {
     /// The key that names or holds it.
     pub(super) key: String,
-    pub(super) line: u64,
     pub(super) source: PemSource<'a>,
 }
 
@@ -156,26 +156,28 @@ impl WebConfigFile {
                 "the web configuration {path} can't be read: {error}"
             ))
         })?;
-        Self::parse(&content, path)
+        Self::parse(content, path)
     }
 
-    fn parse(content: &[u8], path: &Path) -> Result<Self, ConfigError> {
-        let document: Option<Document> = yaml::parse(content, path)?;
+    fn parse(content: Vec<u8>, path: &Path) -> Result<Self, ConfigError> {
+        let text = YamlFile::new(path, content)?;
+        let document: Option<Document> = text.parse()?;
         let is_empty = document.is_none();
         let document = document.unwrap_or_default();
-        let tls = document.tls_server_config.filter(|tls| tls.value.is_on());
+        let tls = document.tls_server_config.filter(Tls::is_on);
         if let Some(tls) = &tls {
-            check_tls(tls, path)?;
+            check_tls(tls, &text)?;
         }
         let headers = document.http_server_config.unwrap_or_default().headers;
         Ok(Self {
             tls,
             rules: Rules {
-                headers: headers_of(headers.unwrap_or_default(), path)?,
-                users: users(document.basic_auth_users.unwrap_or_default(), path)?,
+                headers: headers_of(headers.unwrap_or_default(), &text)?,
+                users: users(document.basic_auth_users.unwrap_or_default(), &text)?,
             },
-            rate_limit: rate_limit(document.rate_limit, path)?,
+            rate_limit: rate_limit(document.rate_limit, &text)?,
             is_empty,
+            text,
         })
     }
 }
@@ -214,28 +216,26 @@ impl Tls {
 /// As in exporter-toolkit: the file counts where both are given, and what is empty isn't given.
 fn pem<'a>(
     name: &str,
-    file: Option<&'a Spanned<PathBuf>>,
-    inline: Option<&'a Spanned<SecretString>>,
+    file: Option<&'a PathBuf>,
+    inline: Option<&'a SecretString>,
 ) -> Option<Pem<'a>> {
-    let file = file.filter(|path| !path.value.as_os_str().is_empty());
-    let inline = inline.filter(|text| !text.value.expose_secret().is_empty());
-    let (suffix, line, source) = match (file, inline) {
-        (Some(path), _) => ("_file", line(path), PemSource::File(&path.value)),
-        (None, Some(text)) => ("", line(text), PemSource::Inline(&text.value)),
+    let file = file.filter(|path| !path.as_os_str().is_empty());
+    let inline = inline.filter(|text| !text.expose_secret().is_empty());
+    let (suffix, source) = match (file, inline) {
+        (Some(path), _) => ("_file", PemSource::File(path)),
+        (None, Some(text)) => ("", PemSource::Inline(text)),
         (None, None) => return None,
     };
     Some(Pem {
         key: format!("tls_server_config.{name}{suffix}"),
-        line,
         source,
     })
 }
 
-fn check_tls(section: &Spanned<Tls>, path: &Path) -> Result<(), ConfigError> {
+fn check_tls(tls: &Tls, text: &YamlFile) -> Result<(), ConfigError> {
     use ClientAuth::{NoClientCert, RequireAndVerifyClientCert, RequireAnyClientCert, Unset};
-    let tls = &section.value;
-    let wrong = |line, key, problem| Err(mistake(path, line, key, problem));
-    let section_is_wrong = |problem| wrong(line(section), "tls_server_config", problem);
+    let wrong = |key, problem| Err(text.mistake(key, problem));
+    let section_is_wrong = |problem| wrong("tls_server_config", problem);
     if tls.certificate().is_none() {
         return section_is_wrong("needs cert_file or cert; add it, or remove the section");
     }
@@ -244,16 +244,16 @@ fn check_tls(section: &Spanned<Tls>, path: &Path) -> Result<(), ConfigError> {
     }
     if let (NoClientCert | Unset, Some(pem)) = (tls.client_auth(), tls.client_ca()) {
         let problem = "needs a client_auth_type that asks for a certificate; set it to RequireAndVerifyClientCert";
-        return wrong(pem.line, &pem.key, problem);
+        return wrong(&pem.key, problem);
     }
     let needs_certificate = matches!(
         tls.client_auth(),
         RequireAnyClientCert | RequireAndVerifyClientCert
     );
-    if !needs_certificate && let Some(sans) = &tls.client_allowed_sans {
+    if !needs_certificate && tls.client_allowed_sans.is_some() {
         let problem = "needs a client_auth_type that no client can escape by showing no certificate; set it to \
                        RequireAndVerifyClientCert";
-        return wrong(line(sans), "tls_server_config.client_allowed_sans", problem);
+        return wrong("tls_server_config.client_allowed_sans", problem);
     }
     if tls.versions().is_empty() {
         return section_is_wrong("has a max_version below its min_version; nobody could connect");
@@ -262,66 +262,62 @@ fn check_tls(section: &Spanned<Tls>, path: &Path) -> Result<(), ConfigError> {
 }
 
 fn headers_of(
-    written: BTreeMap<String, Spanned<Option<String>>>,
-    path: &Path,
+    written: BTreeMap<String, Option<String>>,
+    text: &YamlFile,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigError> {
     let mut headers = Vec::with_capacity(written.len());
     for (name, value) in written {
         let wrong = |problem: &str| {
             let key = format!("http_server_config.headers.{name}");
-            mistake(path, line(&value), &key, problem)
+            text.mistake(&key, problem)
         };
         let known = HEADERS.iter().find(|(known, _)| *known == name);
         let (known, allowed) = known.ok_or_else(|| {
             let known = HEADERS.map(|(known, _)| known).join(", ");
             wrong(&format!("is an unknown key; the keys here are {known}"))
         })?;
-        let text = value.value.as_deref().unwrap_or_default();
-        if !allowed.is_empty() && !allowed.contains(&text) {
+        let value = value.as_deref().unwrap_or_default();
+        if !allowed.is_empty() && !allowed.contains(&value) {
             return Err(wrong(&format!("must be {}", allowed.join(" or "))));
         }
-        if text.is_empty() {
+        if value.is_empty() {
             // "Unset if blank", says exporter-toolkit's description.
             continue;
         }
-        let text = HeaderValue::from_str(text)
+        let value = HeaderValue::from_str(value)
             .map_err(|_| wrong("holds a character that a header can't carry; remove it"))?;
         let name = HeaderName::from_str(known).expect("the allowed names are header names");
-        headers.push((name, text));
+        headers.push((name, value));
     }
     Ok(headers)
 }
 
 fn users(
-    written: BTreeMap<String, Spanned<SecretString>>,
-    path: &Path,
+    written: BTreeMap<String, SecretString>,
+    text: &YamlFile,
 ) -> Result<BTreeMap<String, SecretString>, ConfigError> {
-    let mut users = BTreeMap::new();
-    for (user, hash) in written {
-        let parts = HashParts::from_str(hash.value.expose_secret());
+    for (user, hash) in &written {
+        let parts = HashParts::from_str(hash.expose_secret());
         if !parts.is_ok_and(|parts| BCRYPT_COSTS.contains(&parts.get_cost())) {
             let key = format!("basic_auth_users.{user}");
             let problem =
                 "must be a bcrypt hash; make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'";
-            return Err(mistake(path, line(&hash), &key, problem));
+            return Err(text.mistake(&key, problem));
         }
-        users.insert(user, hash.value);
     }
-    Ok(users)
+    Ok(written)
 }
 
 fn rate_limit(
-    written: Option<Spanned<RateLimit>>,
-    path: &Path,
+    written: Option<RateLimit>,
+    text: &YamlFile,
 ) -> Result<Option<RateLimit>, ConfigError> {
-    let Some(written) = written.filter(|written| !written.value.interval.is_zero()) else {
-        return Ok(None);
-    };
-    if written.value.burst == 0 {
+    let limit = written.filter(|limit| !limit.interval.is_zero());
+    if limit.is_some_and(|limit| limit.burst == 0) {
         let problem = "must be 1 or more; otherwise every request is refused";
-        return Err(mistake(path, line(&written), "rate_limit.burst", problem));
+        return Err(text.mistake("rate_limit.burst", problem));
     }
-    Ok(Some(written.value))
+    Ok(limit)
 }
 
 #[cfg(test)]
@@ -329,7 +325,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<WebConfigFile, ConfigError> {
-        WebConfigFile::parse(text.as_bytes(), Path::new("/etc/web.yml"))
+        WebConfigFile::parse(text.as_bytes().to_vec(), Path::new("/etc/web.yml"))
     }
 
     fn error(text: &str) -> String {

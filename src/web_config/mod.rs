@@ -55,7 +55,7 @@ impl ConfigFile {
     pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
         let file = WebConfigFile::read(path)?;
         if let Some(section) = &file.tls {
-            tls::server_config(section, path)?;
+            tls::server_config(section, &file.text)?;
         }
         Ok(Self {
             path: path.into(),
@@ -97,12 +97,15 @@ impl ConfigFile {
     /// While the file, a certificate or the key is bad; the reason is logged.
     pub(super) async fn tls(&self) -> Result<Arc<ServerConfig>, ConfigError> {
         let path = Arc::clone(&self.path);
-        let read = move || match WebConfigFile::read(&path)?.tls {
-            Some(section) => tls::server_config(&section, &path).map(Arc::new),
-            None => Err(ConfigError(format!(
-                "{}: TLS was served at the start and can't be switched off without a restart",
-                path.display()
-            ))),
+        let read = move || {
+            let file = WebConfigFile::read(&path)?;
+            match &file.tls {
+                Some(section) => tls::server_config(section, &file.text).map(Arc::new),
+                None => Err(ConfigError(format!(
+                    "{}: TLS was served at the start and can't be switched off without a restart",
+                    path.display()
+                ))),
+            }
         };
         self.tls.read(read).await
     }

@@ -12,22 +12,17 @@ use rustls::{
     RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, version,
 };
 use secrecy::{ExposeSecret, SecretSlice};
-use serde_saphyr::Spanned;
 
-use crate::config::yaml::{line, mistake};
+use crate::config::yaml::YamlFile;
 use crate::config::{ConfigError, read_regular};
 use crate::tls::system_roots;
 
 use super::client_certificates::ClientCertificates;
 use super::file::{ClientAuth, Curve, FILE_MAX, Pem, PemSource, Tls, TlsVersion};
 
-/// Reads certificates and key. `path`: the web configuration's own.
-pub(super) fn server_config(
-    section: &Spanned<Tls>,
-    path: &Path,
-) -> Result<ServerConfig, ConfigError> {
-    let tls = &section.value;
-    let provider = Arc::new(provider(tls, path)?);
+/// Reads certificates and key. `text`: the web configuration.
+pub(super) fn server_config(tls: &Tls, text: &YamlFile) -> Result<ServerConfig, ConfigError> {
+    let provider = Arc::new(provider(tls, text)?);
     let versions: Vec<&'static SupportedProtocolVersion> = [
         (TlsVersion::Tls13, &version::TLS13),
         (TlsVersion::Tls12, &version::TLS12),
@@ -39,9 +34,9 @@ pub(super) fn server_config(
 
     let [certificate, key] = [tls.certificate(), tls.private_key()]
         .map(|pem| pem.expect("a section without both is not taken"));
-    let certificates = certificates(&certificate, path)?;
-    let key = private_key(&key, path)?;
-    let verifier = client_certificates(section, &provider, path)?;
+    let certificates = certificates(&certificate, text)?;
+    let key = private_key(&key, text)?;
+    let verifier = client_certificates(tls, &provider, text)?;
 
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
@@ -49,7 +44,7 @@ pub(super) fn server_config(
             let problem = format!(
                 "has cipher_suites that don't fit the TLS versions, {error}; remove cipher_suites"
             );
-            mistake(path, line(section), "tls_server_config", problem)
+            text.mistake("tls_server_config", problem)
         })?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(Arc::new(verifier)),
@@ -62,7 +57,7 @@ pub(super) fn server_config(
                 "can't be used with this key, {error}; give the two of one pair, with P-256, P-384, Ed25519 or RSA of \
                  2048 bits or more"
             );
-            fault(&certificate, path, &problem)
+            fault(&certificate, text, &problem)
         })?;
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
     // The next handshake has a configuration of its own, which could make nothing of a ticket of this one.
@@ -73,7 +68,7 @@ pub(super) fn server_config(
 }
 
 /// The cipher suites and curves asked for.
-fn provider(tls: &Tls, path: &Path) -> Result<CryptoProvider, ConfigError> {
+fn provider(tls: &Tls, text: &YamlFile) -> Result<CryptoProvider, ConfigError> {
     let mut provider = ring::default_provider();
     let names = tls.cipher_suites.as_deref().unwrap_or_default();
     if !names.is_empty() {
@@ -82,8 +77,11 @@ fn provider(tls: &Tls, path: &Path) -> Result<CryptoProvider, ConfigError> {
             .cipher_suites
             .retain(|suite| suite.tls13().is_some());
     }
-    for name in names {
-        let suite = cipher_suite(name, path)?;
+    for (index, name) in names.iter().enumerate() {
+        let suite = cipher_suite(name).map_err(|problem| {
+            let key = "tls_server_config.cipher_suites";
+            text.mistake_at(&format!("{key}[{index}]"), key, problem)
+        })?;
         if !provider.cipher_suites.contains(&suite) {
             provider.cipher_suites.push(suite);
         }
@@ -96,22 +94,19 @@ fn provider(tls: &Tls, path: &Path) -> Result<CryptoProvider, ConfigError> {
 }
 
 /// By its name in Go, which rustls has too, but for the prefix of TLS 1.3.
-fn cipher_suite(name: &Spanned<String>, path: &Path) -> Result<SupportedCipherSuite, ConfigError> {
+fn cipher_suite(name: &str) -> Result<SupportedCipherSuite, String> {
     let served = ring::default_provider().cipher_suites;
     let names = served.iter().map(|suite| {
         let name = suite.suite().as_str().unwrap_or_default();
         name.replacen("TLS13_", "TLS_", 1)
     });
     let names: Vec<String> = names.collect();
-    let place = names.iter().position(|served| *served == name.value);
+    let place = names.iter().position(|served| *served == name);
     place.map(|place| served[place]).ok_or_else(|| {
-        let problem = format!(
-            "has the unknown or too weak {:?}; remove it or use one of {}",
-            name.value,
+        format!(
+            "has the unknown or too weak {name:?}; remove it or use one of {}",
             names.join(", ")
-        );
-        let key = "tls_server_config.cipher_suites";
-        mistake(path, line(name), key, problem)
+        )
     })
 }
 
@@ -125,11 +120,10 @@ fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
 
 /// `None`: no certificate is asked for.
 fn client_certificates(
-    section: &Spanned<Tls>,
+    tls: &Tls,
     provider: &Arc<CryptoProvider>,
-    path: &Path,
+    text: &YamlFile,
 ) -> Result<Option<ClientCertificates>, ConfigError> {
-    let tls = &section.value;
     let (is_needed, is_verified) = match tls.client_auth() {
         ClientAuth::Unset | ClientAuth::NoClientCert | ClientAuth::RequestClientCert => {
             return Ok(None);
@@ -138,23 +132,22 @@ fn client_certificates(
         ClientAuth::VerifyClientCertIfGiven => (false, true),
         ClientAuth::RequireAndVerifyClientCert => (true, true),
     };
-    let chain = is_verified.then(|| client_chain(section, provider, path));
-    let allowed_sans = tls.client_allowed_sans.as_ref();
+    let chain = is_verified.then(|| client_chain(tls, provider, text));
     Ok(Some(ClientCertificates {
         is_needed,
         chain: chain.transpose()?,
-        allowed_sans: allowed_sans.map(|sans| sans.value.clone()),
+        allowed_sans: tls.client_allowed_sans.clone(),
         algorithms: provider.signature_verification_algorithms,
     }))
 }
 
 fn client_chain(
-    section: &Spanned<Tls>,
+    tls: &Tls,
     provider: &Arc<CryptoProvider>,
-    path: &Path,
+    text: &YamlFile,
 ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
-    let roots = match section.value.client_ca() {
-        Some(pem) => authorities(&pem, path)?,
+    let roots = match tls.client_ca() {
+        Some(pem) => authorities(&pem, text)?,
         // As in Go: without authorities of one's own the system's are trusted. Where it has none, the verifier says so.
         None => system_roots().unwrap_or_else(|_| RootCertStore::empty()),
     };
@@ -163,64 +156,68 @@ fn client_chain(
         .map_err(|error| {
             let problem =
                 format!("can't verify clients' certificates, {error}; give client_ca_file");
-            mistake(path, line(section), "tls_server_config", problem)
+            text.mistake("tls_server_config", problem)
         })
 }
 
-fn authorities(pem: &Pem<'_>, path: &Path) -> Result<RootCertStore, ConfigError> {
+fn authorities(pem: &Pem<'_>, text: &YamlFile) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, path)? {
+    for certificate in certificates(pem, text)? {
         roots.add(certificate).map_err(|error| {
             let problem = format!("holds a certificate that can't be an authority, {error}");
-            fault(pem, path, &problem)
+            fault(pem, text, &problem)
         })?;
     }
     Ok(roots)
 }
 
-fn certificates(pem: &Pem<'_>, path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let text = read(pem, path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.expose_secret()).collect();
+fn certificates(
+    pem: &Pem<'_>,
+    text: &YamlFile,
+) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let content = read(pem, text)?;
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(content.expose_secret()).collect();
     match found {
         Ok(certificates) if certificates.is_empty() => {
             let problem =
                 "holds no certificate; it must be PEM, beginning with -----BEGIN CERTIFICATE-----";
-            Err(fault(pem, path, problem))
+            Err(fault(pem, text, problem))
         }
         Ok(certificates) => Ok(certificates),
         Err(error) => {
             let problem = format!("is damaged, {error}; copy it anew");
-            Err(fault(pem, path, &problem))
+            Err(fault(pem, text, &problem))
         }
     }
 }
 
-fn private_key(pem: &Pem<'_>, path: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    let text = read(pem, path)?;
+fn private_key(pem: &Pem<'_>, text: &YamlFile) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let content = read(pem, text)?;
     // The reason isn't told: it could quote the key.
-    PrivateKeyDer::from_pem_slice(text.expose_secret()).map_err(|_| {
+    PrivateKeyDer::from_pem_slice(content.expose_secret()).map_err(|_| {
         let problem = "holds no private key; it must be PEM without a passphrase";
-        fault(pem, path, problem)
+        fault(pem, text, problem)
     })
 }
 
-fn fault(pem: &Pem<'_>, path: &Path, problem: &str) -> ConfigError {
+fn fault(pem: &Pem<'_>, text: &YamlFile, problem: &str) -> ConfigError {
     let problem = match pem.source {
-        PemSource::File(file) => format!("{} {problem}", from_folder(path, file).display()),
+        PemSource::File(file) => format!("{} {problem}", from_folder(&text.path, file).display()),
         PemSource::Inline(_) => problem.to_owned(),
     };
-    mistake(path, pem.line, &pem.key, problem)
+    text.mistake(&pem.key, problem)
 }
 
-fn read(pem: &Pem<'_>, path: &Path) -> Result<SecretSlice<u8>, ConfigError> {
+fn read(pem: &Pem<'_>, text: &YamlFile) -> Result<SecretSlice<u8>, ConfigError> {
     match pem.source {
-        PemSource::Inline(text) => Ok(text.expose_secret().as_bytes().to_vec().into()),
-        PemSource::File(file) => match read_regular(&from_folder(path, file), FILE_MAX) {
+        PemSource::Inline(pem) => Ok(pem.expose_secret().as_bytes().to_vec().into()),
+        PemSource::File(file) => match read_regular(&from_folder(&text.path, file), FILE_MAX) {
             Ok((content, _)) => Ok(content.into()),
             Err(error) => {
                 let problem =
                     format!("can't be read, {error}; correct the path or its permissions");
-                Err(fault(pem, path, &problem))
+                Err(fault(pem, text, &problem))
             }
         },
     }
