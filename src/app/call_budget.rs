@@ -56,7 +56,7 @@ impl Fetch {
                 return;
             }
             // No call: the fetch waits for its turn or for a token that somebody else keeps.
-            stage.call.unwrap_or(app.list_endpoint())
+            stage.call.unwrap_or(app.list_api())
         };
         let reason = Reason::Timeout;
         app.state.counters.count_failure(api, reason);

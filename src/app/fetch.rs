@@ -37,35 +37,6 @@ pub struct Fetch {
 /// A new snapshot, and the token that it was read with.
 type Fetched = (Arc<Snapshot>, Authorization);
 
-/// Why a fetch brought no snapshot.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum FetchError {
-    /// There is no token to call with.
-    #[error("no access token")]
-    Token(#[source] token::Error),
-    /// The account list could not be read.
-    #[error("the account list could not be read")]
-    List(#[source] wechat::Error),
-    /// The account list could not be read with the token that another program keeps at `place`.
-    #[error("WeChat rejects the token of {place}; the program that keeps it there must renew it")]
-    Rejected {
-        /// The token's source.
-        place: String,
-        /// What WeChat answered.
-        source: wechat::Error,
-    },
-}
-
-impl FetchError {
-    /// What its explanation depends on.
-    pub fn cause(&self) -> Cause {
-        match self {
-            Self::Token(error) => error.cause(),
-            Self::List(error) | Self::Rejected { source: error, .. } => error.cause(),
-        }
-    }
-}
-
 impl fmt::Debug for Fetch {
     /// Without the app, which holds the fetch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,10 +108,8 @@ impl Fetch {
         self.keep(&mut turn, CALLS, None).await;
         let started = Instant::now();
         let result = self.account_list().await;
-        let tried = !result
-            .as_ref()
-            .is_err_and(|error| error.cause().throttled());
-        if tried {
+        let throttled = |failure: &Failure| failure.cause.throttled();
+        if !result.as_ref().is_err_and(throttled) {
             let seconds = started.elapsed().as_secs_f64();
             app.state.fetch_duration.observe(seconds);
         }
@@ -159,17 +128,17 @@ impl Fetch {
     }
 
     /// The list, and the token that it was read with.
-    async fn account_list(&self) -> Result<(AccountList, Authorization), FetchError> {
+    async fn account_list(&self) -> Result<(AccountList, Authorization), Failure> {
         let app = &self.app;
         let token = app.tokens.token(&app.client, self).await;
-        let token = token.map_err(FetchError::Token)?;
+        let token = token.map_err(|error| no_token(&error))?;
         let rejected = match self.list_with(&token).await {
             Ok(list) => {
                 app.state.limiter.token_accepted();
                 return Ok((list, token));
             }
-            Err(error) if error.token_rejected() => self.list_failed(error),
-            Err(error) => return Err(self.list_failed(error)),
+            Err(error) if error.token_rejected() => self.list_failed(&error),
+            Err(error) => return Err(self.list_failed(&error)),
         };
         if !self.may_renew_token() {
             return Err(rejected);
@@ -177,26 +146,29 @@ impl Fetch {
         let again = match app.tokens.renew(&token, &app.client, self).await {
             Ok(Some(token)) => match self.list_with(&token).await {
                 Ok(list) => return Ok((list, token)),
-                Err(error) => self.list_failed(error),
+                Err(error) => self.list_failed(&error),
             },
             // The same token again would be rejected again.
             Ok(None) => return Err(rejected),
-            Err(error) => FetchError::Token(error),
+            Err(error) => no_token(&error),
         };
-        if again.cause().throttled() {
+        if again.cause.throttled() {
             // What was tried failed; that no call is left for another try is not the news.
             return Err(rejected);
         }
         Err(again)
     }
 
-    fn list_failed(&self, error: wechat::Error) -> FetchError {
-        match self.app.tokens.place() {
-            Some(place) if error.token_rejected() => FetchError::Rejected {
-                place,
-                source: error,
-            },
-            _ => FetchError::List(error),
+    fn list_failed(&self, error: &wechat::Error) -> Failure {
+        let what = match self.app.tokens.place() {
+            Some(place) if error.token_rejected() => format!(
+                "WeChat rejects the token of {place}; the program that keeps it there must renew it"
+            ),
+            _ => "the account list could not be read".to_owned(),
+        };
+        Failure {
+            cause: error.cause(),
+            text: format!("{what}: {error}"),
         }
     }
 
@@ -220,19 +192,13 @@ impl Fetch {
     }
 
     async fn list_with(&self, authorization: &Authorization) -> Result<AccountList, wechat::Error> {
+        let function = self.app.config.cloud_function.as_ref();
         let client = &self.app.client;
-        match &self.app.config.cloud_function {
-            None => client.account_getall(authorization, self).await,
-            Some(function) => {
-                client
-                    .invoke_cloud_function(authorization, function, self)
-                    .await
-            }
-        }
+        client.account_list(authorization, function, self).await
     }
 
     /// Puts the outcome on record, logs a failure, the one place where it is logged, and lets the scrapes that wait go on.
-    fn publish(&self, result: Result<(AccountList, Authorization), FetchError>) -> Option<Fetched> {
+    fn publish(&self, result: Result<(AccountList, Authorization), Failure>) -> Option<Fetched> {
         let app = &self.app;
         match result {
             Ok((list, token)) => {
@@ -253,7 +219,7 @@ impl Fetch {
                 drop(before);
                 Some((snapshot, token))
             }
-            Err(error) if error.cause().throttled() => {
+            Err(failure) if failure.cause.throttled() => {
                 if app.shared.log.admits("daily_limit") {
                     let appid = app.config.appid.as_str();
                     tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
@@ -261,8 +227,8 @@ impl Fetch {
                 self.end(Source::Snapshot, |_| ());
                 None
             }
-            Err(error) => {
-                let failed = self.fail(&error);
+            Err(failure) => {
+                let failed = self.fail(failure);
                 self.end(Source::Snapshot, |reading| {
                     reading.last_fetch = Some(failed)
                 });
@@ -299,12 +265,11 @@ impl Fetch {
         }
     }
 
-    fn fail(&self, error: &FetchError) -> LastFetch {
+    fn fail(&self, failure: Failure) -> LastFetch {
         let app = &self.app;
-        let cause = error.cause();
+        let Failure { cause, text } = &failure;
         let reason = cause.reason;
         let errcode = Some(cause.errcode).filter(|errcode| *errcode != 0);
-        let text = chain(error);
         if app.shared.log.admits(reason.as_str()) {
             tracing::warn!(
                 appid = app.config.appid,
@@ -319,11 +284,18 @@ impl Fetch {
             .limiter
             .failed(reason, errcode, self.began.into_std(), now);
         if cause.api.is_none() {
-            self.count_failure(app.list_endpoint(), reason);
+            self.count_failure(app.list_api(), reason);
         }
         LastFetch {
             at: now.wall,
-            failure: Some(Failure { cause, text }),
+            failure: Some(failure),
         }
+    }
+}
+
+fn no_token(error: &token::Error) -> Failure {
+    Failure {
+        cause: error.cause(),
+        text: format!("no access token: {}", chain(error)),
     }
 }

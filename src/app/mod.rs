@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use counters::{Counters, Source};
-pub use fetch::{Fetch, FetchError};
+pub use fetch::Fetch;
 pub(crate) use log_throttle::LogThrottle;
 pub(crate) use optional_calls::{Deliveries, ListedCouriers};
 
@@ -159,7 +159,7 @@ impl App {
     /// WeChat's own figures for the account list's API, where switched on and known.
     pub(crate) fn api_quota(&self) -> Option<(Api, ApiQuota)> {
         let known = self.state.reading().optional_calls.api_quota;
-        known.filter(|(api, _)| self.config.api_quota && *api == self.list_endpoint())
+        known.filter(|(api, _)| self.config.api_quota && *api == self.list_api())
     }
 
     /// Calls left of the exporter's own daily limit; `None` where there is none.
@@ -179,11 +179,8 @@ impl App {
     }
 
     /// What the account list is read through.
-    pub(crate) fn list_endpoint(&self) -> Api {
-        match self.config.cloud_function {
-            None => Api::AccountGetall,
-            Some(_) => Api::InvokeCloudFunction,
-        }
+    pub(crate) fn list_api(&self) -> Api {
+        Api::of_account_list(self.config.cloud_function.as_ref())
     }
 
     /// Its state, with so many calls counted as sent beforehand.

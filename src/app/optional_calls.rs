@@ -185,7 +185,7 @@ async fn ask_for_couriers(fetch: &Fetch, authorization: &Authorization) {
 
 async fn ask_for_api_quota(fetch: &Fetch, authorization: &Authorization) {
     let app = &fetch.app;
-    let api = app.list_endpoint();
+    let api = app.list_api();
     let asked = app.client.api_quota_get(authorization, api, fetch).await;
     let quota = asked.inspect_err(|error| failed(app, Api::ApiQuotaGet, error));
     // What is older than an hour is not shown: the figures may be another day's.

@@ -10,7 +10,7 @@ use crate::wechat::Api;
 pub(super) const HELP: &str = "\
 Something that goes wrong; repeatable
 
-[ENDPOINT=]KIND[:APPID][@START[+DURATION]], for example 45009@30s, 40001:wx0000000000000001@10s+20s, \
+[API=]KIND[:APPID][@START[+DURATION]], for example 45009@30s, 40001:wx0000000000000001@10s+20s, \
 stable_token=-1 or timeout@1m+30s. A call meets the first fault that applies to it.
 
 KIND is one of WeChat's errcodes (-1, 40001, 40164, 45009, 48001, ...), an HTTP status (400 to 599), or a word: \
@@ -19,15 +19,15 @@ long as given), html (a web page), truncated (ends in the middle), empty (no bod
 empty list), duplicates (accounts listed twice), stale (balances no longer refreshed), huge (256 MiB), encrypted (API \
 encryption is on).
 
-ENDPOINT is account_getall, invoke_cloud_function, stable_token, token, delivery_getall, quota_get or \
+API is account_getall, invoke_cloud_function, stable_token, token, delivery_getall, quota_get or \
 api_quota_get; without it the fault applies where WeChat would show it. Times count from the start: 30s, 1m30s, \
 250ms.";
 
-/// Something that goes wrong: `[ENDPOINT=]KIND[:APPID][@START[+DURATION]]`.
+/// Something that goes wrong: `[API=]KIND[:APPID][@START[+DURATION]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub(super) kind: FaultKind,
-    /// `None`: every endpoint where WeChat would show it.
+    /// `None`: every API where WeChat would show it.
     api: Option<Api>,
     /// `None`: every Mini Program.
     appid: Option<String>,
@@ -95,13 +95,13 @@ const CREDENTIAL_CODES: [i64; 6] = [40002, 40013, 40125, 40243, 41002, 41004];
 const COMMON_CODES: [i64; 3] = [-1, 40164, 89503];
 
 impl Fault {
-    /// Whether a call to this endpoint meets it. `appid`: the caller's, where known. `elapsed`: since the start.
+    /// Whether a call of this API meets it. `appid`: the caller's, where known. `elapsed`: since the start.
     pub(super) fn applies(&self, api: Api, appid: Option<&str>, elapsed: Duration) -> bool {
-        let at_endpoint = match self.api {
+        let at_api = match self.api {
             Some(only) => only == api,
             None => self.kind.shows_at(api),
         };
-        at_endpoint && self.concerns(appid) && self.lasts_at(elapsed)
+        at_api && self.concerns(appid) && self.lasts_at(elapsed)
     }
 
     /// Whether tokens given out before are rejected too. Without that, a wrong secret would show only when the next
@@ -148,7 +148,7 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (api, rest) = match text.split_once('=') {
-            Some((endpoint, rest)) => (Some(read_api(endpoint)?), rest),
+            Some((api, rest)) => (Some(read_api(api)?), rest),
             None => (None, text),
         };
         let (rest, times) = match rest.split_once('@') {
@@ -203,7 +203,7 @@ fn read_api(label: &str) -> Result<Api, String> {
     known.copied().ok_or_else(|| {
         let labels: Vec<_> = Api::ALL.iter().map(|api| api.as_str()).collect();
         format!(
-            "unknown endpoint {label:?}: expected one of {}",
+            "unknown API {label:?}: expected one of {}",
             labels.join(", ")
         )
     })
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn help_names_every_word_and_endpoint() {
+    fn help_names_every_word_and_api() {
         for (word, _) in WORDS {
             assert!(HELP.contains(word), "{word}");
         }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_applies_to_its_app_and_endpoint_in_its_time() {
+    fn fault_applies_to_its_app_and_api_in_its_time() {
         let app = Some("wx0000000000000001");
         let tokens = fault("stable_token=-1:wx0000000000000001@1m+1m");
         assert!(tokens.applies(Api::StableToken, app, MINUTE));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_without_an_endpoint_applies_where_wechat_would_show_it() {
+    fn fault_without_an_api_applies_where_wechat_would_show_it() {
         let applies = |text: &str, api| fault(text).applies(api, None, MINUTE);
         for everywhere in ["-1", "40164", "502", "reset", "html"] {
             assert!(
@@ -272,7 +272,7 @@ mod tests {
             ("0", "0 is neither an HTTP status"),
             (
                 "list=-1",
-                "unknown endpoint \"list\": expected one of account_getall",
+                "unknown API \"list\": expected one of account_getall",
             ),
             ("-1@soon", "\"soon\" is not a duration"),
             ("-1@1s+", "\"\" is not a duration"),

@@ -192,7 +192,7 @@ mod tests {
     /// The first app's list.
     async fn list(client: &Client) -> Result<AccountList, Error> {
         let token = token(client, 1).await?;
-        client.account_getall(&token, &()).await
+        client.account_list(&token, None, &()).await
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             name: "getAllAccount".to_owned(),
             pointer: None,
         };
-        let list = client.invoke_cloud_function(&token, &function, &());
+        let list = client.account_list(&token, Some(&function), &());
         let list = list.await.unwrap();
         assert_eq!(list.accounts.len(), 12);
         let account = &list.accounts[0];
@@ -249,7 +249,7 @@ mod tests {
                 secret: foreign.into(),
                 expires: None,
             });
-            let error = client.account_getall(&token, &()).await.unwrap_err();
+            let error = client.account_list(&token, None, &()).await.unwrap_err();
             assert_eq!(error.cause().errcode, errcode, "{foreign}");
         }
     }

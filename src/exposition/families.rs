@@ -374,7 +374,7 @@ fn accounts_dropped(reading: &AppReading, out: &mut Encoder) {
 /// Whether the app's settings bring this call at every fetch: it counts from 0, others from their first count.
 fn is_expected(reading: &AppReading, api: Api) -> bool {
     let app = &reading.app;
-    api == app.list_endpoint() || app.config.credential.token_api() == Some(api)
+    api == app.list_api() || app.config.credential.token_api() == Some(api)
 }
 
 fn api_requests(reading: &AppReading, out: &mut Encoder) {

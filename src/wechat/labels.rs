@@ -29,6 +29,8 @@ macro_rules! labels {
 
 pub(crate) use labels;
 
+use super::CloudFunction;
+
 labels! {
     /// A call to WeChat. Its label is the last part of the API's own path.
     Api {
@@ -50,6 +52,14 @@ labels! {
 }
 
 impl Api {
+    /// What the account list is read through.
+    pub(crate) const fn of_account_list(function: Option<&CloudFunction>) -> Self {
+        match function {
+            None => Self::AccountGetall,
+            Some(_) => Self::InvokeCloudFunction,
+        }
+    }
+
     /// Its path, as WeChat documents it.
     pub(crate) const fn path(self) -> &'static str {
         match self {

@@ -139,42 +139,30 @@ impl Client {
         &self.http
     }
 
-    /// The account list over the HTTPS call, `logistics.getAllAccount`.
+    /// The account list: over the HTTPS call, `logistics.getAllAccount`, or over the cloud call, a `function` that returns
+    /// `openapi.logistics.getAllAccount`.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn account_getall(
+    /// See [`Error`]. The errcode of a cloud call is WeChat's own or the one that the function returned.
+    pub async fn account_list(
         &self,
         authorization: &Authorization,
+        function: Option<&CloudFunction>,
         meter: &dyn Meter,
     ) -> Result<AccountList, Error> {
-        let mut call = Call::new(Api::AccountGetall).authorized(authorization);
+        let mut call = Call::new(Api::of_account_list(function)).authorized(authorization);
         call.body_max = LIST_BODY_MAX;
-        let limits = self.list_limits;
-        let read = move |body: &[u8]| reply::read_list(body, limits);
-        self.call(call, meter, read).await
-    }
-
-    /// The account list over the cloud call: a cloud function that returns `openapi.logistics.getAllAccount`.
-    ///
-    /// # Errors
-    /// See [`Error`]. The errcode is WeChat's own or the one that the function returned.
-    pub async fn invoke_cloud_function(
-        &self,
-        authorization: &Authorization,
-        function: &CloudFunction,
-        meter: &dyn Meter,
-    ) -> Result<AccountList, Error> {
-        // An empty body is refused (44002); the function gets an empty event.
-        let mut call = Call::new(Api::InvokeCloudFunction)
-            .authorized(authorization)
-            .json(&serde_json::json!({}));
-        call.query.push(("env", &function.env));
-        call.query.push(("name", &function.name));
-        call.body_max = LIST_BODY_MAX;
-        let limits = self.list_limits;
-        let function = function.clone();
-        let read = move |body: &[u8]| reply::read_function_result(body, &function, limits);
+        if let Some(function) = function {
+            // An empty body is refused (44002); the function gets an empty event.
+            call = call.json(&serde_json::json!({}));
+            call.query.push(("env", &function.env));
+            call.query.push(("name", &function.name));
+        }
+        let (function, limits) = (function.cloned(), self.list_limits);
+        let read = move |body: &[u8]| match &function {
+            None => reply::read_list(body, limits),
+            Some(function) => reply::read_function_result(body, function, limits),
+        };
         self.call(call, meter, read).await
     }
 

@@ -99,7 +99,7 @@ fn one_account() -> Value {
 }
 
 async fn list_with(client: &Client, meter: &CountingMeter) -> Result<AccountList, Error> {
-    client.account_getall(&authorization(), meter).await
+    client.account_list(&authorization(), None, meter).await
 }
 
 /// A URL where nobody listens.
@@ -123,7 +123,7 @@ async fn each_call_is_sent_as_wechat_documents_it() {
     let meter = CountingMeter::default();
     let token = authorization();
 
-    let list = client.account_getall(&token, &meter).await.unwrap();
+    let list = client.account_list(&token, None, &meter).await.unwrap();
     assert_eq!(list.accounts[0].quota_num, Some(7.0));
     let from_appid = |appid: Option<&str>| Authorization::None {
         from_appid: appid.map(str::to_owned),
@@ -133,14 +133,14 @@ async fn each_call_is_sent_as_wechat_documents_it() {
         from_appid(None),
         from_appid(Some("wx 1")),
     ] {
-        client.account_getall(&other, &meter).await.unwrap();
+        client.account_list(&other, None, &meter).await.unwrap();
     }
     let function = CloudFunction {
         env: "prod&1".to_owned(),
         name: "f".to_owned(),
         pointer: None,
     };
-    let list = client.invoke_cloud_function(&token, &function, &meter);
+    let list = client.account_list(&token, Some(&function), &meter);
     assert_eq!(list.await.unwrap().accounts.len(), 1);
     let couriers = client.delivery_getall(&token, &meter).await.unwrap();
     assert_eq!(&*couriers[0].delivery_name, "圆通速递");
