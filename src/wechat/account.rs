@@ -2,52 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reply::{integer, number, services, text, time};
+use super::reply::{integer, number, text};
 
 /// One courier account as `logistics.getAllAccount` lists it.
 ///
 /// A field that WeChat did not send, sent as null or sent in a form that can't be read is `None`: the page has no
 /// series for it, never a 0. Written under the API's own names, so that a stored snapshot is read by the same code as
 /// a reply.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Account {
     /// The customer code at the courier. Any UTF-8, Chinese for franchise couriers; never empty.
-    #[serde(alias = "bizId", deserialize_with = "text")]
     pub biz_id: Box<str>,
     /// The courier, for example `YTO`; never empty.
-    #[serde(alias = "deliveryId", deserialize_with = "text")]
     pub delivery_id: Box<str>,
     /// Unit: seconds since 1970.
-    #[serde(alias = "createTime", deserialize_with = "time")]
     pub create_time: Option<i64>,
     /// Unit: seconds since 1970.
-    #[serde(alias = "updateTime", deserialize_with = "time")]
     pub update_time: Option<i64>,
     /// 0 bound, 1 under review, 2 failed, 3 unbound; other values as sent.
-    #[serde(alias = "statusCode", deserialize_with = "integer")]
     pub status_code: Option<i64>,
     /// Empty where none is set.
-    #[serde(deserialize_with = "text")]
     pub alias: Box<str>,
     /// Why binding failed. Can hold personal data.
-    #[serde(alias = "remarkWrongMsg", deserialize_with = "text")]
     pub remark_wrong_msg: Box<str>,
     /// What the shop wrote when it bound. Can hold personal data.
-    #[serde(alias = "remarkContent", deserialize_with = "text")]
     pub remark_content: Box<str>,
     /// Unit: electronic waybills left.
-    #[serde(alias = "quotaNum", deserialize_with = "number")]
     pub quota_num: Option<f64>,
     /// When WeChat refreshed the balance. Unit: seconds since 1970.
-    #[serde(alias = "quotaUpdateTime", deserialize_with = "time")]
     pub quota_update_time: Option<i64>,
     /// The services that the account may use.
-    #[serde(
-        rename = "service_type",
-        alias = "serviceType",
-        deserialize_with = "services"
-    )]
+    #[serde(rename = "service_type")]
     pub service_types: Vec<ServiceType>,
 }
 

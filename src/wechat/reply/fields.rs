@@ -22,17 +22,20 @@ fn json<'de, D: Deserializer<'de>>(field: D) -> Result<&'de str, D::Error> {
 
 /// A text; empty where there is none. Whole numbers are texts too: an identifier may lose its quotes.
 pub(in crate::wechat) fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Box<str>, D::Error> {
-    let json = json(field)?;
+    json(field).map(text_in)
+}
+
+pub(super) fn text_in(json: &str) -> Box<str> {
     let is_whole_number = || {
         json.bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'-')
     };
-    Ok(match json.strip_prefix('"') {
+    match json.strip_prefix('"') {
         // Without an escape, as nearly all are, it is what stands between the quotes.
         Some(text) if !text.contains('\\') => text.trim_end_matches('"').into(),
         None if is_whole_number() => json.into(),
         _ => serde_json::from_str(json).unwrap_or_default(),
-    })
+    }
 }
 
 /// A number, also as a string.
@@ -42,7 +45,7 @@ pub(in crate::wechat) fn number<'de, D: Deserializer<'de>>(
     json(field).map(number_in)
 }
 
-fn number_in(json: &str) -> Option<f64> {
+pub(super) fn number_in(json: &str) -> Option<f64> {
     let number: f64 = without_quotes(json).parse().ok()?;
     number.is_finite().then_some(number)
 }
@@ -59,7 +62,7 @@ pub(in crate::wechat) fn integer<'de, D: Deserializer<'de>>(
 }
 
 /// `None` where there is a fraction or `i64` has no such number.
-fn integer_in(json: &str) -> Option<i64> {
+pub(super) fn integer_in(json: &str) -> Option<i64> {
     let whole = without_quotes(json).parse().ok();
     whole.or_else(|| {
         let number = number_in(json)?;
@@ -70,31 +73,24 @@ fn integer_in(json: &str) -> Option<i64> {
 
 /// Seconds since 1970; `None` for 0 and below, by which "never" is meant. What is read is read again as the same: a
 /// stored snapshot passes here twice.
-pub(in crate::wechat) fn time<'de, D: Deserializer<'de>>(
-    field: D,
-) -> Result<Option<i64>, D::Error> {
-    let Some(mut time) = integer(field)? else {
-        return Ok(None);
-    };
+pub(super) fn time_in(json: &str) -> Option<i64> {
+    let mut time = integer_in(json)?;
     while time > LATEST_TIME {
         time /= 1000;
     }
-    Ok((time > 0).then_some(time))
+    (time > 0).then_some(time)
 }
 
 /// `service_type`: an array of objects; also of bare numbers, and either without the array.
-pub(in crate::wechat) fn services<'de, D: Deserializer<'de>>(
-    field: D,
-) -> Result<Vec<ServiceType>, D::Error> {
-    let json = json(field)?;
+pub(super) fn services_in(json: &str) -> Vec<ServiceType> {
     if json.len() > SERVICES_JSON_MAX {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let Ok(array) = serde_json::from_str::<Vec<&RawValue>>(json) else {
-        return Ok(service_in(json).into_iter().collect());
+        return service_in(json).into_iter().collect();
     };
     let services = array.into_iter().map(RawValue::get).filter_map(service_in);
-    Ok(services.take(SERVICES_MAX).collect())
+    services.take(SERVICES_MAX).collect()
 }
 
 /// `None`: it names no service.

@@ -2,15 +2,17 @@
 //! `text/plain` at times, and the cloud call spells every key its own way.
 
 mod fields;
+mod row;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
-pub(super) use fields::{integer, number, services, text, time};
+pub(super) use fields::{integer, number, text};
 
 use super::{
     AccessToken, Account, AccountList, Api, ApiQuota, CloudFunction, Delivery, Error, ListLimits,
@@ -74,13 +76,16 @@ struct Reply<'a> {
     iv: Option<&'a RawValue>,
     #[serde(borrow)]
     authtag: Option<&'a RawValue>,
-    access_token: Option<String>,
+    #[serde(borrow)]
+    access_token: Option<&'a RawValue>,
     #[serde(deserialize_with = "number")]
     expires_in: Option<f64>,
     #[serde(deserialize_with = "number")]
     quota_num: Option<f64>,
-    quota: Option<ApiQuota>,
-    resp_data: Option<String>,
+    #[serde(borrow)]
+    quota: Option<&'a RawValue>,
+    #[serde(borrow)]
+    resp_data: Option<&'a RawValue>,
 }
 
 impl<'a> Reply<'a> {
@@ -116,6 +121,11 @@ impl<'a> Reply<'a> {
         }
         Ok(reply)
     }
+}
+
+/// A field that a reply of this kind needs; `None` where it isn't what it should be.
+fn typed<T: DeserializeOwned>(field: &RawValue) -> Option<T> {
+    serde_json::from_str(field.get()).ok()
 }
 
 /// What is wrong, without a word of the body: it could hold a token.
@@ -188,10 +198,8 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
             list.beyond_limit += 1;
             continue;
         }
-        // serde would take an array for the fields in their order.
-        let is_object = row.get().starts_with('{');
         let account: Account = serde_json::from_str(row.get()).unwrap_or_default();
-        if !is_object || account.biz_id.is_empty() || account.delivery_id.is_empty() {
+        if account.biz_id.is_empty() || account.delivery_id.is_empty() {
             list.invalid += 1;
             continue;
         }
@@ -227,7 +235,8 @@ pub(super) fn read_function_result(
     function: &CloudFunction,
     limits: ListLimits,
 ) -> Result<AccountList, Fault> {
-    let result = Reply::read(&as_text(body))?.resp_data;
+    let body = as_text(body);
+    let result: Option<String> = Reply::read(&body)?.resp_data.and_then(typed);
     let result = result.ok_or_else(|| Fault::unreadable("it has no `resp_data`"))?;
     let result = as_text(result.as_bytes());
     list_at(function.pointer.as_deref(), &result, limits).map_err(of_function)
@@ -238,10 +247,14 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
     let Some(pointer) = pointer else {
         return read_list_text(result, limits);
     };
-    let value: Value = serde_json::from_str(result).map_err(|error| not_read(&error, result))?;
-    match value.pointer(pointer) {
-        Some(Value::String(text)) => read_list_text(&as_text(text.as_bytes()), limits),
-        Some(list) => read_list_text(&list.to_string(), limits),
+    let found = at_pointer(result, pointer).map_err(|error| not_read(&error, result))?;
+    match found {
+        Some(text) if text.starts_with('"') => {
+            let text: String =
+                serde_json::from_str(text).map_err(|error| not_read(&error, text))?;
+            read_list_text(&as_text(text.as_bytes()), limits)
+        }
+        Some(list) => read_list_text(list, limits),
         None => {
             // An error of the function's own says more.
             Reply::read(result)?;
@@ -249,6 +262,29 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
             Err(Fault::unreadable(what))
         }
     }
+}
+
+/// The JSON at a pointer (RFC 6901), as it is written: what is odd in it costs no more than it would without a pointer.
+fn at_pointer<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, serde_json::Error> {
+    let mut json = json.trim_ascii();
+    for key in pointer.split('/').skip(1) {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        let value = if json.starts_with('{') {
+            let mut object: HashMap<String, &RawValue> = serde_json::from_str(json)?;
+            object.remove(&key)
+        } else if json.starts_with('[') {
+            let array: Vec<&RawValue> = serde_json::from_str(json)?;
+            key.parse()
+                .ok()
+                .and_then(|index: usize| array.get(index).copied())
+        } else {
+            serde_json::from_str::<IgnoredAny>(json)?;
+            None
+        };
+        let Some(value) = value else { return Ok(None) };
+        json = value.get();
+    }
+    Ok(Some(json))
 }
 
 /// Says of a fault that it is the function's.
@@ -276,7 +312,7 @@ pub(super) fn read_errcode(body: &[u8]) -> Option<Fault> {
 pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
-    let token = reply.access_token;
+    let token: Option<String> = reply.access_token.and_then(typed);
     let token = token.ok_or_else(|| Fault::unreadable("it has no `access_token`"))?;
     let is_token = token.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_token || token.is_empty() || token.len() > TOKEN_BYTES_MAX {
@@ -317,7 +353,8 @@ pub(super) fn read_quota(body: &[u8]) -> Result<Option<f64>, Fault> {
 
 /// WeChat's own figures of one API.
 pub(super) fn read_api_quota(body: &[u8]) -> Result<ApiQuota, Fault> {
-    let quota = Reply::read(&as_text(body))?.quota;
+    let body = as_text(body);
+    let quota: Option<ApiQuota> = Reply::read(&body)?.quota.and_then(typed);
     let quota = quota.ok_or_else(|| Fault::unreadable("it has no `quota`"))?;
     // A limit of 0 is what the documentation's own samples show; it says nothing of how many calls are allowed.
     let daily_limit = quota.daily_limit.filter(|limit| *limit > 0.0);

@@ -161,6 +161,27 @@ fn services_without_end_are_not_kept() {
 }
 
 #[test]
+fn key_that_is_there_twice_has_the_value_that_can_be_read() {
+    for row in [
+        r#""quota_num":2,"quotaNum":2"#,
+        r#""quotaNum":null,"quota_num":2"#,
+        r#""quota_num":2,"quotaNum":null"#,
+        r#""quota_num":{},"quota_num":"2""#,
+    ] {
+        assert_eq!(field(row).quota_num, Some(2.0), "{row}");
+    }
+    let row = r#"{"biz_id":"a","bizId":"","deliveryId":"YTO","delivery_id":7}"#;
+    let list = list(&format!(r#"{{"list":[{row}]}}"#)).unwrap();
+    assert_eq!(list.accounts[0].id(), ("a", "7"));
+}
+
+#[test]
+fn field_of_another_reply_costs_nothing() {
+    let odd = r#"{"list":[],"access_token":5,"quota":5,"resp_data":{},"quota_num":[]}"#;
+    assert_eq!(list(odd).unwrap().accounts, []);
+}
+
+#[test]
 fn control_characters_and_bytes_that_are_not_utf8_cost_nothing() {
     let body =
         b"{\"list\":[{\"biz_id\":\"a\",\"delivery_id\":\"YTO\",\"alias\":\"x\ny\x01\xff\"}]}";
@@ -296,6 +317,12 @@ fn pointer_finds_the_list_in_the_functions_result() {
         let list = function_result(&json!(result.to_string()), Some(pointer)).unwrap();
         assert_eq!(list.accounts, [seen_account()], "{pointer}");
     }
+    // Half of a surrogate pair, as JSON.stringify writes it, and a number that is too large cost themselves alone.
+    let odd = r#"{"a":"\ud83d","data":[0,{"list":[{"biz_id":12345678901234567890123,"delivery_id":"YTO","alias":"cut\ud83d","quota_num":1e999,"status_code":0}]}]}"#;
+    let list = function_result(&json!(odd), Some("/data/1")).unwrap();
+    let account = &list.accounts[0];
+    assert_eq!(&*account.biz_id, "12345678901234567890123");
+    assert_eq!((account.quota_num, account.status_code), (None, Some(0)));
     let what = unreadable(function_result(&json!("{}"), Some("/data/list")));
     assert!(what.contains(r#""/data/list""#), "{what}");
     let error = json!(r#"{"errCode":-604101,"errMsg":"no permission"}"#);
