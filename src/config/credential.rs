@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -10,8 +11,8 @@ use super::secret::{SecretSource, read_headers_file};
 use super::units::{read_redis_url, read_web_url};
 use crate::wechat::{Api, CredentialKind, read_pointer};
 
-/// Where an app's token comes from. Compared to find apps that share a source.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+/// Where an app's token comes from.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(
     rename_all = "snake_case",
     deny_unknown_fields,
@@ -65,15 +66,37 @@ fn cloudbase_path() -> PathBuf {
 }
 
 impl Credential {
-    /// The same for all that read one token: a file that is there is one, however its path is written.
-    pub(super) fn source(&self) -> Self {
-        let mut source = self.clone();
-        if let Some(path) = source.path_mut()
-            && let Ok(real) = path.canonicalize()
-        {
-            *path = real;
-        }
-        source
+    /// What is the same for all that read one token; `None` where the exporter mints it. A file that is there is one,
+    /// however its path is written, and so is a server.
+    pub(super) fn source(&self) -> Option<String> {
+        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+        let file = |path, pointer: &Option<String>| format!("file {:?} {pointer:?}", real(path));
+        Some(match self {
+            Self::StableToken { .. } | Self::Token { .. } => return None,
+            Self::File {
+                path,
+                token_pointer,
+            } => file(path, token_pointer),
+            Self::Cloudbase { path } => file(path, &None),
+            Self::Http(HttpTokenConfig {
+                url,
+                headers_file,
+                token_pointer,
+                refresh_url: _,
+            }) => {
+                let headers_file = headers_file.as_ref().map(real);
+                format!("http {} {headers_file:?} {token_pointer:?}", url.expose())
+            }
+            Self::Command(line) => format!("command {:?} {:?}", line.program, line.arguments),
+            Self::Redis(redis) => format!(
+                "redis {} {:?} {:?} {:?}",
+                redis.url.redis_database(),
+                redis.key,
+                redis.field,
+                redis.token_pointer
+            ),
+            Self::None { from_appid } => format!("none {from_appid:?}"),
+        })
     }
 
     /// The call that mints its tokens; `None`: another program does.
@@ -132,7 +155,7 @@ impl Credential {
 }
 
 /// A URL that may hold a password or a key: `Debug` and `Display` show scheme and host alone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(String);
 
 impl SecretUrl {
@@ -146,6 +169,17 @@ impl SecretUrl {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Of a Redis URL host, port and database: without a login, and with the numbers that may be left out.
+    fn redis_database(&self) -> String {
+        let Ok(url) = self.0.parse::<Url>() else {
+            return self.0.clone();
+        };
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().unwrap_or(6379);
+        let database = url.path().trim_start_matches('/').trim_start_matches('0');
+        format!("{host}:{port}/{database}")
     }
 }
 
@@ -167,7 +201,7 @@ impl fmt::Debug for SecretUrl {
 }
 
 /// A central token server.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct HttpTokenConfig {
     /// Where the token is read.
@@ -184,7 +218,7 @@ pub struct HttpTokenConfig {
 }
 
 /// A program and its arguments, run without a shell. Arguments can hold a password or a key: `Debug` only counts them.
-#[derive(Clone, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "Vec<String>")]
 pub struct CommandLine {
     pub(crate) program: String,
@@ -213,7 +247,7 @@ impl fmt::Debug for CommandLine {
 }
 
 /// A token in Redis or Valkey.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "RedisForm")]
 pub struct RedisTokenConfig {
     /// `redis://` or `rediss://`.

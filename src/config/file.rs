@@ -101,8 +101,8 @@ pub(super) fn interpret(
                  the others; use stable_token";
             return Err(file.mistake(&place, problem));
         }
-        if credential.token_api().is_none()
-            && let Some(first) = places_of_sources.insert(credential.source(), place.clone())
+        if let Some(source) = credential.source()
+            && let Some(first) = places_of_sources.insert(source, place.clone())
         {
             let fix = match credential {
                 Credential::None { .. } => {

@@ -20,7 +20,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 const SECRET_FILE_MAX: u64 = 64 << 10;
 
 /// Where a secret is read, afresh each time it is needed.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub enum SecretSource {
     /// A file; a trailing newline does not belong to it.
     #[serde(rename = "secret_file")]

@@ -316,6 +316,15 @@ fn two_apps_with_one_token_source_are_refused() {
             "redis: { url: 'redis://h', key: 'k{appid}wx2' }",
             "redis: { url: 'redis://h', key: 'kwx1{appid}' }",
         ),
+        (
+            "redis: { url: 'redis://h', key: 'maConfig:accessToken', field: value }",
+            "redis: { url: 'redis://:canary@h:6379/0', preset: wxjava-hash }",
+        ),
+        (
+            "http: { url: 'http://h/t' }",
+            "http: { url: 'http://h/t', refresh_url: 'http://h/r' }",
+        ),
+        ("file: { path: t }", "cloudbase: { path: t }"),
     ] {
         let error = two(source, same).unwrap_err().0;
         assert!(
@@ -333,6 +342,14 @@ fn two_apps_with_one_token_source_are_refused() {
         (
             "redis: { url: 'redis://h/1', key: k }",
             "redis: { url: 'redis://h/2', key: k }",
+        ),
+        (
+            "file: { path: t, token_pointer: /one }",
+            "file: { path: t, token_pointer: /two }",
+        ),
+        (
+            "http: { url: 'http://h/t' }",
+            "http: { url: 'http://h/t?appid=wx2' }",
         ),
     ] {
         assert!(two(first, second).is_ok(), "{first} {second}");

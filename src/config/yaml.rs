@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Deserializer, Path as KeyPath, Segment, Track};
-use serde_saphyr::{Error, Location, Options, Spanned};
+use serde_saphyr::{Error, Options, Spanned};
 
 use super::ConfigError;
 
@@ -49,8 +49,12 @@ impl YamlFile {
                 Error::AliasError { error, .. } => error.without_snippet(),
                 error => error,
             };
-            let line = error.location().as_ref().map_or(0, Location::line);
             let key = key(&track.path());
+            // After the unexpected the parser has read on to what follows.
+            let found = matches!(error, Error::Unexpected { .. }).then(|| self.line(&key));
+            let found = found.filter(|line| *line > 0);
+            let line = found.or_else(|| Some(error.location()?.line()));
+            let line = line.unwrap_or(0);
             let (key, problem) = problem(error, &key);
             mistake(&self.path, line, key, problem)
         })
@@ -214,6 +218,7 @@ fn problem_of_file(error: &Error) -> String {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
             format!("has the key {key} twice in one mapping; keep one")
         }
+        Error::Eof { .. } => "is empty; write the settings into it".to_owned(),
         Error::MultipleDocuments { .. } => {
             "has a second document here; keep one document in it".to_owned()
         }
