@@ -36,7 +36,7 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     super::warn_of_pitfalls(&config);
     let collector = Arc::new(super::collector(&config)?);
     let exposition = Arc::new(Exposition::new(Arc::clone(&collector)));
-    let server = Server::bind(&config.web).await?;
+    let server = Server::bind(&config.web, config.apps.len()).await?;
     for address in server.addresses() {
         tracing::info!(%address, tls = server.serves_tls(), "Listening on");
     }

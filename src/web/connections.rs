@@ -44,8 +44,8 @@ const HTTPS_ONLY: &[u8] =
 /// The time between two tries to find a connection that can make room while each is being answered.
 const ROOM_RETRY: Duration = Duration::from_millis(50);
 
-/// Enough connections for anybody who means well.
-const MAX_CONNECTIONS: u64 = 512;
+/// Connections that may be open at one time; more only where there are many Mini Programs to be probed.
+const MIN_CONNECTIONS: usize = 512;
 
 /// What a client may hold, and for how long.
 pub(super) struct Limits {
@@ -58,12 +58,15 @@ pub(super) struct Limits {
     pub(super) client: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    /// For so many requests at one time: each may have a connection, and as many may wait for their client.
+    pub(super) fn of(requests: Option<usize>) -> Self {
+        let connections = requests.unwrap_or(0).saturating_mul(2).max(MIN_CONNECTIONS);
         // Half of this process's file descriptors are left for WeChat and for files.
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let descriptors = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
         Self {
-            connections: (descriptors / 2).min(MAX_CONNECTIONS) as usize,
+            connections: connections.min(descriptors),
             handshake: Duration::from_secs(10),
             client: Duration::from_secs(150),
         }

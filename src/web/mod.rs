@@ -85,13 +85,13 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// Opens the sockets and reads the web configuration.
-    pub(crate) async fn bind(config: &WebConfig) -> Result<Self, ServerError> {
+    /// Opens the sockets and reads the web configuration. `apps`: how many there are now; the limit of connections stays.
+    pub(crate) async fn bind(config: &WebConfig, apps: usize) -> Result<Self, ServerError> {
         let access = Access::open(config.config_file.as_deref())?;
         Ok(Self {
             listeners: listen::open(config).await?,
             access,
-            limits: Limits::default(),
+            limits: Limits::of(config.max_requests(apps)),
         })
     }
 

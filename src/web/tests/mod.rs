@@ -60,7 +60,7 @@ impl Setup {
                 enable_lifecycle: true,
                 ..Config::new(Vec::new()).web
             },
-            limits: Limits::default(),
+            limits: Limits::of(None),
             scrape: Config::new(Vec::new()).scrape,
             apps: Vec::new(),
         }
@@ -92,7 +92,7 @@ impl Setup {
             reloads,
             config: self.web,
         });
-        let mut server = Server::bind(&site.config).await.unwrap();
+        let mut server = Server::bind(&site.config, 1).await.unwrap();
         server.limits = self.limits;
         let address = server.addresses().next().unwrap().to_string();
         let stop = CancellationToken::new();
