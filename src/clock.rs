@@ -87,6 +87,14 @@ impl DueTime {
         Self(now + wait)
     }
 
+    /// Keeps its distance to the time, which the clock was set from and to.
+    pub(crate) fn go_along(&mut self, from: SystemTime, to: SystemTime) {
+        self.0 = match to.duration_since(from) {
+            Ok(forth) => self.0 + forth,
+            Err(error) => self.0 - error.duration(),
+        };
+    }
+
     /// The wait from now on; none where the time has come.
     #[must_use]
     pub fn left(self, now: SystemTime) -> Duration {
@@ -104,12 +112,11 @@ impl DueTime {
     pub fn cut(&mut self, longest: Duration, now: SystemTime) -> bool {
         let left = self.left(now);
         let clock_was_ahead = left > longest.saturating_add(CLOCK_TOLERANCE);
-        let wait = if clock_was_ahead {
-            Duration::ZERO
-        } else {
-            left.min(longest)
-        };
-        *self = Self::after(wait, now);
+        if clock_was_ahead {
+            *self = Self::after(Duration::ZERO, now);
+        } else if left > longest {
+            *self = Self::after(longest, now);
+        }
         clock_was_ahead
     }
 }

@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, AppState, Fetch, ListedCouriers, LogThrottle, Shared, Source};
 use crate::clock::Moment;
 use crate::config::{AppConfig, Config, ScrapeConfig};
-use crate::limiter::Budget;
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
@@ -34,6 +33,9 @@ pub struct Collector {
 pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,
+    /// Also those of apps that an earlier configuration had, until the process ends: one that comes back must not begin with
+    /// a new budget.
+    states: HashMap<String, Arc<AppState>>,
     scrape: ScrapeConfig,
 }
 
@@ -105,9 +107,15 @@ impl Collector {
     /// # Errors
     /// See [`CollectorError`]; the old configuration stays.
     pub fn reconfigure(&self, config: &Config) -> Result<(), CollectorError> {
-        let old = self.apps.load();
-        let new = Apps::new(config, &self.shared, Some(&old))?;
-        self.apps.store(Arc::new(new));
+        let old = self.apps.load_full();
+        let new = Arc::new(Apps::new(config, &self.shared, Some(&old))?);
+        self.apps.store(Arc::clone(&new));
+        for app in &new.list {
+            if old.states.contains_key(&app.config.appid) {
+                let before = old.find(&app.config.appid);
+                app.reloaded(before.map(|before| &before.config));
+            }
+        }
         Ok(())
     }
 
@@ -193,7 +201,6 @@ impl Apps {
         old: Option<&Self>,
     ) -> Result<Self, CollectorError> {
         let now = shared.now();
-        let before = |app: &AppConfig| old.and_then(|old| old.find(&app.appid));
         let secret_variables = token::secret_variables(&config.apps);
         let mut clients: HashMap<&[String], Client> = HashMap::new();
         let mut clock_was_ahead = 0;
@@ -204,9 +211,9 @@ impl Apps {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(Client::new(&client_options(config, app))?),
             };
-            let before = before(app);
-            let state = match before {
-                Some(before) => Arc::clone(&before.state),
+            let before = old.and_then(|old| old.find(&app.appid));
+            let state = match old.and_then(|old| old.states.get(&app.appid)) {
+                Some(state) => Arc::clone(state),
                 None => {
                     let saved = shared.store.load(&app.appid, now)?;
                     let (state, was_ahead) = AppState::restore(saved, app, now);
@@ -226,19 +233,20 @@ impl Apps {
                 state,
             }));
         }
-        // Only now: apps that stay must not be told of a reload that comes to nothing.
-        for app in list.iter().filter(|app| before(&app.config).is_some()) {
-            app.state.limiter.reloaded(Budget::of(&app.config), now);
-        }
         if clock_was_ahead > 0 {
             tracing::warn!(
                 apps = clock_was_ahead,
-                "the saved state was written under a clock that was ahead; waits that end too late are ignored"
+                "the saved state holds waits that are longer than the settings allow, as from a clock that was ahead or a \
+                 longer min_interval; they are ignored"
             );
         }
         let appids = list.iter().map(|app| app.config.appid.clone());
+        let mut states = old.map(|old| old.states.clone()).unwrap_or_default();
+        let state = |app: &Arc<App>| (app.config.appid.clone(), Arc::clone(&app.state));
+        states.extend(list.iter().map(state));
         Ok(Self {
             by_appid: appids.zip(0..).collect(),
+            states,
             list,
             scrape: config.scrape,
         })

@@ -15,6 +15,9 @@ use tokio::sync::Mutex;
 use crate::blocking::BlockingReads;
 use crate::config::{ConfigError, SecretSource, SecretUrl};
 
+/// What a server answers to a write that another one has taken the place of.
+const READ_ONLY: &str = "READONLY";
+
 /// A server and the login to it. Commands of all tasks share the connection.
 pub(crate) struct Client {
     url: SecretUrl,
@@ -47,6 +50,17 @@ pub(crate) enum Error {
     Type,
 }
 
+impl Error {
+    /// Whether a new connection may do better: it may also lead to another server, as after a failover.
+    fn wants_another_connection(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Network(_) | Self::Login => true,
+            Self::Refused(code) => code == READ_ONLY,
+            _ => false,
+        }
+    }
+}
+
 impl Client {
     /// Nothing is sent before the first command.
     pub(crate) fn new(url: SecretUrl, password_file: Option<PathBuf>) -> Self {
@@ -70,7 +84,7 @@ impl Client {
             Ok(answer) => answer,
             Err(_) => Err(Error::Timeout(limit)),
         };
-        if matches!(answer, Err(Error::Timeout(_) | Error::Network(_) | Error::Login))
+        if answer.as_ref().is_err_and(Error::wants_another_connection)
             // Whoever holds the lock is connecting anew.
             && let Ok(mut connection) = self.connection.try_lock()
         {
@@ -148,19 +162,21 @@ fn describe(error: &RedisError) -> Error {
 
 /// What has no code of its own. Before Redis 7 that is whatever stops a script: the text has the code then.
 fn describe_text(text: &str) -> Error {
-    let code = if text.contains("DB index is out of range") {
+    if text.contains("Authentication required") {
+        return Error::Login;
+    }
+    if text.contains("DB index is out of range") {
         return Error::Database;
-    } else if text.contains("WRONGTYPE") {
-        "WRONGTYPE"
-    } else if ["NOPERM", "ACL failure", "The user executing the script"]
-        .iter()
-        .any(|refusal| text.contains(refusal))
-    {
-        "NOPERM"
-    } else {
-        "ERR"
-    };
-    Error::Refused(code.to_owned())
+    }
+    let codes = [
+        ("WRONGTYPE", "WRONGTYPE"),
+        (READ_ONLY, READ_ONLY),
+        ("NOPERM", "NOPERM"),
+        ("ACL failure", "NOPERM"),
+        ("The user executing the script", "NOPERM"),
+    ];
+    let code = codes.into_iter().find(|(sign, _)| text.contains(sign));
+    Error::Refused(code.map_or("ERR", |(_, code)| code).to_owned())
 }
 
 #[cfg(test)]

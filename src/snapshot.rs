@@ -104,7 +104,7 @@ impl Snapshot {
             let Some(balance) = balances.get(&account.id()).copied() else {
                 continue;
             };
-            if account.quota_update_time.is_none_or(|at| at <= balance.at) {
+            if account.quota_update_time.is_none_or(|at| at < balance.at) {
                 account.quota_num = Some(balance.quota_num);
                 account.quota_update_time = Some(balance.at);
             }
@@ -216,9 +216,13 @@ mod tests {
             quota_num: 1.0,
             at: 200,
         };
-        let live = HashMap::from([(("a", "YTO"), asked), (("b", "YTO"), asked)]);
-        let snapshot = snapshot(vec![old, new]).with_balances(&live);
+        let mut of_the_same_time = account("c", None, 0);
+        of_the_same_time.quota_num = Some(9.0);
+        of_the_same_time.quota_update_time = Some(200);
+        let live = ["a", "b", "c"].map(|biz_id| ((biz_id, "YTO"), asked));
+        let accounts = vec![old, new, of_the_same_time];
+        let snapshot = snapshot(accounts).with_balances(&HashMap::from(live));
         let balances: Vec<_> = snapshot.accounts().iter().map(|a| a.quota_num).collect();
-        assert_eq!(balances, [Some(1.0), Some(7.0)]);
+        assert_eq!(balances, [Some(1.0), Some(7.0), Some(9.0)]);
     }
 }

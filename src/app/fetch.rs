@@ -160,10 +160,14 @@ impl Fetch {
     }
 
     fn list_failed(&self, error: &wechat::Error) -> Failure {
-        let what = match self.app.tokens.place() {
-            Some(place) if error.token_rejected() => format!(
-                "WeChat rejects the token of {place}; the program that keeps it there must renew it"
-            ),
+        let tokens = &self.app.tokens;
+        let what = match tokens.place() {
+            Some(place) if error.token_rejected() => {
+                tokens.forget();
+                format!(
+                    "WeChat rejects the token of {place}; the program that keeps it there must renew it"
+                )
+            }
             _ => "the account list could not be read".to_owned(),
         };
         Failure {
@@ -214,6 +218,7 @@ impl Fetch {
                         at: now.wall,
                         failure: None,
                     });
+                    reading.failed_alone = false;
                 });
                 // Of many accounts this takes a while, and every scrape needs the lock.
                 drop(before);
@@ -228,9 +233,11 @@ impl Fetch {
                 None
             }
             Err(failure) => {
+                let is_of_this_machine = failure.cause.is_of_this_machine();
                 let failed = self.fail(failure);
                 self.end(Source::Snapshot, |reading| {
-                    reading.last_fetch = Some(failed)
+                    reading.last_fetch = Some(failed);
+                    reading.failed_alone = is_of_this_machine;
                 });
                 None
             }

@@ -69,6 +69,8 @@ pub(crate) struct AppState {
 struct Reading {
     snapshot: Option<Arc<Snapshot>>,
     last_fetch: Option<LastFetch>,
+    /// The last fetch was this replica's own, and failed as one of another replica might not.
+    failed_alone: bool,
     fetch: Option<Arc<Fetch>>,
     optional_calls: OptionalCallsState,
     /// What replicas call the snapshot; `None`: it is this replica's alone.
@@ -131,6 +133,19 @@ impl App {
         }
     }
 
+    /// A reload has put its settings in force, in the place of those `before` where it was there.
+    pub(crate) fn reloaded(&self, before: Option<&AppConfig>) {
+        let now = self.now();
+        self.state.limiter.reloaded(Budget::of(&self.config), now);
+        let failed_call = self.last_fetch().and_then(|last| last.failure?.cause.api);
+        let token_api = self.config.credential.token_api();
+        let has_changed = before.is_some_and(|before| before.credential.token_api() != token_api);
+        // What held back one call for tokens says nothing of another.
+        if has_changed && failed_call.is_some_and(Api::mints_token) {
+            self.state.limiter.lift_breaker();
+        }
+    }
+
     /// The last snapshot, unless it is too old to serve, and whether the latest finished fetch succeeded: both as of
     /// the same instant.
     pub(crate) fn last_reading(
@@ -158,7 +173,8 @@ impl App {
 
     /// WeChat's own figures for the account list's API, where switched on and known.
     pub(crate) fn api_quota(&self) -> Option<(Api, ApiQuota)> {
-        let known = self.state.reading().optional_calls.api_quota;
+        let now = self.now().wall;
+        let known = self.state.reading().optional_calls.api_quota(now);
         known.filter(|(api, _)| self.config.api_quota && *api == self.list_api())
     }
 

@@ -188,7 +188,6 @@ async fn ask_for_api_quota(fetch: &Fetch, authorization: &Authorization) {
     let api = app.list_api();
     let asked = app.client.api_quota_get(authorization, api, fetch).await;
     let quota = asked.inspect_err(|error| failed(app, Api::ApiQuotaGet, error));
-    // What is older than an hour is not shown: the figures may be another day's.
     app.state.reading().optional_calls.api_quota = quota.ok().map(|quota| (api, quota));
 }
 
@@ -201,9 +200,8 @@ async fn ask_for_balances<'a>(
     let app = &fetch.app;
     let interval = app.config.live_quota.unwrap_or(RETRY_INTERVAL);
     let mut live = HashMap::new();
-    for (biz_id, delivery_id) in accounts {
-        let is_first = live.is_empty();
-        if app.shared.stopping.is_cancelled() || (!is_first && another_fetch_waits(app)) {
+    for (index, (biz_id, delivery_id)) in accounts.iter().enumerate() {
+        if app.shared.stopping.is_cancelled() || (index > 0 && another_fetch_waits(app)) {
             break;
         }
         let asked = app

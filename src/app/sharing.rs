@@ -15,6 +15,8 @@ use crate::store::SavedState;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait for a fetch of another replica. Longer than one takes unless every host of WeChat hangs.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The longest that a replica which failed by itself lets the others go first.
+const STAND_BACK_MAX: Duration = Duration::from_secs(60);
 /// Two snapshots no further apart are one, with live balances in the later form of it.
 const ONE_SNAPSHOT: Duration = Duration::from_secs(1);
 
@@ -36,13 +38,18 @@ impl Fetch {
             None => Err(Cause::Interval),
         };
         let mut theirs = Theirs::default();
+        let mut stands_back = false;
         match &shared.state {
             None => limiter.begins(app.now()),
             Some(state) => {
                 limiter.adopt(&state.limiter, shared.lock.is_some(), app.now());
                 app.state.reading().optional_calls = state.optional_calls.clone();
-                granted = granted.and_then(|_| limiter.try_acquire(app.now()));
                 theirs = app.follow(replicas, state).await;
+                stands_back = app.stands_back();
+                granted = match stands_back {
+                    true => Err(Cause::Interval),
+                    false => granted.and_then(|_| limiter.try_acquire(app.now())),
+                };
             }
         }
         let may_fetch = match granted {
@@ -50,7 +57,7 @@ impl Fetch {
                 tokio::time::sleep(wait).await;
                 true
             }
-            Err(Cause::Interval) if theirs.is_lost && shared.lock.is_some() => {
+            Err(Cause::Interval) if theirs.is_lost && shared.lock.is_some() && !stands_back => {
                 let wants_its_own = app.wants_a_snapshot();
                 if wants_its_own {
                     limiter.begins(app.now());
@@ -62,8 +69,19 @@ impl Fetch {
         if may_fetch {
             return Some(Turn(shared.lock));
         }
-        if let Some(lock) = shared.lock {
-            lock.unlock().await;
+        if let Some(mut lock) = shared.lock {
+            // Whoever fetches next must know what was spent here alone, but not what was read: it is not with the snapshot.
+            let last_fetch = shared.state.and_then(|state| state.last_fetch);
+            let state = SavedState {
+                last_fetch,
+                ..app.saved_state(0)
+            };
+            let spent_alone = limiter.has_unshared_calls(app.now());
+            if spent_alone && lock.write(state, None, true).await {
+                limiter.is_shared(0, app.now());
+            } else {
+                lock.unlock().await;
+            }
         }
         if let (Err(cause), false) = (granted, waited) {
             app.state.counters.count_refused(cause);
@@ -151,8 +169,9 @@ impl App {
     async fn follow(&self, replicas: &Replicas, state: &SavedState) -> Theirs {
         let mut theirs = Theirs::default();
         // First the snapshot, then the outcome: a page must not show success with a snapshot from before.
-        let is_known = self.state.reading().snapshot_id == state.snapshot_id;
-        if !is_known {
+        let is_new =
+            state.snapshot_id.is_some() && state.snapshot_id != self.state.reading().snapshot_id;
+        if is_new {
             match replicas.snapshot(&self.config.appid).await {
                 Some(snapshot) => theirs.snapshot = self.take_over(snapshot, state.snapshot_id),
                 None => theirs.is_lost = true,
@@ -168,6 +187,7 @@ impl App {
             if own.is_none_or(|own| own.at < last_fetch.at) {
                 self.state.counters.set_errcode(last_fetch.errcode());
                 reading.last_fetch = Some(last_fetch.clone());
+                reading.failed_alone = false;
             }
         }
         theirs
@@ -177,18 +197,28 @@ impl App {
     fn take_over(&self, snapshot: Snapshot, id: Option<u64>) -> Option<Arc<Snapshot>> {
         let now = self.now();
         let snapshot = Arc::new(snapshot);
+        let before;
         {
             let mut reading = self.state.reading();
             let own = reading.snapshot.as_ref();
             if own.is_some_and(|own| own.age(now) + ONE_SNAPSHOT <= snapshot.age(now)) {
                 return None;
             }
-            reading.snapshot = Some(Arc::clone(&snapshot));
+            before = reading.snapshot.replace(Arc::clone(&snapshot));
             reading.snapshot_id = id;
         }
-        // Of many accounts this takes a while, and every scrape needs the lock.
+        // Of many accounts both take a while, and every scrape needs the lock.
+        drop(before);
         self.state.usage_rate.lock().observe(&snapshot, now);
         Some(snapshot)
+    }
+
+    /// Whether another replica, which may reach WeChat where this one doesn't, should fetch first: the last fetch was this
+    /// replica's and failed here, and the next one is newly due.
+    fn stands_back(&self) -> bool {
+        let failed_alone = self.state.reading().failed_alone;
+        let patience = (self.config.min_interval / 2).min(STAND_BACK_MAX);
+        failed_alone && self.state.limiter.is_newly_due(patience, self.now())
     }
 
     /// Whether its own snapshot is due to be replaced. It is somewhat younger than the grant of its fetch, which is

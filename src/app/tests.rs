@@ -6,12 +6,15 @@ use std::path::Path;
 
 use serde_json::json;
 use tokio::time::Instant;
-use wiremock::matchers::path;
+use wiremock::matchers::{path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
 use crate::collector::{Collector, scrape};
-use crate::config::{Config, CourierConfig, Couriers, Credential, SecretSource, WechatConfig};
+use crate::config::{
+    Config, CourierConfig, Couriers, Credential, HttpTokenConfig, SecretSource, SecretUrl,
+    WechatConfig,
+};
 use crate::limiter::Cause;
 use crate::wechat::courier::Network;
 
@@ -253,4 +256,86 @@ async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     assert!(world.calls(QUOTA).await < 10, "stopped in its midst");
     let sent = app(&exporter).state.limiter.used(Moment::now());
     assert_eq!(kept(state.path()), sent);
+}
+
+#[tokio::test]
+async fn live_balances_that_fail_hold_up_no_fetch() {
+    let world = World::new().await;
+    let failed = json!({"errcode": 9_300_501, "errmsg": "delivery logic fail"});
+    let slow = reply(failed).set_delay(Duration::from_millis(200));
+    world.answers(QUOTA, slow).await;
+    let exporter = world.exporter(None);
+    fetch(&exporter).await;
+    fetch(&exporter).await;
+    let requests = world.wechat.received_requests().await.unwrap();
+    let mut paths = requests.iter().map(|request| request.url.path());
+    paths.find(|path| *path == LIST);
+    let between = paths.take_while(|path| *path != LIST).count();
+    assert!(between < 10, "{between}");
+}
+
+#[tokio::test]
+async fn app_that_leaves_the_configuration_and_comes_back_has_the_same_budget() {
+    let mut world = World::listing(accounts(&["YTO"])).await;
+    world.apps[0].min_interval = HOUR;
+    let exporter = world.exporter(None);
+    fetch(&exporter).await;
+    let apps = std::mem::take(&mut world.apps);
+    world.apps = vec![world.app("wx2")];
+    exporter.reconfigure(&world.config()).unwrap();
+    world.apps = apps;
+    exporter.reconfigure(&world.config()).unwrap();
+    fetch(&exporter).await;
+    assert_eq!(world.calls(LIST).await, 1);
+}
+
+#[tokio::test]
+async fn another_call_for_tokens_ends_the_hold_of_the_first_one() {
+    let mut world = World::listing(accounts(&["YTO"])).await;
+    let used_up = json!({"errcode": 45009, "errmsg": "reach max api daily quota limit"});
+    world.answers("/cgi-bin/token", reply(used_up)).await;
+    let secret = SecretSource::Simulated;
+    world.apps[0].credential = Credential::Token { secret };
+    let exporter = world.exporter(None);
+    let apps = exporter.apps();
+    let scrape = scrape(apps.list(), HOUR, Instant::now() + FAR).await;
+    assert!(!scrape[0].up);
+    let held = app(&exporter).state.limiter.open_breaker(Moment::now());
+    assert_eq!(held.unwrap().0, crate::wechat::Reason::DailyQuota);
+    let secret = SecretSource::Simulated;
+    world.apps[0].credential = Credential::StableToken { secret };
+    exporter.reconfigure(&world.config()).unwrap();
+    fetch(&exporter).await;
+}
+
+#[tokio::test]
+async fn source_of_a_rejected_token_is_asked_by_each_fetch() {
+    let mut world = World::listing(accounts(&["YTO"])).await;
+    world.wechat.reset().await;
+    let rejected = json!({"errcode": 40001, "errmsg": "invalid credential"});
+    for (token, list) in [
+        ("old-0123456789", reply(rejected)),
+        ("new-0123456789", accounts(&["YTO"])),
+    ] {
+        let mock = Mock::given(path(LIST)).and(query_param("access_token", token));
+        mock.respond_with(list).mount(&world.wechat).await;
+    }
+    // Twice by the first fetch, and by the second one, which may not renew it so soon.
+    for (token, times) in [("old-0123456789", 3), ("new-0123456789", 9)] {
+        let token = reply(json!({"access_token": token, "expires_in": 7200}));
+        let mock = Mock::given(path("/token")).respond_with(token);
+        mock.up_to_n_times(times).mount(&world.wechat).await;
+    }
+    world.apps[0].credential = Credential::Http(HttpTokenConfig {
+        url: SecretUrl::new(format!("{}/token", world.wechat.uri())),
+        headers_file: None,
+        refresh_url: None,
+        token_pointer: None,
+    });
+    let exporter = world.exporter(None);
+    for up in [false, false, true] {
+        let apps = exporter.apps();
+        let scrape = scrape(apps.list(), HOUR, Instant::now() + FAR).await;
+        assert_eq!(scrape[0].up, up);
+    }
 }

@@ -116,16 +116,17 @@ pub struct Rejections {
 
 impl RateLimiter {
     /// The state as of now. Where the wall clock was set since the last look, all waits go along: they are as long as
-    /// on a clock that nobody sets.
+    /// on a clock that nobody sets, but for a quota that comes back at midnight.
     fn at(&self, now: Moment) -> MutexGuard<'_, State> {
         let mut state = self.0.lock();
         // Whoever read the clocks before the last look goes by that one.
         if let Some(since) = now.monotonic.checked_duration_since(state.seen.monotonic) {
             let expected = state.seen.wall + since;
             for wait in state.saved.waits() {
-                *wait = DueTime::after(wait.left(expected), now.wall);
+                wait.go_along(expected, now.wall);
             }
             state.seen = now;
+            state.cut_breaker(now);
         }
         state
     }
@@ -251,6 +252,14 @@ impl RateLimiter {
         state.retry_fixable();
     }
 
+    /// What opened the breaker is gone: the next scrape may try.
+    pub(crate) fn lift_breaker(&self) {
+        let mut state = self.0.lock();
+        if state.saved.breaker.take().is_some() {
+            state.saved.next_fetch = DueTime::default();
+        }
+    }
+
     /// A person asks for one fetch now: neither the interval nor the back-off from what only they can fix keeps it back.
     /// The day's limit and holds that WeChat asked for stay.
     pub(crate) fn lift_waits(&self) {
@@ -263,6 +272,25 @@ impl RateLimiter {
     pub fn open_breaker(&self, now: Moment) -> Option<(Reason, SystemTime)> {
         let breaker = self.at(now).open_breaker(now)?;
         Some((breaker.reason, now.wall + breaker.until.left(now.wall)))
+    }
+
+    /// Whether a fetch is due, and has been for less than that time.
+    pub(crate) fn is_newly_due(&self, time: Duration, now: Moment) -> bool {
+        let state = self.at(now);
+        let SavedLimiter {
+            next_fetch,
+            breaker,
+            ..
+        } = &state.saved;
+        let is_new = |due: DueTime| !due.has_come(now.wall - time);
+        let is_due =
+            state.open_breaker(now).is_none() && next_fetch.left(now.wall) <= state.budget.early();
+        is_due && (is_new(*next_fetch) || breaker.is_some_and(|breaker| is_new(breaker.until)))
+    }
+
+    /// Whether calls of today were spent of which the state shared by replicas doesn't know.
+    pub(crate) fn has_unshared_calls(&self, now: Moment) -> bool {
+        self.at(now).unshared_on(ChinaDay::at(now.wall)) > 0
     }
 
     /// Whether the interval since the last grant is over.
@@ -301,6 +329,17 @@ impl State {
         let used = self.used_on(ChinaDay::at(now.wall));
         let limit = self.budget.daily_limit?;
         Some(limit.saturating_sub(used))
+    }
+
+    /// No hold is longer than its rule allows: a used-up quota of the day comes back at midnight, also by a clock that was
+    /// set back meanwhile.
+    fn cut_breaker(&mut self, now: Moment) {
+        if let Some(breaker) = &mut self.saved.breaker {
+            let longest = Breaker::longest(breaker.reason, self.budget, now.wall);
+            if breaker.until.left(now.wall) > longest {
+                breaker.until = DueTime::after(longest, now.wall);
+            }
+        }
     }
 
     fn open_breaker(&self, now: Moment) -> Option<Breaker> {

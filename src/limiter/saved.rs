@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::breaker::Breaker;
 use super::{Budget, RateLimiter, Rejections, State};
 use crate::clock::{ChinaDay, DueTime, Moment};
+use crate::wechat::Reason;
 
 /// What of a limiter survives a restart. Times are by the wall clock, among replicas by their common one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +28,11 @@ pub struct SavedLimiter {
 }
 
 impl SavedLimiter {
-    /// All times that something is kept back until.
+    /// All times that something is kept back until, but for a quota that comes back at midnight.
     pub(super) fn waits(&mut self) -> impl Iterator<Item = &mut DueTime> {
-        let breaker = self.breaker.as_mut().map(|breaker| &mut breaker.until);
+        let breaker = self.breaker.as_mut();
+        let breaker = breaker.filter(|breaker| breaker.reason != Reason::DailyQuota);
+        let breaker = breaker.map(|breaker| &mut breaker.until);
         let others = [&mut self.next_fetch, &mut self.rejections.next_renewal];
         others.into_iter().chain(breaker)
     }

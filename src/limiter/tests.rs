@@ -371,3 +371,37 @@ fn calls_that_others_may_send_count_as_sent_only_where_they_have_died() {
         assert_eq!(limiter.used(now), used);
     }
 }
+
+#[test]
+fn hold_for_the_rest_of_the_day_ends_with_the_day_when_the_clock_is_set() {
+    let now = noon();
+    let limiter = fresh(UNLIMITED);
+    limiter.failed(Reason::DailyQuota, Some(45009), now.monotonic, now);
+    let set_forward = |hours: u64| Moment {
+        wall: now.wall + Duration::from_secs(hours * 3600),
+        ..now.after(MINUTE)
+    };
+    let evening = set_forward(10);
+    let (_, until) = limiter.open_breaker(evening).unwrap();
+    assert!(until <= evening.wall + ChinaDay::left(evening.wall));
+    assert_eq!(limiter.open_breaker(set_forward(20)), None);
+}
+
+#[test]
+fn fetch_is_newly_due_for_a_while_after_nothing_keeps_it_back() {
+    let now = noon();
+    let limiter = fresh(UNLIMITED);
+    limiter.try_acquire(now).unwrap();
+    limiter.failed(Reason::IpWhitelist, Some(40164), now.monotonic, now);
+    let due = now.after(MINUTE);
+    for (at, is_newly_due) in [
+        (now.after(MINUTE / 2), false),
+        (due, true),
+        (due.after(MINUTE / 3), true),
+        (due.after(MINUTE / 2), false),
+    ] {
+        // What replicas share is taken over in between.
+        limiter.adopt(&limiter.save(0, at), true, at);
+        assert_eq!(limiter.is_newly_due(MINUTE / 2, at), is_newly_due);
+    }
+}

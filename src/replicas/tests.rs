@@ -65,11 +65,34 @@ impl Cluster {
         Replica(Collector::among(Some(replicas), &config, store).unwrap())
     }
 
+    /// What this command gives of the app's state.
+    async fn kept(&self, command: &str) -> Vec<u8> {
+        let state = self.redis.run(&[command, &key("state")]).await;
+        redis::from_redis_value(state).unwrap()
+    }
+
+    /// Time passes, as the shared state has it.
+    async fn next_fetch_was_due_for(&self, time: Duration) {
+        let mut state: serde_json::Value = serde_json::from_slice(&self.kept("GET").await).unwrap();
+        let due = Moment::now().wall - time;
+        state["limiter"]["next_fetch_unix_ms"] = json!(unix_millis(due));
+        let state = state.to_string();
+        self.redis.run(&["SET", &key("state"), &state]).await;
+    }
+
+    /// Redis is there again, with a state that was dumped, and replicas have had the time to notice.
+    async fn comes_back_with(&mut self, state: &[u8]) {
+        self.redis.start_again();
+        let mut connection = self.redis.connect().await;
+        let mut restore = redis::cmd("RESTORE");
+        restore.arg(key("state")).arg(0).arg(state);
+        restore.query_async::<()>(&mut connection).await.unwrap();
+        tokio::time::sleep(2 * PATIENT.away).await;
+    }
+
     /// The day's calls as the replicas share them.
     async fn used(&self) -> u64 {
-        let state = self.redis.run(&["GET", &key("state")]).await;
-        let state: Vec<u8> = redis::from_redis_value(state).unwrap();
-        let state = form::read_state(&state, APPID).unwrap();
+        let state = form::read_state(&self.kept("GET").await, APPID).unwrap();
         state.limiter.calls.values().sum()
     }
 }
@@ -222,8 +245,7 @@ async fn what_was_spent_alone_is_added_when_redis_is_back() {
     let replicas = [cluster.replica(), cluster.replica()];
     join_all(replicas.iter().map(Replica::settle)).await;
     let together = cluster.used().await;
-    let state = cluster.redis.run(&["DUMP", &key("state")]).await;
-    let state: Vec<u8> = redis::from_redis_value(state).unwrap();
+    let state = cluster.kept("DUMP").await;
 
     cluster.redis.kill();
     for _ in 0..3 {
@@ -231,13 +253,7 @@ async fn what_was_spent_alone_is_added_when_redis_is_back() {
             assert!(reading.up);
         }
     }
-    cluster.redis.start_again();
-    let mut connection = cluster.redis.connect().await;
-    let mut restore = redis::cmd("RESTORE");
-    restore.arg(key("state")).arg(0).arg(state);
-    restore.query_async::<()>(&mut connection).await.unwrap();
-
-    tokio::time::sleep(2 * PATIENT.away).await;
+    cluster.comes_back_with(&state).await;
     for replica in &replicas {
         replica.settle().await;
         assert!(replica.failures(Failure::Network) > 0);
@@ -399,4 +415,88 @@ async fn redis_that_hangs_holds_a_scrape_up_for_a_moment_and_then_nobody() {
         1,
         "then it is left alone"
     );
+}
+
+#[tokio::test]
+async fn what_one_spent_alone_is_added_where_others_fetch() {
+    let mut cluster = Cluster::new().await;
+    let replica = cluster.replica();
+    replica.settle().await;
+    let state = cluster.kept("DUMP").await;
+    cluster.redis.kill();
+    replica.app().state.limiter.lift_waits();
+    assert!(replica.settle().await.up);
+    cluster.comes_back_with(&state).await;
+    replica.app().state.limiter.lift_waits();
+    let shared_last = |state: Vec<u8>| form::read_state(&state, APPID).unwrap().last_fetch;
+    let before = shared_last(cluster.kept("GET").await);
+    replica.settle().await;
+    assert_eq!(replica.lists(), 2, "the common interval is not over");
+    assert_eq!(cluster.used().await, 3, "a token and two lists");
+    // What it read alone is not there to be shown.
+    assert_eq!(shared_last(cluster.kept("GET").await), before);
+}
+
+#[tokio::test]
+async fn replica_that_fails_by_itself_lets_another_fetch_first() {
+    let mut cluster = Cluster::new().await;
+    let sound = cluster.replica();
+    cluster.world.apps[0].api_urls = vec!["http://127.0.0.1:9".to_owned()];
+    let broken = cluster.replica();
+    assert!(!broken.settle().await.up);
+    let tokens = || broken.app().state.counters.requests(Api::StableToken);
+    // The interval is over, and both are scraped, the broken one first.
+    cluster.next_fetch_was_due_for(Duration::ZERO).await;
+    broken.app().state.limiter.lift_waits();
+    assert!(!broken.settle().await.up);
+    assert_eq!(tokens(), 1, "it has not tried again");
+    // Nobody else comes.
+    cluster.next_fetch_was_due_for(HOUR).await;
+    broken.app().state.limiter.lift_waits();
+    assert!(!broken.settle().await.up);
+    assert_eq!(tokens(), 2);
+    cluster.next_fetch_was_due_for(Duration::ZERO).await;
+    assert!(sound.settle().await.up);
+    broken.app().state.limiter.lift_waits();
+    assert!(broken.settle().await.up);
+    assert_eq!(tokens(), 2);
+}
+
+#[tokio::test]
+async fn server_that_is_no_longer_the_primary_is_looked_for_anew() {
+    let cluster = Cluster::new().await;
+    let replica = cluster.replica();
+    replica.settle().await;
+    cluster.redis.run(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let connections = async || {
+        let stats = cluster.redis.run(&["INFO", "stats"]).await;
+        let stats: String = redis::from_redis_value(stats).unwrap();
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse::<u32>().unwrap()
+    };
+    let before = connections().await;
+    for _ in 0..2 {
+        tokio::time::sleep(2 * PATIENT.away).await;
+        replica.app().state.limiter.lift_waits();
+        replica.settle().await;
+    }
+    // One for each look at the statistics, and one more for the replica.
+    assert!(connections().await > before + 1);
+    assert!(replica.failures(Failure::Refused) > 0);
+}
+
+#[tokio::test]
+async fn state_without_a_snapshot_is_no_reason_to_look_for_one() {
+    let cluster = Cluster::new().await;
+    let (first, second) = (cluster.replica(), cluster.replica());
+    join_all([first.settle(), second.settle()]).await;
+    cluster.redis.run(&["FLUSHALL"]).await;
+    cluster.world.lists(reply(json!({"errcode": -1}))).await;
+    for replica in [&first, &second] {
+        replica.app().state.limiter.lift_waits();
+        replica.settle().await;
+        assert_eq!(replica.failures(Failure::Content), 0);
+    }
 }

@@ -31,6 +31,9 @@ use crate::wechat::{Api, ApiQuota, Cause, ListLimits};
 /// being lost; the write goes on meanwhile.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long WeChat's own figures are shown after they were due to be asked for again, which the next fetch does.
+const API_QUOTA_GRACE: Duration = Duration::from_secs(3600);
+
 /// One app's state: what the state directory keeps and what replicas share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +62,14 @@ pub struct OptionalCallsState {
     /// Before that no live balance is asked for, as one was refused.
     #[serde(rename = "balances_due_unix_ms")]
     pub balances_due: DueTime,
+}
+
+impl OptionalCallsState {
+    /// WeChat's own figures, unless they are of too long ago: they may be another day's.
+    pub(crate) fn api_quota(&self, now: SystemTime) -> Option<(Api, ApiQuota)> {
+        let is_recent = !self.api_quota_due.has_come(now - API_QUOTA_GRACE);
+        self.api_quota.filter(|_| is_recent)
+    }
 }
 
 /// How the latest fetch of an app ended.

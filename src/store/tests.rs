@@ -207,3 +207,17 @@ proptest! {
         prop_assert_eq!(read.fetched(), fetched);
     }
 }
+
+#[test]
+fn figures_of_wechats_own_are_shown_until_they_may_be_of_another_day() {
+    let now = SystemTime::now();
+    let hour = Duration::from_secs(3600);
+    let figures = Some((Api::AccountGetall, ApiQuota::default()));
+    let state = OptionalCallsState {
+        api_quota_due: DueTime::after(hour, now),
+        api_quota: figures,
+        ..OptionalCallsState::default()
+    };
+    assert_eq!(state.api_quota(now + hour + hour / 2), figures);
+    assert_eq!(state.api_quota(now + 2 * hour), None);
+}

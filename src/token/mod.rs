@@ -24,7 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::blocking::BlockingReads;
 use crate::config::{AppConfig, ConfigError, Credential, SecretSource};
 use crate::error::chain;
-use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason};
+use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason, without_long_words};
 
 /// The longest that a source other than WeChat may take, from asking to the token's last byte.
 ///
@@ -141,12 +141,24 @@ impl TokenSource {
         let Some(rejected) = rejected.token() else {
             return Ok(None);
         };
-        *self.cache.lock() = None;
+        self.forget();
         let held = self.read(Some(rejected), client, meter).await?;
         let is_rejected = held
             .token()
             .is_some_and(|token| token.secret.expose_secret() == rejected.secret.expose_secret());
-        Ok((!is_rejected).then_some(held))
+        if !is_rejected {
+            return Ok(Some(held));
+        }
+        if self.place().is_some() {
+            self.forget();
+        }
+        Ok(None)
+    }
+
+    /// The next fetch asks the source: where another program keeps the token, that costs no call to WeChat, and there may be
+    /// another one by then.
+    pub(crate) fn forget(&self) {
+        *self.cache.lock() = None;
     }
 
     /// When the token in use ends, where known.
@@ -175,12 +187,14 @@ impl TokenSource {
             Credential::Http(config) => format!("token server {}", config.url),
             // Arguments can hold secrets.
             Credential::Command(line) => format!("token command {}", line.program),
-            Credential::Redis(config) => match &config.field {
-                Some(field) => {
-                    format!("Redis key {} (field {field}) at {}", config.key, config.url)
+            Credential::Redis(config) => {
+                // EasyWeChat's keys hold the AppSecret.
+                let key = without_long_words(&config.key);
+                match &config.field {
+                    Some(field) => format!("Redis key {key} (field {field}) at {}", config.url),
+                    None => format!("Redis key {key} at {}", config.url),
                 }
-                None => format!("Redis key {} at {}", config.key, config.url),
-            },
+            }
         })
     }
 

@@ -287,7 +287,8 @@ mod http {
 
     #[tokio::test]
     async fn server_is_told_once_of_a_rejected_token() {
-        let server = answering(ResponseTemplate::new(200).set_body_string("tok-1")).await;
+        let answer = r#"{"access_token":"tok-1","expires_in":7200}"#;
+        let server = answering(ResponseTemplate::new(200).set_body_string(answer)).await;
         let source = source(Credential::Http(HttpTokenConfig {
             refresh_url: Some(SecretUrl::new(format!("{}/refresh", server.uri()))),
             ..config(format!("{}/token", server.uri()))
@@ -297,9 +298,11 @@ mod http {
             let renewed = source.renew(&held, &nowhere(), &()).await.unwrap();
             assert!(renewed.is_none());
         }
+        // The next fetch asks again, however long the token is said to last.
+        source.token(&nowhere(), &()).await.unwrap();
         let requests = server.received_requests().await.unwrap();
         let paths: Vec<_> = requests.iter().map(|request| request.url.path()).collect();
-        assert_eq!(paths, ["/token", "/refresh", "/token", "/token"]);
+        assert_eq!(paths, ["/token", "/refresh", "/token", "/token", "/token"]);
     }
 
     #[tokio::test]
@@ -452,6 +455,30 @@ mod redis {
             (text(&next.secret), left(&next)),
             ("tok-2".to_owned(), None)
         );
+    }
+
+    #[tokio::test]
+    async fn secret_in_a_key_is_not_shown() {
+        let server = redis_server::Server::start(&[]);
+        let secret = "0123456789abcdef0123456789abcdef";
+        let key = format!("official_account.access_token.wx1.{secret}.0");
+        let (_, shown) = failure(Credential::Redis(config(server.url(), &key))).await;
+        assert!(!shown.contains(secret), "{shown}");
+        assert!(shown.starts_with("Redis key official_account.access_token.wx1."));
+        let key = "gowechat_miniprogram__stable_access_token_wx0000000000000001";
+        let (_, shown) = failure(Credential::Redis(config(server.url(), key))).await;
+        assert!(shown.contains(key), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn missing_password_is_told_from_a_missing_database() {
+        let server = redis_server::Server::start(&["--requirepass", "canary"]);
+        for database in [0, 3] {
+            let url = format!("redis://127.0.0.1:{}/{database}", server.port());
+            let (reason, shown) = failure(Credential::Redis(config(url, "key"))).await;
+            assert_eq!(reason, Reason::Config, "{shown}");
+            assert!(shown.contains("refuses the login"), "{shown}");
+        }
     }
 
     #[tokio::test]

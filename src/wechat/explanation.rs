@@ -54,6 +54,12 @@ impl Cause {
         self.reason == Reason::DailyQuota && self.errcode == 0
     }
 
+    /// Whether the same call from another machine might do better: no answer of WeChat's told of it, or one about the
+    /// address that it came from.
+    pub(crate) fn is_of_this_machine(&self) -> bool {
+        self.errcode == 0 || self.reason == Reason::IpWhitelist
+    }
+
     /// What it means for an app with that kind of credential.
     #[must_use]
     pub fn explanation(&self, credential: CredentialKind) -> Explanation {

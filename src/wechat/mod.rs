@@ -17,6 +17,7 @@ pub use client::{Client, ClientError};
 pub use error::Error;
 pub use explanation::{Cause, Explanation, Text, address_to_whitelist, new_token};
 pub use labels::{Api, CredentialKind, Reason, Symptom};
+pub(crate) use remote_text::without_long_words;
 pub use reply::{read_account_list, read_function_reply};
 
 use std::time::{Duration, SystemTime};

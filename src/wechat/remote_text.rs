@@ -15,7 +15,8 @@ pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
         let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         text = text.replace(*secret, REDACTED).replace(&encoded, REDACTED);
     }
-    let text = without_token_like_runs(&text);
+    let is_outside = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
+    let text = without_runs(&text, is_outside);
     let words: Vec<&str> = text
         .split(|c: char| c.is_whitespace() || is_unprintable(c))
         .filter(|word| !word.is_empty())
@@ -33,8 +34,13 @@ fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-fn without_token_like_runs(text: &str) -> String {
-    let is_outside = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_');
+/// The text without words of letters and digits that are as long as a secret.
+pub(crate) fn without_long_words(text: &str) -> String {
+    without_runs(text, |c| !c.is_ascii_alphanumeric())
+}
+
+/// `is_outside`: what ends a run.
+fn without_runs(text: &str, is_outside: impl Fn(char) -> bool + Copy) -> String {
     let mut cleaned = String::with_capacity(text.len());
     // Each piece is a run, which may be empty, and the character after it.
     for piece in text.split_inclusive(is_outside) {
