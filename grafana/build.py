@@ -393,6 +393,8 @@ def overview():
     # Bound accounts of franchise couriers: those with a stock that can run out.
     franchise = account("wechat_logistics_account_info", 'network="franchise"')
     with_stock = f"({status} == 0) and on ({ACCOUNT_WITH_JOB}) {franchise}"
+    # Below 0 is no balance, but where the rules say that it is overdrawn.
+    empty = f"({balance} == 0) or ({balance} < 0) and on ({ACCOUNT_WITH_JOB}) {account('wechat_logistics:account_overdrawn')}"
     lowest = f"bottomk({ROWS}, {balance} and on ({ACCOUNT_WITH_JOB}) {with_stock})"
 
     def of_lowest(expr):
@@ -430,7 +432,7 @@ def overview():
 
     states = [override(state, displayName=shown, color={"mode": "fixed", "fixedColor": colour}) for state, shown, colour in STATES]
     panels = [
-        count_stat(t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号。"), f"count(({balance} <= 0) and on ({ACCOUNT_WITH_JOB}) {with_stock}) or 0 * count({up} == 1)", 0, RED, NO_DATA),
+        count_stat(t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only. With the recording rules also what is overdrawn, below 0.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号。加载记录规则后也计入透支（余额为负）的账号。"), f"count(({empty}) and on ({ACCOUNT_WITH_JOB}) {with_stock}) or 0 * count({up} == 1)", 0, RED, NO_DATA),
         count_stat(t("Out within 24 hours", "24 小时内用完"), t("Accounts that will be empty within 24 hours at the rate of the last 24 hours. Top up today. Needs the recording rules.", "按最近 24 小时用量，24 小时内将用完的账号。请今天充值。需加载记录规则。"), recorded_count("out_in_24h"), 4, RED, NO_RULES),
         count_stat(t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up. Needs the recording rules.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。需加载记录规则。"), recorded_count("out_in_72h"), 8, ORANGE, NO_RULES),
         count_stat(t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours. Needs the recording rules.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。需加载记录规则。"), recorded_count("low"), 12, ORANGE, NO_RULES),
@@ -596,7 +598,7 @@ def overview():
         lines(
             t("Calls to WeChat per hour", "每小时调用微信次数"),
             t("Calls sent, by API. What a scrape costs.", "按接口统计的调用次数，即抓取的成本。"),
-            [query(f"3600 * sum by (api) (rate({app('wechat_logistics_api_requests_total')}[$__rate_interval]))", "{{api}}")],
+            [query(f"3600 * sum by (api) (rate({app('wechat_logistics_api_requests_total')}[$__rate_interval]))", "{{api}}", interval="1m")],
             (8, 44, 8, 7),
             decimals=0,
         ),
@@ -647,8 +649,8 @@ def account_view():
     usage = one("wechat_logistics:account_usage:per_day")
     days = f"(({stock} > 0) / ({usage} > 0) or ({stock} == 0))"
     code = one("wechat_logistics_account_status_code", "min")
-    # A rise within a minute by as many waybills as settings.yml calls a top-up by default.
-    rises = f"{balance} - (min by ({ACCOUNT}) ({this_account('wechat_logistics_account_quota')} offset 1m)) >= 20"
+    # A rise from one point to the next by as many waybills as settings.yml calls a top-up by default.
+    rises = f"{balance} - (min by ({ACCOUNT}) ({this_account('wechat_logistics_account_quota')} offset $__interval)) >= 20"
     ids = "job, instance, appid, delivery_id, biz_id"
 
     def stamp(name):
@@ -670,7 +672,7 @@ def account_view():
         stat(t("Balance refreshed", "余额刷新于"), t("How long ago WeChat refreshed the balance (quota_update_time). The real balance may be lower when this is long.", "微信上次刷新余额（quota_update_time）距今时间。时间过长时，真实余额可能更低。"), [query(f"time() - {one('wechat_logistics_account_quota_update_timestamp_seconds')}", instant=True)], (20, 0, 4, 4), unit="s", decimals=0, thresholds=steps(GREEN, (6 * 3600, ORANGE), (DAY, RED)), noValue="–"),
         lines(
             t("Balance and top-ups", "余额与充值"),
-            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more within a minute), the dashed line the threshold.", "微信返回的余额；圆点标记充值（一分钟内增加 20 张及以上），虚线为阈值。"),
+            t("The balance as WeChat reports it; a dot marks each top-up (a rise by 20 waybills or more from one point to the next), the dashed line the threshold.", "微信返回的余额；圆点标记充值（相邻两点间增加 20 张及以上），虚线为阈值。"),
             [
                 query(balance, t("balance", "余额"), interval="1m"),
                 query(f"{balance} and on ({ACCOUNT}) ({rises})", t("top-up", "充值"), interval="1m"),
@@ -729,8 +731,8 @@ def account_view():
             t("Failed fetches of this app, by reason", "该小程序失败的调用（按原因）"),
             t("Failed calls per hour. When they go on, the balance above stands still.", "每小时失败的调用次数。持续失败时，上面的余额不再更新。"),
             [
-                query(f"3600 * sum by (reason) (rate({this_app('wechat_logistics_api_failures_total')}[$__rate_interval])) > 0", "{{reason}}"),
-                query(f"3600 * sum(rate({this_app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("all", "合计")),
+                query(f"3600 * sum by (reason) (rate({this_app('wechat_logistics_api_failures_total')}[$__rate_interval])) > 0", "{{reason}}", interval="1m"),
+                query(f"3600 * sum(rate({this_app('wechat_logistics_api_failures_total')}[$__rate_interval]))", t("all", "合计"), interval="1m"),
             ],
             (12, 21, 12, 6),
             custom={"fillOpacity": 30},
