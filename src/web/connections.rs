@@ -59,9 +59,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// For so many requests at one time: each may have a connection, and as many may wait for their client.
+    /// For so many requests at one time, each of which needs a connection.
     pub(super) fn of(requests: Option<usize>) -> Self {
-        let connections = requests.unwrap_or(0).saturating_mul(2).max(MIN_CONNECTIONS);
+        let connections = requests.unwrap_or(0).max(MIN_CONNECTIONS);
         // Half of this process's file descriptors are left for WeChat and for files.
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let descriptors = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
