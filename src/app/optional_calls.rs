@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::clock::{ChinaDay, DueTime, Moment, unix_seconds};
-use crate::error::chain;
 use crate::limiter::Cause;
 use crate::snapshot::{Balance, Snapshot};
 use crate::wechat::courier::Network;
@@ -251,11 +250,14 @@ fn hold_balances(app: &App, wait: Duration) {
 fn failed(app: &App, api: Api, error: &wechat::Error) {
     let reason = error.reason().as_str();
     if app.shared.log.admits(reason) {
+        let explanation = error.cause().explanation(app.config.credential.kind());
+        let [fix, _] = explanation.fix;
         tracing::warn!(
             appid = app.config.appid,
             api = api.as_str(),
             reason,
-            error = chain(error),
+            error = %error,
+            fix,
             "call failed"
         );
     }

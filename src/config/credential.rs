@@ -66,8 +66,8 @@ fn cloudbase_path() -> PathBuf {
 }
 
 impl Credential {
-    /// What is the same for all that read one token; `None` where the exporter mints it. A file that is there is one,
-    /// however its path is written, and so is a server.
+    /// What is the same for all that read one token, however a path or a URL is written; `None` where the exporter mints
+    /// its own.
     pub(super) fn source(&self) -> Option<String> {
         let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let file = |path, pointer: &Option<String>| format!("file {:?} {pointer:?}", real(path));
