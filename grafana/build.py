@@ -394,7 +394,7 @@ def overview():
     franchise = account("wechat_logistics_account_info", 'network="franchise"')
     with_stock = f"({status} == 0) and on ({ACCOUNT_WITH_JOB}) {franchise}"
     # Below 0 is no balance, but where the rules say that it is overdrawn.
-    empty = f"({balance} == 0) or ({balance} < 0) and on ({ACCOUNT_WITH_JOB}) {account('wechat_logistics:account_overdrawn')}"
+    empty = f"({balance} == 0) or ({balance} < 0) and on ({ACCOUNT_WITH_JOB}) {account('wechat_logistics:account_stock')}"
     lowest = f"bottomk({ROWS}, {balance} and on ({ACCOUNT_WITH_JOB}) {with_stock})"
 
     def of_lowest(expr):
