@@ -4,7 +4,7 @@
 //! cargo run --locked --example generate -- DIRECTORY
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use clap_complete::Shell;
@@ -28,5 +28,40 @@ fn main() -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command_line(), NAME, &directory)?;
     }
-    Ok(())
+    repair(&directory.join(format!("{NAME}.bash")), |bash| {
+        // Its parts call a command by two names, where the program's has hyphens.
+        bash.replace(
+            "wechat__subcmd__logistics__subcmd__exporter",
+            "wechat__logistics__exporter",
+        )
+    })?;
+    repair(&directory.join(format!("{NAME}.fish")), without_argparse)
+}
+
+fn repair(completions: &Path, repaired: impl Fn(&str) -> String) -> io::Result<()> {
+    let written = fs::read_to_string(completions)?;
+    fs::write(completions, repaired(&written))
+}
+
+/// The completions of fish ask its `argparse` whether a command has been typed, which takes no flags with dots in their
+/// names; now the commands are looked for among the words.
+fn without_argparse(completions: &str) -> String {
+    const ASKS: &str =
+        "    argparse -s (__fish_wechat_logistics_exporter_global_optspecs) -- $cmd 2>/dev/null
+    or return
+";
+    assert!(
+        completions.contains(ASKS),
+        "the completions of fish are made differently now"
+    );
+    let line = command::command_line();
+    let commands: Vec<_> = line
+        .get_subcommands()
+        .map(|command| command.get_name())
+        .collect();
+    let looks = format!(
+        "    set -l argv (string match -r -- '^(?:{})$' $cmd)\n",
+        commands.join("|")
+    );
+    completions.replace(ASKS, &looks)
 }
