@@ -112,12 +112,22 @@ impl DueTime {
     pub fn cut(&mut self, longest: Duration, now: SystemTime) -> bool {
         let left = self.left(now);
         let clock_was_ahead = left > longest.saturating_add(CLOCK_TOLERANCE);
-        if clock_was_ahead {
-            *self = Self::after(Duration::ZERO, now);
-        } else if left > longest {
+        self.limit(
+            if clock_was_ahead {
+                Duration::ZERO
+            } else {
+                longest
+            },
+            now,
+        );
+        clock_was_ahead
+    }
+
+    /// Cuts a wait that is longer.
+    pub(crate) fn limit(&mut self, longest: Duration, now: SystemTime) {
+        if self.left(now) > longest {
             *self = Self::after(longest, now);
         }
-        clock_was_ahead
     }
 }
 

@@ -70,14 +70,16 @@ impl Fetch {
             return Some(Turn(shared.lock));
         }
         if let Some(mut lock) = shared.lock {
-            // Whoever fetches next must know what was spent here alone, but not what was read: it is not with the snapshot.
-            let last_fetch = shared.state.and_then(|state| state.last_fetch);
-            let state = SavedState {
-                last_fetch,
-                ..app.saved_state(0)
-            };
-            let spent_alone = limiter.has_unshared_calls(app.now());
-            if spent_alone && lock.write(state, None, true).await {
+            let mut is_written = false;
+            if limiter.has_unshared_calls(app.now()) {
+                // Whoever fetches next must know of them, but not of what was read: that is not with the snapshot.
+                let state = SavedState {
+                    last_fetch: shared.state.and_then(|state| state.last_fetch),
+                    ..app.saved_state(0)
+                };
+                is_written = lock.write(state, None, true).await;
+            }
+            if is_written {
                 limiter.is_shared(0, app.now());
             } else {
                 lock.unlock().await;

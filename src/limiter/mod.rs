@@ -254,10 +254,7 @@ impl RateLimiter {
 
     /// What opened the breaker is gone: the next scrape may try.
     pub(crate) fn lift_breaker(&self) {
-        let mut state = self.0.lock();
-        if state.saved.breaker.take().is_some() {
-            state.saved.next_fetch = DueTime::default();
-        }
+        self.0.lock().lift_breaker_if(|_| true);
     }
 
     /// A person asks for one fetch now: neither the interval nor the back-off from what only they can fix keeps it back.
@@ -336,9 +333,7 @@ impl State {
     fn cut_breaker(&mut self, now: Moment) {
         if let Some(breaker) = &mut self.saved.breaker {
             let longest = Breaker::longest(breaker.reason, self.budget, now.wall);
-            if breaker.until.left(now.wall) > longest {
-                breaker.until = DueTime::after(longest, now.wall);
-            }
+            breaker.until.limit(longest, now.wall);
         }
     }
 
@@ -349,11 +344,11 @@ impl State {
 
     /// What only the operator can fix may be fixed now: the next scrape may try.
     fn retry_fixable(&mut self) {
-        let breaker = &mut self.saved.breaker;
-        if breaker
-            .take_if(|breaker| breaker.reason.needs_operator())
-            .is_some()
-        {
+        self.lift_breaker_if(|breaker| breaker.reason.needs_operator());
+    }
+
+    fn lift_breaker_if(&mut self, is_lifted: impl FnOnce(&mut Breaker) -> bool) {
+        if self.saved.breaker.take_if(is_lifted).is_some() {
             self.saved.next_fetch = DueTime::default();
         }
     }

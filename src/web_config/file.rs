@@ -116,7 +116,7 @@ pub(super) enum Curve {
 #[derive(Debug)]
 pub(super) struct WebConfigFile {
     /// As it is written.
-    pub(super) text: YamlFile,
+    pub(super) yaml: YamlFile,
     /// `None`: plain HTTP.
     pub(super) tls: Option<Tls>,
     pub(super) rules: Rules,
@@ -160,24 +160,24 @@ impl WebConfigFile {
     }
 
     fn parse(content: Vec<u8>, path: &Path) -> Result<Self, ConfigError> {
-        let text = YamlFile::new(path, content)?;
-        let document: Option<Document> = text.parse()?;
+        let yaml = YamlFile::new(path, content)?;
+        let document: Option<Document> = yaml.parse()?;
         let is_empty = document.is_none();
         let document = document.unwrap_or_default();
         let tls = document.tls_server_config.filter(Tls::is_on);
         if let Some(tls) = &tls {
-            check_tls(tls, &text)?;
+            check_tls(tls, &yaml)?;
         }
         let headers = document.http_server_config.unwrap_or_default().headers;
         Ok(Self {
             tls,
             rules: Rules {
-                headers: headers_of(headers.unwrap_or_default(), &text)?,
-                users: users(document.basic_auth_users.unwrap_or_default(), &text)?,
+                headers: headers_of(headers.unwrap_or_default(), &yaml)?,
+                users: users(document.basic_auth_users.unwrap_or_default(), &yaml)?,
             },
-            rate_limit: rate_limit(document.rate_limit, &text)?,
+            rate_limit: rate_limit(document.rate_limit, &yaml)?,
             is_empty,
-            text,
+            yaml,
         })
     }
 }
@@ -232,9 +232,9 @@ fn pem<'a>(
     })
 }
 
-fn check_tls(tls: &Tls, text: &YamlFile) -> Result<(), ConfigError> {
+fn check_tls(tls: &Tls, yaml: &YamlFile) -> Result<(), ConfigError> {
     use ClientAuth::{NoClientCert, RequireAndVerifyClientCert, RequireAnyClientCert, Unset};
-    let wrong = |key, problem| Err(text.mistake(key, problem));
+    let wrong = |key, problem| Err(yaml.mistake(key, problem));
     let section_is_wrong = |problem| wrong("tls_server_config", problem);
     if tls.certificate().is_none() {
         return section_is_wrong("needs cert_file or cert; add it, or remove the section");
@@ -263,13 +263,13 @@ fn check_tls(tls: &Tls, text: &YamlFile) -> Result<(), ConfigError> {
 
 fn headers_of(
     written: BTreeMap<String, Option<String>>,
-    text: &YamlFile,
+    yaml: &YamlFile,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, ConfigError> {
     let mut headers = Vec::with_capacity(written.len());
     for (name, value) in written {
         let wrong = |problem: &str| {
             let key = format!("http_server_config.headers.{name}");
-            text.mistake(&key, problem)
+            yaml.mistake(&key, problem)
         };
         let known = HEADERS.iter().find(|(known, _)| *known == name);
         let (known, allowed) = known.ok_or_else(|| {
@@ -294,7 +294,7 @@ fn headers_of(
 
 fn users(
     written: BTreeMap<String, SecretString>,
-    text: &YamlFile,
+    yaml: &YamlFile,
 ) -> Result<BTreeMap<String, SecretString>, ConfigError> {
     for (user, hash) in &written {
         let parts = HashParts::from_str(hash.expose_secret());
@@ -302,7 +302,7 @@ fn users(
             let key = format!("basic_auth_users.{user}");
             let problem =
                 "must be a bcrypt hash; make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'";
-            return Err(text.mistake(&key, problem));
+            return Err(yaml.mistake(&key, problem));
         }
     }
     Ok(written)
@@ -310,12 +310,12 @@ fn users(
 
 fn rate_limit(
     written: Option<RateLimit>,
-    text: &YamlFile,
+    yaml: &YamlFile,
 ) -> Result<Option<RateLimit>, ConfigError> {
     let limit = written.filter(|limit| !limit.interval.is_zero());
     if limit.is_some_and(|limit| limit.burst == 0) {
         let problem = "must be 1 or more; otherwise every request is refused";
-        return Err(text.mistake("rate_limit.burst", problem));
+        return Err(yaml.mistake("rate_limit.burst", problem));
     }
     Ok(limit)
 }

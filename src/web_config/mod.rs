@@ -55,7 +55,7 @@ impl ConfigFile {
     pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
         let file = WebConfigFile::read(path)?;
         if let Some(section) = &file.tls {
-            tls::server_config(section, &file.text)?;
+            tls::server_config(section, &file.yaml)?;
         }
         Ok(Self {
             path: path.into(),
@@ -100,7 +100,7 @@ impl ConfigFile {
         let read = move || {
             let file = WebConfigFile::read(&path)?;
             match &file.tls {
-                Some(section) => tls::server_config(section, &file.text).map(Arc::new),
+                Some(section) => tls::server_config(section, &file.yaml).map(Arc::new),
                 None => Err(ConfigError(format!(
                     "{}: TLS was served at the start and can't be switched off without a restart",
                     path.display()

@@ -20,9 +20,9 @@ use crate::tls::system_roots;
 use super::client_certificates::ClientCertificates;
 use super::file::{ClientAuth, Curve, FILE_MAX, Pem, PemSource, Tls, TlsVersion};
 
-/// Reads certificates and key. `text`: the web configuration.
-pub(super) fn server_config(tls: &Tls, text: &YamlFile) -> Result<ServerConfig, ConfigError> {
-    let provider = Arc::new(provider(tls, text)?);
+/// Reads certificates and key. `yaml`: the web configuration.
+pub(super) fn server_config(tls: &Tls, yaml: &YamlFile) -> Result<ServerConfig, ConfigError> {
+    let provider = Arc::new(provider(tls, yaml)?);
     let versions: Vec<&'static SupportedProtocolVersion> = [
         (TlsVersion::Tls13, &version::TLS13),
         (TlsVersion::Tls12, &version::TLS12),
@@ -34,9 +34,9 @@ pub(super) fn server_config(tls: &Tls, text: &YamlFile) -> Result<ServerConfig, 
 
     let [certificate, key] = [tls.certificate(), tls.private_key()]
         .map(|pem| pem.expect("a section without both is not taken"));
-    let certificates = certificates(&certificate, text)?;
-    let key = private_key(&key, text)?;
-    let verifier = client_certificates(tls, &provider, text)?;
+    let certificates = certificates(&certificate, yaml)?;
+    let key = private_key(&key, yaml)?;
+    let verifier = client_certificates(tls, &provider, yaml)?;
 
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
@@ -44,7 +44,7 @@ pub(super) fn server_config(tls: &Tls, text: &YamlFile) -> Result<ServerConfig, 
             let problem = format!(
                 "has cipher_suites that don't fit the TLS versions, {error}; remove cipher_suites"
             );
-            text.mistake("tls_server_config", problem)
+            yaml.mistake("tls_server_config", problem)
         })?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(Arc::new(verifier)),
@@ -57,7 +57,7 @@ pub(super) fn server_config(tls: &Tls, text: &YamlFile) -> Result<ServerConfig, 
                 "can't be used with this key, {error}; give the two of one pair, with P-256, P-384, Ed25519 or RSA of \
                  2048 bits or more"
             );
-            fault(&certificate, text, &problem)
+            fault(&certificate, yaml, &problem)
         })?;
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
     // The next handshake has a configuration of its own, which could make nothing of a ticket of this one.
@@ -68,7 +68,7 @@ pub(super) fn server_config(tls: &Tls, text: &YamlFile) -> Result<ServerConfig, 
 }
 
 /// The cipher suites and curves asked for.
-fn provider(tls: &Tls, text: &YamlFile) -> Result<CryptoProvider, ConfigError> {
+fn provider(tls: &Tls, yaml: &YamlFile) -> Result<CryptoProvider, ConfigError> {
     let mut provider = ring::default_provider();
     let names = tls.cipher_suites.as_deref().unwrap_or_default();
     if !names.is_empty() {
@@ -80,7 +80,7 @@ fn provider(tls: &Tls, text: &YamlFile) -> Result<CryptoProvider, ConfigError> {
     for (index, name) in names.iter().enumerate() {
         let suite = cipher_suite(name).map_err(|problem| {
             let key = "tls_server_config.cipher_suites";
-            text.mistake_at(&format!("{key}[{index}]"), key, problem)
+            yaml.mistake_at(&format!("{key}[{index}]"), key, problem)
         })?;
         if !provider.cipher_suites.contains(&suite) {
             provider.cipher_suites.push(suite);
@@ -122,7 +122,7 @@ fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
 fn client_certificates(
     tls: &Tls,
     provider: &Arc<CryptoProvider>,
-    text: &YamlFile,
+    yaml: &YamlFile,
 ) -> Result<Option<ClientCertificates>, ConfigError> {
     let (is_needed, is_verified) = match tls.client_auth() {
         ClientAuth::Unset | ClientAuth::NoClientCert | ClientAuth::RequestClientCert => {
@@ -132,7 +132,7 @@ fn client_certificates(
         ClientAuth::VerifyClientCertIfGiven => (false, true),
         ClientAuth::RequireAndVerifyClientCert => (true, true),
     };
-    let chain = is_verified.then(|| client_chain(tls, provider, text));
+    let chain = is_verified.then(|| client_chain(tls, provider, yaml));
     Ok(Some(ClientCertificates {
         is_needed,
         chain: chain.transpose()?,
@@ -144,10 +144,10 @@ fn client_certificates(
 fn client_chain(
     tls: &Tls,
     provider: &Arc<CryptoProvider>,
-    text: &YamlFile,
+    yaml: &YamlFile,
 ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
     let roots = match tls.client_ca() {
-        Some(pem) => authorities(&pem, text)?,
+        Some(pem) => authorities(&pem, yaml)?,
         // As in Go: without authorities of one's own the system's are trusted. Where it has none, the verifier says so.
         None => system_roots().unwrap_or_else(|_| RootCertStore::empty()),
     };
@@ -156,16 +156,16 @@ fn client_chain(
         .map_err(|error| {
             let problem =
                 format!("can't verify clients' certificates, {error}; give client_ca_file");
-            text.mistake("tls_server_config", problem)
+            yaml.mistake("tls_server_config", problem)
         })
 }
 
-fn authorities(pem: &Pem<'_>, text: &YamlFile) -> Result<RootCertStore, ConfigError> {
+fn authorities(pem: &Pem<'_>, yaml: &YamlFile) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, text)? {
+    for certificate in certificates(pem, yaml)? {
         roots.add(certificate).map_err(|error| {
             let problem = format!("holds a certificate that can't be an authority, {error}");
-            fault(pem, text, &problem)
+            fault(pem, yaml, &problem)
         })?;
     }
     Ok(roots)
@@ -173,51 +173,51 @@ fn authorities(pem: &Pem<'_>, text: &YamlFile) -> Result<RootCertStore, ConfigEr
 
 fn certificates(
     pem: &Pem<'_>,
-    text: &YamlFile,
+    yaml: &YamlFile,
 ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
-    let content = read(pem, text)?;
+    let content = read(pem, yaml)?;
     let found: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(content.expose_secret()).collect();
     match found {
         Ok(certificates) if certificates.is_empty() => {
             let problem =
                 "holds no certificate; it must be PEM, beginning with -----BEGIN CERTIFICATE-----";
-            Err(fault(pem, text, problem))
+            Err(fault(pem, yaml, problem))
         }
         Ok(certificates) => Ok(certificates),
         Err(error) => {
             let problem = format!("is damaged, {error}; copy it anew");
-            Err(fault(pem, text, &problem))
+            Err(fault(pem, yaml, &problem))
         }
     }
 }
 
-fn private_key(pem: &Pem<'_>, text: &YamlFile) -> Result<PrivateKeyDer<'static>, ConfigError> {
-    let content = read(pem, text)?;
+fn private_key(pem: &Pem<'_>, yaml: &YamlFile) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let content = read(pem, yaml)?;
     // The reason isn't told: it could quote the key.
     PrivateKeyDer::from_pem_slice(content.expose_secret()).map_err(|_| {
         let problem = "holds no private key; it must be PEM without a passphrase";
-        fault(pem, text, problem)
+        fault(pem, yaml, problem)
     })
 }
 
-fn fault(pem: &Pem<'_>, text: &YamlFile, problem: &str) -> ConfigError {
+fn fault(pem: &Pem<'_>, yaml: &YamlFile, problem: &str) -> ConfigError {
     let problem = match pem.source {
-        PemSource::File(file) => format!("{} {problem}", from_folder(&text.path, file).display()),
+        PemSource::File(file) => format!("{} {problem}", from_folder(&yaml.path, file).display()),
         PemSource::Inline(_) => problem.to_owned(),
     };
-    text.mistake(&pem.key, problem)
+    yaml.mistake(&pem.key, problem)
 }
 
-fn read(pem: &Pem<'_>, text: &YamlFile) -> Result<SecretSlice<u8>, ConfigError> {
+fn read(pem: &Pem<'_>, yaml: &YamlFile) -> Result<SecretSlice<u8>, ConfigError> {
     match pem.source {
         PemSource::Inline(pem) => Ok(pem.expose_secret().as_bytes().to_vec().into()),
-        PemSource::File(file) => match read_regular(&from_folder(&text.path, file), FILE_MAX) {
+        PemSource::File(file) => match read_regular(&from_folder(&yaml.path, file), FILE_MAX) {
             Ok((content, _)) => Ok(content.into()),
             Err(error) => {
                 let problem =
                     format!("can't be read, {error}; correct the path or its permissions");
-                Err(fault(pem, text, &problem))
+                Err(fault(pem, yaml, &problem))
             }
         },
     }
