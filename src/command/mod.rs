@@ -17,9 +17,6 @@ use crate::error::chain;
 use crate::store::{Store, StoreError};
 use crate::web::ServerError;
 
-/// Threads that answer requests. Long work has threads of its own; on a large machine one for each core would idle.
-const WORKERS_MAX: usize = 4;
-
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,9 +32,9 @@ pub enum Error {
     /// The server can't start.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The process gets no threads.
-    #[error("threads can't be started")]
-    Threads(#[source] io::Error),
+    /// The process can't wait for sockets and timers.
+    #[error("the runtime can't be started")]
+    Runtime(#[source] io::Error),
     /// The simulated WeChat can't start.
     #[error("the simulated WeChat API can't start")]
     Simulation(#[source] io::Error),
@@ -91,12 +88,12 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("the process has one TLS stack");
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.min(WORKERS_MAX))
+    // As node_exporter by default: one core of the host is enough, and a scrape costs less without threads that wake each
+    // other. What takes long or can hang has threads of its own (`blocking`).
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Error::Threads)?;
+        .map_err(Error::Runtime)?;
     let result = runtime.block_on(async {
         match command {
             None | Some(Command::Serve) => serve::run(args).await,

@@ -21,7 +21,7 @@ const REMEMBERED: usize = 100;
 /// Checks that may be under way or waiting. Each takes some 50 ms of one core, so the last one waits a few seconds.
 const MAX_CHECKS: usize = 64;
 
-/// Checks passwords: one at a time, so that a flood of wrong ones leaves the other cores to the scrapes.
+/// Checks passwords: one at a time, so that a flood of wrong ones takes one core and leaves the others to the scrapes.
 pub(super) struct Passwords {
     /// Made at the start of the process, and never stored.
     key: hmac::Key,
