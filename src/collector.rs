@@ -87,6 +87,7 @@ impl Collector {
         tasks.close();
         let shared = Arc::new(Shared {
             permits: Semaphore::new(config.wechat.max_concurrency),
+            permits_with_foreign_tokens: Semaphore::new(config.wechat.max_concurrency),
             couriers: ListedCouriers::default(),
             store,
             tasks,

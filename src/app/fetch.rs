@@ -73,7 +73,11 @@ impl Fetch {
         }
         // The fetch before this one may still be sending optional calls.
         let _at_work = self.app.state.at_work.lock().await;
-        let permit = self.app.shared.permits.acquire().await;
+        let permits = match self.app.tokens.place() {
+            None => &self.app.shared.permits,
+            Some(_) => &self.app.shared.permits_with_foreign_tokens,
+        };
+        let permit = permits.acquire().await;
         // In a box of its own, so that the thousands of fetches that may wait for a permit are small.
         let fetch = AssertUnwindSafe(Box::pin(self.fetch(permit)));
         if fetch.catch_unwind().await.is_err() && self.ended.borrow().is_none() {

@@ -80,8 +80,10 @@ struct Reading {
 /// The parts that apps share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Bounds the fetches under way over all apps.
+    /// Bounds the fetches under way over all apps whose tokens the exporter mints, and those that need none.
     pub(crate) permits: Semaphore,
+    /// The same for apps whose tokens other programs keep: where one of these hangs, the others don't wait.
+    pub(crate) permits_with_foreign_tokens: Semaphore,
     /// The couriers that WeChat listed.
     pub(crate) couriers: ListedCouriers,
     /// Where state and snapshots survive.

@@ -339,3 +339,27 @@ async fn source_of_a_rejected_token_is_asked_by_each_fetch() {
         assert_eq!(scrape[0].up, up);
     }
 }
+
+#[tokio::test]
+async fn token_server_that_hangs_holds_up_no_app_with_a_secret_of_its_own() {
+    let mut world = World::listing(accounts(&["YTO"])).await;
+    let hangs = reply(json!({})).set_delay(FAR);
+    world.answers("/token", hangs).await;
+    let url = SecretUrl::new(format!("{}/token", world.wechat.uri()));
+    let asking = |appid| AppConfig {
+        credential: Credential::Http(HttpTokenConfig {
+            url: url.clone(),
+            headers_file: None,
+            refresh_url: None,
+            token_pointer: None,
+        }),
+        ..world.app(appid)
+    };
+    let apps = ["wx2", "wx3", "wx4", "wx5", "wx6"].map(asking);
+    world.apps.splice(0..0, apps);
+    let exporter = world.exporter(None);
+    let apps = exporter.apps();
+    let scrape = scrape(apps.list(), HOUR, Instant::now() + Duration::from_secs(4)).await;
+    let up: Vec<bool> = scrape.iter().map(|reading| reading.up).collect();
+    assert_eq!(up, [false, false, false, false, false, true]);
+}
