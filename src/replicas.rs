@@ -404,16 +404,6 @@ impl Lock {
         }
         was_ours
     }
-
-    /// Unlocks; nothing has changed.
-    pub(crate) async fn unlock(self) {
-        let Self {
-            replicas, appid, ..
-        } = &self;
-        let unlock = replicas.if_locked(appid, &self.token, Duration::ZERO, &[], &[]);
-        // Where it fails the lock ends by itself.
-        let _ = replicas.ask::<u8>(appid, &unlock).await;
-    }
 }
 
 impl Drop for Lock {

@@ -28,65 +28,42 @@ impl Fetch {
     /// allow no fetch now. This one has ended then, with what the others have read.
     pub(super) async fn take_turn(&self) -> Option<Turn> {
         let app = &self.app;
-        let limiter = &app.state.limiter;
         let Some((replicas, shared, waited)) = self.ask_replicas().await else {
-            limiter.begins(app.now());
+            app.state.limiter.begins(app.now());
             return Some(Turn(None));
         };
-        let mut granted = match shared.lock {
-            Some(_) => Ok(Duration::ZERO),
-            None => Err(Cause::Interval),
+        let theirs = match &shared.state {
+            Some(state) => app.follow(replicas, state, shared.lock.is_some()).await,
+            None => Theirs::default(),
         };
-        let mut theirs = Theirs::default();
-        let mut stands_back = false;
-        match &shared.state {
-            None => limiter.begins(app.now()),
-            Some(state) => {
-                limiter.adopt(&state.limiter, shared.lock.is_some(), app.now());
-                app.state.reading().optional_calls = state.optional_calls.clone();
-                theirs = app.follow(replicas, state).await;
-                stands_back = app.stands_back();
-                granted = match stands_back {
-                    true => Err(Cause::Interval),
-                    false => granted.and_then(|_| limiter.try_acquire(app.now())),
-                };
-            }
-        }
-        let may_fetch = match granted {
+        match app.grant(&shared, &theirs) {
             Ok(wait) => {
                 tokio::time::sleep(wait).await;
-                true
+                Some(Turn(shared.lock))
             }
-            Err(Cause::Interval) if theirs.is_lost && shared.lock.is_some() && !stands_back => {
-                let wants_its_own = app.wants_a_snapshot();
-                if wants_its_own {
-                    limiter.begins(app.now());
+            Err(cause) => {
+                if !waited {
+                    app.state.counters.count_refused(cause);
                 }
-                wants_its_own
+                self.leave_turn(shared, theirs, waited).await;
+                None
             }
-            Err(_) => false,
-        };
-        if may_fetch {
-            return Some(Turn(shared.lock));
         }
+    }
+
+    /// Ends without a call, with what the others have read.
+    async fn leave_turn(&self, shared: Shared, theirs: Theirs, waited: bool) {
+        let app = &self.app;
         if let Some(mut lock) = shared.lock {
-            let mut is_written = false;
-            if limiter.has_unshared_calls(app.now()) {
-                // Whoever fetches next must know of them, but not of what was read: that is not with the snapshot.
-                let state = SavedState {
-                    last_fetch: shared.state.and_then(|state| state.last_fetch),
-                    ..app.saved_state(0)
-                };
-                is_written = lock.write(state, None, true).await;
+            // Whoever fetches next must know what was spent here without them, but not what was read: that is not with the
+            // snapshot.
+            let state = SavedState {
+                last_fetch: shared.state.and_then(|state| state.last_fetch),
+                ..app.saved_state(0)
+            };
+            if lock.write(state, None, true).await {
+                app.state.limiter.is_shared(0, app.now());
             }
-            if is_written {
-                limiter.is_shared(0, app.now());
-            } else {
-                lock.unlock().await;
-            }
-        }
-        if let (Err(cause), false) = (granted, waited) {
-            app.state.counters.count_refused(cause);
         }
         let served_by = match waited && theirs.succeeded {
             true => Source::Joined,
@@ -97,7 +74,6 @@ impl Fetch {
             let appid = &app.config.appid;
             app.shared.store.save_snapshot(appid, snapshot).await;
         }
-        None
     }
 
     /// What the replicas share of the app, once none of them is fetching, and whether one was. `None`: this one is alone.
@@ -167,8 +143,13 @@ impl App {
         state.fetching || wait <= Budget::of(&self.config).early()
     }
 
-    /// Takes over what other replicas have read, where it is newer, and how their last fetch went.
-    async fn follow(&self, replicas: &Replicas, state: &SavedState) -> Theirs {
+    /// Goes on from the state that all share. Takes over what other replicas have read, where it is newer, and how their
+    /// last fetch went.
+    async fn follow(&self, replicas: &Replicas, state: &SavedState, is_locked: bool) -> Theirs {
+        self.state
+            .limiter
+            .adopt(&state.limiter, is_locked, self.now());
+        self.state.reading().optional_calls = state.optional_calls.clone();
         let mut theirs = Theirs::default();
         // First the snapshot, then the outcome: a page must not show success with a snapshot from before.
         let is_new =
@@ -213,6 +194,23 @@ impl App {
         drop(before);
         self.state.usage_rate.lock().observe(&snapshot, now);
         Some(snapshot)
+    }
+
+    /// Grants this replica a fetch, to begin after the returned wait; else the cause.
+    fn grant(&self, shared: &Shared, theirs: &Theirs) -> Result<Duration, Cause> {
+        let limiter = &self.state.limiter;
+        if shared.lock.is_none() || self.stands_back() {
+            return Err(Cause::Interval);
+        }
+        let has_nothing = shared.state.is_none() || (theirs.is_lost && self.wants_a_snapshot());
+        match limiter.try_acquire(self.now()) {
+            // Its own limiter granted this fetch, and there is nothing to show instead.
+            Err(Cause::Interval) if has_nothing => {
+                limiter.begins(self.now());
+                Ok(Duration::ZERO)
+            }
+            granted => granted,
+        }
     }
 
     /// Whether another replica, which may reach WeChat where this one doesn't, should fetch first: the last fetch was this

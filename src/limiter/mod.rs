@@ -285,11 +285,6 @@ impl RateLimiter {
         is_due && (is_new(*next_fetch) || breaker.is_some_and(|breaker| is_new(breaker.until)))
     }
 
-    /// Whether calls of today were spent of which the state shared by replicas doesn't know.
-    pub(crate) fn has_unshared_calls(&self, now: Moment) -> bool {
-        self.at(now).unshared_on(ChinaDay::at(now.wall)) > 0
-    }
-
     /// Whether the interval since the last grant is over.
     pub(crate) fn interval_is_over(&self, now: Moment) -> bool {
         self.at(now).saved.next_fetch.has_come(now.wall)
