@@ -1,11 +1,11 @@
-//! Tells the program which source and which compiler it was made from (`--version`, `exporter_build_info`).
+//! Embeds the source revision and the compiler's version in the program (`--version`, `exporter_build_info`).
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // Packagers build without a `.git`: they say the revision themselves.
+    // Packagers build without `.git` and set the revision themselves.
     println!("cargo::rerun-if-env-changed=SOURCE_REVISION");
     let revision = env::var("SOURCE_REVISION")
         .ok()

@@ -1,5 +1,5 @@
-//! The work of one fresh scrape: read the account list, write the page, compress it. Beside it `serde_json` alone, and a
-//! plain copy of the page.
+//! The work of one fresh scrape: reading the account list, writing the page, compressing it. For comparison,
+//! `serde_json` alone and a plain copy of the page.
 //!
 //! `cargo bench`
 
@@ -19,14 +19,14 @@ use wechat_logistics_exporter::snapshot::Snapshot;
 use wechat_logistics_exporter::store::Store;
 use wechat_logistics_exporter::wechat::{ListLimits, read_account_list};
 
-/// In one app.
+/// Accounts in one app.
 const ACCOUNTS: [usize; 3] = [10, 1_000, 20_000];
 
 fn main() {
     divan::main();
 }
 
-/// The list as WeChat sends it.
+/// Returns the list as WeChat sends it.
 fn reply(accounts: usize) -> Vec<u8> {
     let mut rows = String::new();
     for number in 0..accounts {
@@ -43,7 +43,7 @@ fn reply(accounts: usize) -> Vec<u8> {
     format!(r#"{{"count":{accounts},"list":[{rows}]}}"#).into_bytes()
 }
 
-/// The exposition of one app, and how often it is asked for that list.
+/// Returns the exposition of one app, and a function that makes a scrape of it.
 fn exposition(accounts: usize) -> (Exposition, impl Fn() -> Vec<AppReading>) {
     let app = AppConfig::new("wx0000000000000001", Credential::None { from_appid: None });
     let store = Store::open(None, ListLimits::default()).expect("nowhere can be opened");
@@ -87,7 +87,7 @@ fn read(bencher: Bencher<'_, '_>, accounts: usize) {
     });
 }
 
-/// The least that reading can cost.
+/// The lower bound for the cost of reading.
 #[divan::bench(args = ACCOUNTS)]
 fn read_serde_json_alone(bencher: Bencher<'_, '_>, accounts: usize) {
     #[derive(Deserialize)]
@@ -135,7 +135,7 @@ fn write_and_gzip(bencher: Bencher<'_, '_>, accounts: usize) {
     bencher.bench(|| page(&exposition, scrape(), form("gzip")));
 }
 
-/// The least that writing can cost.
+/// The lower bound for the cost of writing.
 #[divan::bench(args = ACCOUNTS)]
 fn write_plain_copy(bencher: Bencher<'_, '_>, accounts: usize) {
     let (exposition, scrape) = exposition(accounts);

@@ -3,7 +3,7 @@
 import os
 import socket
 
-# What `demo` takes for every app's secret.
+# The secret that `demo` accepts for every app.
 SECRET = "simulated-appsecret"
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds what a release consists of into target/release-files: the Debian package, an archive with the binary, and a
-# CycloneDX list of what is in it. Needs cargo-deb and cargo-cyclonedx. The same source, compiler and Debian release make
-# the same bytes, wherever the source and cargo's folder lie.
+# Builds the files of a release into target/release-files: the Debian package, an archive with the binary, and a
+# CycloneDX bill of materials. Needs cargo-deb and cargo-cyclonedx. The same source, compiler and Debian release produce
+# the same bytes, wherever the source and cargo's folder are.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset CARGO_TARGET_DIR
@@ -11,7 +11,7 @@ name=wechat-logistics-exporter
 files=target/release-files
 
 cargo fetch --locked
-# Panic messages hold paths: rustc's own from the source, and those of C code through its compiler.
+# Panic messages contain paths: those of Rust sources through rustc, and those of C code through its compiler.
 export RUSTFLAGS="--remap-path-prefix=$PWD=/src" CFLAGS="-ffile-prefix-map=$PWD=/src"
 for registry in "$cargo"/registry/src/*/; do
   RUSTFLAGS+=" --remap-path-prefix=${registry%/}=/registry"

@@ -1,4 +1,4 @@
-//! Writes the man pages and the completions of bash, zsh and fish, made from the command line itself:
+//! Writes the man pages and the completions of bash, zsh and fish, generated from the command line itself:
 //!
 //! ```sh
 //! cargo run --locked --example generate -- DIRECTORY
@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
         .ok_or_else(|| io::Error::other("usage: generate DIRECTORY"))?
         .into();
     fs::create_dir_all(&directory)?;
-    // What `--version` shows is too long for a page's header, and its name isn't that of the pages.
+    // The text of `--version` is too long for a page's header, and its name isn't that of the pages.
     let command_line = || {
         command::command_line()
             .display_name(NAME)
@@ -29,7 +29,7 @@ fn main() -> io::Result<()> {
         clap_complete::generate_to(shell, &mut command_line(), NAME, &directory)?;
     }
     repair(&directory.join(format!("{NAME}.bash")), |bash| {
-        // Its parts call a command by two names, where the program's has hyphens.
+        // Parts of the script call a command by two names if the program's name contains hyphens.
         bash.replace(
             "wechat__subcmd__logistics__subcmd__exporter",
             "wechat__logistics__exporter",
@@ -43,8 +43,8 @@ fn repair(completions: &Path, repaired: impl Fn(&str) -> String) -> io::Result<(
     fs::write(completions, repaired(&written))
 }
 
-/// The completions of fish ask its `argparse` whether a command has been typed, which takes no flags with dots in their
-/// names; now the commands are looked for among the words.
+/// Replaces the call of `argparse` in the completions of fish. They use it to find out whether a command has been
+/// typed, but it rejects flags with dots in their names. The replacement looks for the commands among the words.
 fn without_argparse(completions: &str) -> String {
     const ASKS: &str =
         "    argparse -s (__fish_wechat_logistics_exporter_global_optspecs) -- $cmd 2>/dev/null

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs, configures, scrapes, upgrades, removes and purges the package in a Debian that has only what it depends on,
-# and prints how long each step took. Needs root, curl, debootstrap, lintian and systemd-analyze.
+# Installs, configures, scrapes, upgrades, removes and purges the package in a Debian that has only the package's
+# dependencies, and prints how long each step took. Needs root, curl, debootstrap, lintian and systemd-analyze.
 #
-#   packaging/test-deb.sh PACKAGE.deb [ROOT]      ROOT: such a Debian, which is copied; else debootstrap makes it
+#   packaging/test-deb.sh PACKAGE.deb [ROOT]      ROOT: such a Debian to copy; by default debootstrap makes it
 set -euo pipefail
 package=$(realpath "$1") name=wechat-logistics-exporter
 scratch=$(mktemp -d)
@@ -50,7 +50,7 @@ step "installed; without a configuration: $(tail -n 1 "$scratch/check")"
 
 printf 'secret\n' | install -m 600 /dev/stdin "$root/etc/$name/secrets/shop"
 sed -i -e '/^apps: \[\]/d' -e '/^#apps:/,$s/^#//' "$root/etc/$name/apps.yml"
-# As the unit hands it out.
+# The layout of the credentials that the unit passes.
 install -D -m 600 "$root/etc/$name/secrets/shop" "$root/run/credentials/secrets_shop"
 inside CREDENTIALS_DIRECTORY=/run/credentials $name check --config-only --config.file=/etc/$name/apps.yml >"$scratch/check" 2>&1 ||
   { cat "$scratch/check"; fail "the conffile's example"; }
@@ -64,7 +64,7 @@ accounts=$(grep -c '^wechat_logistics_account_quota{' "$scratch/page")
 kill "$demo" && wait "$demo" && demo=
 step "first scrape of the demo: $accounts balances"
 
-# As systemd makes the state directory of a DynamicUser=.
+# The layout of the state directory that systemd creates for a DynamicUser=.
 install -D -m 600 /dev/null "$root/var/lib/private/$name/state"
 ln -s "private/$name" "$root/var/lib/$name"
 dpkg-deb --raw-extract "$package" "$scratch/next"

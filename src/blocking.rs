@@ -1,25 +1,24 @@
-//! What hangs or takes long, on threads that serve no scrapes.
+//! Blocking work, kept off the threads that serve scrapes.
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio::task;
 
-/// A thread's worth of file reading: one at a time, so that a file system that hangs takes one thread and not one more
-/// with each scrape.
+/// Runs file reads one at a time, so that a hanging file system ties up one thread, not one more with each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct BlockingReads(Arc<Mutex<()>>);
 
 impl BlockingReads {
-    /// Runs `read` once the readings before it have come back, which one that hangs may never do. Whoever stops waiting
-    /// leaves the reading running.
+    /// Runs `read` once the reads before it have returned; one that hangs may never do so. If the caller stops waiting,
+    /// the read goes on.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let turn = Arc::clone(&self.0).lock_owned().await;
         run(move || {
-            // Ends with the reading, even if nobody waits for that any more.
+            // Held until the read ends, even if the caller no longer waits for it.
             let _turn = turn;
             read()
         })
@@ -27,14 +26,14 @@ impl BlockingReads {
     }
 }
 
-/// Does what takes long where the time keeps nobody waiting. A panic there goes on here: it is a fault of the
-/// exporter's, not of what was read.
+/// Runs slow work on a thread that serves no scrapes. A panic in `work` is passed on to the caller: it is a fault of
+/// the exporter, not of what was read.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Nobody cancels it: the runtime is ending, and this task with it.
+            // Nothing cancels the task: the runtime is shutting down, and this task with it.
             Err(_) => std::future::pending().await,
         },
     }

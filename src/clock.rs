@@ -1,4 +1,4 @@
-//! One reading of both clocks, and China's calendar.
+//! The wall clock, the monotonic clock and China's calendar.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// The wall clock and the monotonic clock, read together.
 ///
-/// What must survive a restart or follow the calendar goes by the wall clock, all other waiting by the monotonic one,
-/// which nobody sets. By it the limiter notices that the wall clock was set.
+/// Times that must survive a restart or follow the calendar use the wall clock. All other waits use the monotonic
+/// clock, which can't be set. By comparing the two, the limiter notices that the wall clock was set.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// For calendars, pages and files.
+    /// The time for calendars, pages and files.
     pub wall: SystemTime,
-    /// For durations.
+    /// The time for durations.
     pub monotonic: Instant,
 }
 
@@ -26,7 +26,7 @@ impl Moment {
         }
     }
 
-    /// The same two clocks some time later.
+    /// Returns both clocks as they will be after `duration`.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self {
@@ -36,9 +36,9 @@ impl Moment {
     }
 }
 
-/// A day in China, where WeChat's quotas begin anew at midnight. Counted from 1970-01-01.
+/// A day in China, counted from 1970-01-01. WeChat's quotas begin anew at midnight in China.
 ///
-/// China has one time zone, UTC+8, and no summer time since 1991.
+/// China has one time zone, UTC+8, and has had no summer time since 1991.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -49,16 +49,16 @@ impl ChinaDay {
     const OFFSET_SECONDS: i64 = 8 * 3600;
     const SECONDS: i64 = 24 * 3600;
 
-    /// From midnight to midnight.
+    /// The time from midnight to midnight.
     pub const LENGTH: Duration = Duration::from_secs(Self::SECONDS.unsigned_abs());
 
-    /// The day in China at that time.
+    /// Returns the day in China at that time.
     #[must_use]
     pub fn at(wall: SystemTime) -> Self {
         Self((unix_seconds(wall) + Self::OFFSET_SECONDS).div_euclid(Self::SECONDS))
     }
 
-    /// The time from then to the next midnight in China, in whole seconds.
+    /// Returns the time from `wall` to the next midnight in China, in whole seconds.
     #[must_use]
     pub fn left(wall: SystemTime) -> Duration {
         let second = (unix_seconds(wall) + Self::OFFSET_SECONDS).rem_euclid(Self::SECONDS);
@@ -66,10 +66,11 @@ impl ChinaDay {
     }
 }
 
-/// How far two clocks, or two looks at one, may be apart: a wait that is longer by so much is only cut.
+/// How far clocks may disagree. A wait that is too long by less than this is shortened; one that is too long by more
+/// was set under a clock that was ahead.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// When something may be done again, by the wall clock; by default at any time. Kept as milliseconds since 1970.
+/// The wall-clock time from which something may be done again; by default, any time. Stored in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DueTime(#[serde(with = "as_unix_millis")] SystemTime);
@@ -81,13 +82,13 @@ impl Default for DueTime {
 }
 
 impl DueTime {
-    /// So long after now.
+    /// Returns the time that is `wait` after `now`.
     #[must_use]
     pub fn after(wait: Duration, now: SystemTime) -> Self {
         Self(now + wait)
     }
 
-    /// Keeps its distance to the time, which the clock was set from and to.
+    /// Moves the time along with the wall clock, which was set from `from` to `to`, so that the wait stays the same.
     pub(crate) fn go_along(&mut self, from: SystemTime, to: SystemTime) {
         self.0 = match to.duration_since(from) {
             Ok(forth) => self.0 + forth,
@@ -95,20 +96,20 @@ impl DueTime {
         };
     }
 
-    /// The wait from now on; none where the time has come.
+    /// Returns the wait from `now` on; zero if the time has come.
     #[must_use]
     pub fn left(self, now: SystemTime) -> Duration {
         self.0.duration_since(now).unwrap_or_default()
     }
 
-    /// Whether the time has come.
+    /// Reports whether the time has come.
     #[must_use]
     pub fn has_come(self, now: SystemTime) -> bool {
         self.0 <= now
     }
 
-    /// Cuts the wait to the longest that its rule can ask for. One that is a good deal longer was set under a clock that
-    /// was ahead, and ends at once; says whether it did.
+    /// Shortens the wait to `longest`, the longest wait that its rule allows. A wait that is much longer was set under
+    /// a clock that was ahead, and ends at once. Reports whether that was so.
     pub fn cut(&mut self, longest: Duration, now: SystemTime) -> bool {
         let left = self.left(now);
         let clock_was_ahead = left > longest.saturating_add(CLOCK_TOLERANCE);
@@ -123,7 +124,7 @@ impl DueTime {
         clock_was_ahead
     }
 
-    /// Cuts a wait that is longer.
+    /// Shortens the wait to `longest` if it is longer.
     pub(crate) fn limit(&mut self, longest: Duration, now: SystemTime) {
         if self.left(now) > longest {
             *self = Self::after(longest, now);
@@ -131,7 +132,7 @@ impl DueTime {
     }
 }
 
-/// Whole seconds since 1970, negative before.
+/// Returns the whole seconds since 1970, negative before.
 #[must_use]
 pub fn unix_seconds(wall: SystemTime) -> i64 {
     match wall.duration_since(UNIX_EPOCH) {
@@ -140,13 +141,13 @@ pub fn unix_seconds(wall: SystemTime) -> i64 {
     }
 }
 
-/// The time so many milliseconds after 1970; `None` where the system's clock can't say it.
+/// Returns the time `millis` milliseconds after 1970; `None` if the system's clock can't represent it.
 #[must_use]
 pub fn from_unix_millis(millis: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 
-/// Milliseconds since 1970, 0 before.
+/// Returns the milliseconds since 1970, 0 before.
 #[must_use]
 pub fn unix_millis(wall: SystemTime) -> u64 {
     wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
@@ -154,7 +155,7 @@ pub fn unix_millis(wall: SystemTime) -> u64 {
     })
 }
 
-/// [`SystemTime`] in state files: whole milliseconds since 1970.
+/// The form of [`SystemTime`] in state files: whole milliseconds since 1970.
 pub(crate) mod as_unix_millis {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 

@@ -20,7 +20,7 @@ use crate::store::{Store, StoreError};
 use crate::token::{self, TokenSource};
 use crate::wechat::{Account, Client, ClientError, ClientOptions};
 
-/// All apps. Its configuration can be replaced while scrapes are under way.
+/// All apps. The configuration can be replaced while scrapes are under way.
 #[derive(Debug)]
 pub struct Collector {
     apps: ArcSwap<Apps>,
@@ -33,38 +33,37 @@ pub struct Collector {
 pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,
-    /// Also those of apps that an earlier configuration had, until the process ends: one that comes back must not begin with
-    /// a new budget.
+    /// The states of all apps, including those of earlier configurations until the process ends: an app that comes back
+    /// must not begin with a new budget.
     states: HashMap<String, Arc<AppState>>,
     scrape: ScrapeConfig,
 }
 
-/// What one scrape found of one app.
+/// What one scrape found for one app.
 #[derive(Debug)]
 pub struct AppReading {
-    /// The app.
     pub app: Arc<App>,
-    /// The accounts; `None` where there is no snapshot, or only one too old to serve.
+    /// The accounts; `None` if there is no snapshot, or only one too old to serve.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// Whether the latest try to fetch succeeded, and in time for this scrape.
+    /// Whether the latest attempt to fetch succeeded, and in time for this scrape.
     pub up: bool,
     /// How the scrape was served.
     pub source: Source,
 }
 
-/// A configuration can't be put in force.
+/// A configuration can't be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    /// No client for WeChat can be made.
+    /// The client for WeChat can't be created.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// What was kept of an app can't be had.
+    /// The saved state of an app can't be loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Collector {
-    /// A collector for a configuration.
+    /// Creates a collector for a configuration.
     ///
     /// # Errors
     /// See [`CollectorError`].
@@ -76,14 +75,14 @@ impl Collector {
         Self::among(replicas, config, store)
     }
 
-    /// A collector that shares its budget with those replicas, whatever the configuration says.
+    /// Creates a collector that shares its budget with these replicas, whatever the configuration says.
     pub(crate) fn among(
         replicas: Option<Arc<Replicas>>,
         config: &Config,
         store: Store,
     ) -> Result<Self, CollectorError> {
         let tasks = TaskTracker::new();
-        // A closed tracker takes tasks all the same; it can be waited for until it is empty.
+        // A closed tracker still accepts tasks, and only a closed one can be waited for.
         tasks.close();
         let shared = Arc::new(Shared {
             permits: Semaphore::new(config.wechat.max_concurrency),
@@ -102,8 +101,7 @@ impl Collector {
         })
     }
 
-    /// Puts a new configuration in the old one's place. Apps that stay keep their counters, limits and snapshots. Fetches
-    /// under way go on.
+    /// Replaces the configuration. Apps that stay keep their counters, limits and snapshots. Fetches under way go on.
     ///
     /// # Errors
     /// See [`CollectorError`]; the old configuration stays.
@@ -120,35 +118,35 @@ impl Collector {
         Ok(())
     }
 
-    /// The apps of the configuration in force.
+    /// Returns the apps of the configuration in force.
     pub fn apps(&self) -> Arc<Apps> {
         self.apps.load_full()
     }
 
     /// Waits until no fetch is at work, but not beyond the deadline.
     ///
-    /// A fetch serves its scrapes before it keeps its state and sends optional calls, so the end of the last scrape is
-    /// not the end of the work.
+    /// A fetch serves its scrapes before it saves its state and sends optional calls, so it can still be at work after
+    /// the last scrape.
     pub async fn settled_by(&self, deadline: Instant) {
         // Late or done: either way there is nothing more to wait for.
         let _ = tokio::time::timeout_at(deadline, self.shared.tasks.wait()).await;
     }
 
-    /// Before the process ends: lets the fetches at work finish, so that no fresh token is thrown away and all state is
-    /// kept, but not beyond the deadline. No more optional calls are sent.
+    /// Lets the fetches at work finish before the process ends, but not beyond the deadline, so that no fresh token is
+    /// lost and all state is saved. Sends no more optional calls.
     pub async fn drain(&self, deadline: Instant) {
         self.shared.stopping.cancel();
         self.settled_by(deadline).await;
     }
 }
 
-/// Reads every app: joins the fetch under way, else starts one where the limiter grants it, else takes the last
-/// snapshot. Never fails and never outlasts the deadline. One reading for each app, in their order.
+/// Reads every app: joins the fetch under way, else starts one if the limiter grants it, else takes the last snapshot.
+/// Never fails and never outlasts the deadline. Returns one reading for each app, in their order.
 pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Vec<AppReading> {
     let begun: Vec<_> = apps.iter().map(App::begin).collect();
     let mut served = Vec::with_capacity(apps.len());
     for fetch in &begun {
-        // One after the other is as fast as all at once: the fetches run in tasks of their own.
+        // Waiting for one after the other is as fast as for all at once: each fetch runs in its own task.
         served.push(match fetch {
             Some((fetch, source)) => served_by(fetch, *source, deadline).await,
             None => (Source::Snapshot, false),
@@ -172,8 +170,8 @@ pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -
     readings.collect()
 }
 
-/// What serves one app's part of a scrape, where there is something to serve, and whether its fetch is late. `source`:
-/// where the fetch brings a snapshot.
+/// Returns how one app's part of a scrape is served if there is something to serve, and whether its fetch is late.
+/// `source` applies if the fetch brings a snapshot.
 async fn served_by(fetch: &Fetch, source: Source, deadline: Instant) -> (Source, bool) {
     match fetch.ended_by(deadline).await {
         Some(Source::Fetched) => (source, false),
@@ -186,7 +184,7 @@ async fn served_by(fetch: &Fetch, source: Source, deadline: Instant) -> (Source,
 }
 
 impl AppReading {
-    /// The accounts of the snapshot served; none where there is no snapshot.
+    /// Returns the accounts of the snapshot served; none if there is no snapshot.
     pub(crate) fn accounts(&self) -> &[Account] {
         self.snapshot
             .as_ref()
@@ -195,7 +193,7 @@ impl AppReading {
 }
 
 impl Apps {
-    /// Apps that stay keep their state, others go on from what is kept of them.
+    /// Creates the apps of a configuration. Apps that stay keep their state; others continue from their saved state.
     fn new(
         config: &Config,
         shared: &Arc<Shared>,
@@ -207,7 +205,7 @@ impl Apps {
         let mut clock_was_ahead = 0;
         let mut list = Vec::with_capacity(config.apps.len());
         for app in &config.apps {
-            // One for all apps that reach the same hosts.
+            // All apps with the same hosts share one client.
             let client = match clients.entry(&app.api_urls) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(Client::new(&client_options(config, app))?),
@@ -253,17 +251,17 @@ impl Apps {
         })
     }
 
-    /// The apps in the configuration's order.
+    /// Returns the apps in the configuration's order.
     pub fn list(&self) -> &[Arc<App>] {
         &self.list
     }
 
-    /// The app of that appid.
+    /// Returns the app with that appid.
     pub fn find(&self, appid: &str) -> Option<&Arc<App>> {
         self.by_appid.get(appid).map(|index| &self.list[*index])
     }
 
-    /// How scrapes are answered under this configuration.
+    /// Returns how scrapes are answered under this configuration.
     pub fn scrape_config(&self) -> ScrapeConfig {
         self.scrape
     }

@@ -1,8 +1,8 @@
-//! Errors as people read them: no error's own text repeats its cause, so whoever shows one adds them.
+//! Errors as text for people. An error's own text never repeats its cause, so [`chain`] adds the causes.
 
 use std::error::Error;
 
-/// The error with its causes, as one sentence.
+/// Returns the error with its causes, as one sentence.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

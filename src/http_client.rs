@@ -1,4 +1,4 @@
-//! What the exporter's own HTTP calls, to WeChat and to token servers, have in common.
+//! What the exporter's HTTP calls to WeChat and to token servers have in common.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::RootCertStore;
 use crate::tls;
 use crate::version::USER_AGENT;
 
-/// A client that follows no redirect: it would carry the token, the secret or the headers to wherever it points.
+/// Returns a client builder without redirects, which would carry the token, the secret or the headers elsewhere.
 pub(crate) fn builder(roots: impl Into<Arc<RootCertStore>>) -> ClientBuilder {
     reqwest::Client::builder()
         .user_agent(USER_AGENT)
@@ -16,10 +16,10 @@ pub(crate) fn builder(roots: impl Into<Arc<RootCertStore>>) -> ClientBuilder {
         .tls_backend_preconfigured(tls::trusting(roots))
 }
 
-/// The reply's body; `None` where it is longer than `max`.
+/// Reads the reply's body; `None` if it is longer than `max` bytes.
 ///
 /// # Errors
-/// When the connection breaks or the time is over.
+/// Fails if the connection breaks or the call times out.
 pub(crate) async fn body(
     response: &mut Response,
     max: usize,
@@ -29,7 +29,7 @@ pub(crate) async fn body(
     if announced > max {
         return Ok(None);
     }
-    // Where the length is a lie, what is never written to takes no memory.
+    // If the announced length is wrong, the capacity that is never written to takes no memory.
     let mut body = Vec::with_capacity(announced);
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > max {

@@ -6,7 +6,7 @@ use wechat_logistics_exporter::command::{self, Cli};
 use wechat_logistics_exporter::logging::Log;
 
 fn main() -> ExitCode {
-    // Help, version and usage errors end the process, with 0 or 2.
+    // `--help`, `--version` and usage errors end the process here, with 0 or 2.
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let mut log = Log::start(cli.args.log);
     match command::run(cli) {

@@ -1,7 +1,7 @@
-//! The proxies that the environment names.
+//! The proxies that the environment sets.
 //!
-//! The HTTP client takes no notice of a variable that it can't read and calls directly: from an address that nobody put
-//! on a whitelist, over a way that nobody allowed. So they are read here first, and by the same rules.
+//! The HTTP client ignores a variable that it can't parse and connects directly: from an address that is on no
+//! whitelist, by a route that nobody allowed. This module therefore checks the variables first, by the same rules.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,14 +9,14 @@ use std::ffi::OsString;
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 
-/// For `https` URLs. Of each pair the first one that is set counts.
+/// The variables for `https` URLs. Of each pair, the first one that is set counts.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
-/// For `http` URLs.
+/// The variables for `http` URLs.
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
-/// For all URLs that have none of their own.
+/// The variables for all URLs without a proxy of their own.
 const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 
-/// A variable that should name a proxy and does not. Its value may hold a password and is not shown.
+/// A variable that should name a proxy but does not. Its value may hold a password and is not shown.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "environment variable {0} is not a valid proxy URL; write it as http://host:port, https://host:port or socks5h://host:port, \
@@ -24,10 +24,10 @@ const ALL: [&str; 2] = ["ALL_PROXY", "all_proxy"];
 )]
 pub(crate) struct Malformed(&'static str);
 
-/// Checks all of them; `variable` is what the environment says.
+/// Checks all proxy variables; `variable` returns the value of one.
 ///
 /// # Errors
-/// The first one that the HTTP client would not take.
+/// Returns the first variable that the HTTP client would not accept.
 pub(crate) fn check(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), Malformed> {
     for name in [HTTPS, HTTP, ALL].concat() {
         let value = variable(name).filter(|value| !value.is_empty());
@@ -42,7 +42,7 @@ fn is_proxy(value: &str) -> bool {
     let anywhere = hyper::Uri::from_static("http://api.weixin.qq.com");
     let matcher = Matcher::builder().all(value.to_owned()).build();
     matcher.intercept(&anywhere).is_some_and(|proxy| {
-        // What is no port number would be taken for none.
+        // Without this check, an invalid port would count as no port.
         proxy.uri().authority().is_some_and(|authority| {
             let host = authority.host();
             !host.is_empty() && (authority.as_str() == host || authority.port_u16().is_some())
@@ -50,7 +50,7 @@ fn is_proxy(value: &str) -> bool {
     })
 }
 
-/// ` through the proxy of HTTPS_PROXY`: how the environment has calls to a URL go; empty where they go directly.
+/// Describes the proxy for calls to `url`, as ` through the proxy of HTTPS_PROXY`; empty if they go directly.
 pub(crate) fn on_the_way_to(url: &Url) -> String {
     let own = if url.scheme() == "https" { HTTPS } else { HTTP };
     let origin = url.origin().ascii_serialization().parse().ok();
@@ -59,7 +59,7 @@ pub(crate) fn on_the_way_to(url: &Url) -> String {
     variable.map_or_else(String::new, |name| format!(" through the proxy of {name}"))
 }
 
-/// Which of the two names a proxy.
+/// Returns the variable of `pair` that names a proxy.
 fn named(pair: [&'static str; 2]) -> Option<&'static str> {
     let first = pair.into_iter().find(|name| env::var_os(name).is_some())?;
     env::var_os(first)
@@ -123,7 +123,7 @@ mod tests {
             assert_eq!(checked("HTTPS_PROXY", value), Ok(()), "{value}");
         }
         assert_eq!(check(|_| None), Ok(()));
-        // Neither names a proxy.
+        // `NO_PROXY` names no proxy.
         assert_eq!(checked("NO_PROXY", "a b"), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! The Redis client: one connection to a Redis or Valkey server, made when it is needed and again after it broke.
+//! The Redis client: one connection to a Redis or Valkey server, opened when it is needed and reopened after it breaks.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use tokio::sync::Mutex;
 use crate::blocking::BlockingReads;
 use crate::config::{ConfigError, SecretSource, SecretUrl};
 
-/// What a server answers to a write that another one has taken the place of.
+/// The error with which a server refuses writes after another server has taken its place.
 const READ_ONLY: &str = "READONLY";
 
-/// A server and the login to it. Commands of all tasks share the connection.
+/// A client of one server, with the login to it. The commands of all tasks share one connection.
 pub(crate) struct Client {
     url: SecretUrl,
     password_file: Option<PathBuf>,
@@ -26,8 +26,8 @@ pub(crate) struct Client {
     password_reads: BlockingReads,
 }
 
-/// A command has no answer. The server's own text is left out: some servers repeat the command that they refuse, and so
-/// the password.
+/// Why a command has no answer. The server's own text is left out: some servers repeat the command that they refuse,
+/// and with it the password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("its URL is not a redis:// or rediss:// URL that can be used")]
@@ -38,7 +38,7 @@ pub(crate) enum Error {
     PasswordFile(#[source] ConfigError),
     #[error("it refuses the login; fix the user in the URL or the password")]
     Login,
-    /// No connection, or it broke.
+    /// The connection could not be opened, or it broke.
     #[error("{0}")]
     Network(String),
     #[error("no answer within {} ms", .0.as_millis())]
@@ -51,7 +51,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// Whether a new connection may do better: it may also lead to another server, as after a failover.
+    /// Reports whether a new connection may help: it may also lead to another server, as after a failover.
     fn wants_another_connection(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Network(_) | Self::Login => true,
@@ -62,7 +62,7 @@ impl Error {
 }
 
 impl Client {
-    /// Nothing is sent before the first command.
+    /// Creates a client, which connects with its first command.
     pub(crate) fn new(url: SecretUrl, password_file: Option<PathBuf>) -> Self {
         Self {
             url,
@@ -72,9 +72,9 @@ impl Client {
         }
     }
 
-    /// Runs a command, for a script `EVAL`. `limit` includes connecting.
+    /// Runs a command; scripts are run with `EVAL`. `limit` includes the time to connect.
     ///
-    /// A command whose connection breaks is sent once more, so the server can have run it twice.
+    /// A command whose connection breaks is sent once more, so the server may run it twice.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         command: &Cmd,
@@ -85,7 +85,7 @@ impl Client {
             Err(_) => Err(Error::Timeout(limit)),
         };
         if answer.as_ref().is_err_and(Error::wants_another_connection)
-            // Whoever holds the lock is connecting anew.
+            // If the lock is held, another task is already reconnecting.
             && let Ok(mut connection) = self.connection.try_lock()
         {
             *connection = None;
@@ -109,13 +109,13 @@ impl Client {
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, Error> {
-        // Held while connecting on purpose: the others wait for this connection.
+        // Held while connecting, on purpose: the other tasks wait for this connection.
         let mut kept = self.connection.lock().await;
         if let Some(connection) = &*kept {
             return Ok(connection.clone());
         }
         let client = redis::Client::open(self.server().await?).map_err(|_| Error::Url)?;
-        // `run` limits the time.
+        // `run` enforces the time limit.
         let unlimited = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
@@ -124,7 +124,7 @@ impl Client {
         Ok(kept.insert(connection).clone())
     }
 
-    /// The server with the password that its file holds now, so that a rotated one needs no restart.
+    /// Returns the server with the password that its file holds now, so that a rotated password needs no restart.
     async fn server(&self) -> Result<ConnectionInfo, Error> {
         // The crate's own error may show the URL.
         let server = self.url.expose().into_connection_info();
@@ -160,7 +160,7 @@ fn describe(error: &RedisError) -> Error {
     }
 }
 
-/// What has no code of its own. Before Redis 7 that is whatever stops a script: the text has the code then.
+/// Describes an error that has no code. Before Redis 7, that is any error that stops a script: its text has the code.
 fn describe_text(text: &str) -> Error {
     if text.contains("Authentication required") {
         return Error::Login;

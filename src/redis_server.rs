@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-/// A Redis server of the test's own, gone with it.
+/// A Redis server that belongs to one test and ends with it.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -18,9 +18,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// One with these flags on a free port.
+    /// Starts a server with these flags on a free port.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        // Somebody else can take a free port before Redis does; then another one is tried.
+        // Another process can take the free port before Redis does; then another port is tried.
         let mut tries = (0..5).filter_map(|_| Self::try_start(flags));
         let server = tries.next();
         server.expect("redis-server should start on one of 5 free ports")
@@ -51,7 +51,7 @@ impl Server {
         server.answers().then_some(server)
     }
 
-    /// Whether it answers, once it does or has ended.
+    /// Waits until the server answers or ends, and reports whether it answers.
     fn answers(&mut self) -> bool {
         for _ in 0..600 {
             if self.child.try_wait().unwrap().is_some() {
@@ -89,16 +89,16 @@ impl Server {
             .unwrap()
     }
 
-    /// Kills it, with all that it holds.
+    /// Kills the server, which loses its data.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Starts it again on its old port, empty.
+    /// Restarts the server on its old port, empty.
     pub(crate) fn start_again(&mut self) {
         self.kill();
-        // The port was free a moment ago; where somebody has it now, the next try may find it free again.
+        // Another process may have taken the port meanwhile; the next try may find it free again.
         for _ in 0..20 {
             self.child = spawn(&self.arguments);
             if self.answers() {
@@ -108,12 +108,12 @@ impl Server {
         panic!("redis-server did not start again on port {}", self.port);
     }
 
-    /// Stops it where it stands: connections stay and nothing is answered.
+    /// Suspends the server: connections stay open, and nothing is answered.
     pub(crate) fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the server.
     pub(crate) fn thaw(&self) {
         self.signal(rustix::process::Signal::CONT);
     }

@@ -1,12 +1,12 @@
-//! Several exporters that cost what one does: they share one budget and snapshot through Redis or Valkey.
+//! Several exporters that make as many calls as one: they share one budget and one snapshot through Redis or Valkey.
 //!
 //! Each app has three keys there: a lock, its state (the same document that the state directory keeps) and its
-//! snapshot. Whoever holds the lock reads the state, spends calls, writes state and snapshot, and unlocks. The others
-//! take over what is there, and wait for a fetch under way. All times are by the server's clock: the replicas' clocks
-//! don't matter, and China's day begins for all of them at the same instant.
+//! snapshot. The replica that holds the lock reads the state, spends calls, writes the state and the snapshot, and
+//! unlocks. The others wait for a fetch under way and adopt what is stored. All times are by the server's clock: the
+//! replicas' clocks don't matter, and China's day begins for all of them at the same instant.
 //!
-//! Nothing here is needed to go on. Without the server each replica is alone with its own limiter; what it has spent
-//! meanwhile is added when the server is back. What is stored, key by key, is in `docs/replicas.md`.
+//! The exporter does not depend on the server. Without it, each replica works alone with its own limiter; the calls
+//! that it spends meanwhile are added when the server is back. What is stored, key by key, is in `docs/replicas.md`.
 
 #[cfg(test)]
 mod tests;
@@ -31,23 +31,23 @@ use crate::store::{SavedState, form};
 use crate::wechat::ListLimits;
 use crate::wechat::labels::labels;
 
-/// How long a lock lasts after its holder's last sign of life.
+/// How long a lock lasts after its holder's last heartbeat.
 const LOCK_TTL: Duration = Duration::from_secs(10);
-/// Between two signs of life.
+/// The time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Signs of life of one fetch. Bounds a lock to an hour, far beyond any fetch.
+/// The most heartbeats of one fetch. They limit a lock to an hour, far beyond any fetch.
 const HEARTBEATS_MAX: u32 = 1800;
-/// How long a state is kept that nobody writes any more: longer than any of it means anything.
+/// How long a state is kept after it was last written: longer than anything in it matters.
 const STATE_TTL: Duration = Duration::from_secs(2 * 24 * 3600);
-/// How long a snapshot is kept that no newer one replaces.
+/// How long a snapshot is kept if no newer one replaces it.
 const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// Takes the lock, unless it is held. Answers with its holder, the app's state and the time.
+/// Takes the lock, unless it is held. Returns its holder, the app's state and the time.
 const LOCK: &str = "
     redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
     return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('TIME')}";
 
-/// If the lock is ours: writes the state and the snapshot, where given, and extends the lock, or unlocks for 0 ms.
+/// If this replica holds the lock: writes the state and the snapshot, where given, and extends the lock; 0 ms unlocks.
 const IF_LOCKED: &str = "
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
     if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
@@ -58,29 +58,29 @@ const IF_LOCKED: &str = "
 labels! {
     /// Why an exchange with the server failed: the `reason` label of `shared_state_failures_total`.
     Failure {
-        /// No connection, or it broke.
+        /// The connection could not be opened, or it broke.
         Network = "network",
         /// No answer in time.
         Timeout = "timeout",
-        /// The server refuses the login or the command, or can't be asked as the settings are.
+        /// The server refuses the login or the command, or can't be asked with these settings.
         Refused = "refused",
-        /// The server answers, but what it keeps can't be used.
+        /// The server answers, but what it stores can't be used.
         Content = "content",
     }
 }
 
-/// The server can't be asked now; the replica goes on alone.
+/// The server can't be asked now; the replica works alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Away;
 
-/// How long the server is waited for.
+/// How long to wait for the server.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// For an answer, connecting included. What a hanging server costs a scrape.
+    /// The time for an answer, including connecting. A hanging server delays a scrape by this much.
     answer: Duration,
-    /// For a snapshot, which can be megabytes.
+    /// The time for a snapshot, which can be megabytes.
     snapshot: Duration,
-    /// After a failure, before it is tried again.
+    /// The time after a failure before the server is tried again.
     away: Duration,
 }
 
@@ -95,15 +95,15 @@ const PATIENCE: Patience = Patience {
 pub struct Replicas {
     url: SecretUrl,
     client: redis_client::Client,
-    /// A connection of their own, so that no question waits behind megabytes.
+    /// A separate connection for snapshots, so that no other command waits behind megabytes.
     snapshots: redis_client::Client,
     patience: Patience,
     key_prefix: String,
     list_limits: ListLimits,
     state: Mutex<Connected>,
-    /// The server's clock as it was last read.
+    /// The last reading of the server's clock.
     clock: Mutex<Option<Moment>>,
-    /// Apps whose keys can't be used, which was logged.
+    /// Apps whose keys can't be used, and for which that has been logged.
     unusable: Mutex<HashSet<String>>,
     failures: [AtomicU64; Failure::ALL.len()],
 }
@@ -112,25 +112,25 @@ pub struct Replicas {
 enum Connected {
     Untried,
     Reached,
-    /// Not asked before then; by one alone then.
+    /// Not asked before this time; then one task asks alone.
     Away(Instant),
 }
 
-/// What the server said when an app's lock was asked for.
+/// The server's answer to a request for an app's lock.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// `None`: another replica holds it.
+    /// `None` if another replica holds it.
     pub(crate) lock: Option<Lock>,
-    /// `None`: nobody has written one.
+    /// `None` if none has been written.
     pub(crate) state: Option<SavedState>,
 }
 
-/// The right to fetch for one app. The others wait for its end as long as this lives, and not much longer.
+/// The right to fetch for one app. The other replicas wait for the fetch as long as this lives, and not much longer.
 #[derive(Debug)]
 pub(crate) struct Lock {
     replicas: Arc<Replicas>,
     appid: String,
-    /// Random: tells this lock from any other.
+    /// A random value that identifies this lock.
     token: String,
     /// The snapshot that the replicas share now.
     pub(crate) snapshot_id: Option<u64>,
@@ -138,7 +138,7 @@ pub(crate) struct Lock {
 }
 
 impl Replicas {
-    /// The replicas that share the configured server; nothing is sent before there is something to ask.
+    /// Returns the replicas that share the configured server. Nothing is sent before the first command.
     pub(crate) fn new(config: SharedStateConfig, list_limits: ListLimits) -> Self {
         Self::with_patience(config, list_limits, PATIENCE)
     }
@@ -164,13 +164,13 @@ impl Replicas {
         }
     }
 
-    /// Exchanges with the server that failed since the start.
+    /// Returns the number of exchanges with the server that have failed since the start.
     #[must_use]
     pub fn failures(&self, failure: Failure) -> u64 {
         self.failures[failure as usize].load(Ordering::Relaxed)
     }
 
-    /// The time by the server's clock; by this machine's before the server has first answered.
+    /// Returns the time by the server's clock, or by this machine's before the server has first answered.
     pub(crate) fn now(&self) -> Moment {
         let now = Moment::now();
         match *self.clock.lock() {
@@ -179,7 +179,7 @@ impl Replicas {
         }
     }
 
-    /// Asks for an app's lock, and for its state whoever holds the lock.
+    /// Asks for an app's lock, and reads its state even if another replica holds the lock.
     pub(crate) async fn lock(self: &Arc<Self>, appid: &str) -> Result<Shared, Away> {
         let token = random_token();
         let mut command = redis::cmd("EVAL");
@@ -203,14 +203,14 @@ impl Replicas {
             read.map_err(|why| self.cannot_use(appid, Failure::Content, &why))
                 .ok()
         });
-        // Not by what SET answered: one that was sent again over a new connection finds its own lock.
+        // SET's answer can't tell: a script that was sent again over a new connection finds its own lock.
         let is_ours = holder.is_some_and(|holder| holder == token.as_bytes());
         let snapshot_id = state.as_ref().and_then(|state| state.snapshot_id);
         let lock = is_ours.then(|| self.hold(appid, token, snapshot_id));
         Ok(Shared { lock, state })
     }
 
-    /// The snapshot that replicas share; `None`: there is none that can be used.
+    /// Returns the snapshot that the replicas share; `None` if there is none that can be used.
     pub(crate) async fn snapshot(&self, appid: &str) -> Option<Snapshot> {
         let command = Cmd::get(self.key(appid, "snapshot"));
         let answer = self.snapshots.run(&command, self.patience.snapshot).await;
@@ -278,7 +278,7 @@ impl Replicas {
         command
     }
 
-    /// The braces keep an app's keys on one node of a cluster.
+    /// Returns the name of a key. The braces keep an app's keys on one node of a cluster.
     fn key(&self, appid: &str, name: &str) -> String {
         format!("{}{{{appid}}}:{name}", self.key_prefix)
     }
@@ -310,7 +310,8 @@ impl Replicas {
         }
     }
 
-    /// Whether the server may be asked now. After a failure one asks and all others go on alone until it answers.
+    /// Reports whether the server may be asked now. After a failure, one task asks, and all others work alone until it
+    /// is answered.
     fn may_try(&self) -> bool {
         let mut state = self.state.lock();
         let Connected::Away(until) = *state else {
@@ -340,7 +341,7 @@ impl Replicas {
 
     fn failed(&self, appid: &str, error: &redis_client::Error) {
         if is_about_a_key(error) {
-            // No other app is to suffer for it.
+            // The server itself answers, so the other apps go on sharing.
             self.reached();
             self.cannot_use(appid, reason(error), &chain(error));
             return;
@@ -358,7 +359,7 @@ impl Replicas {
         }
     }
 
-    /// What is kept of one app can't be used: logged once, until it has been written again.
+    /// Counts that the stored data of one app can't be used. Logs it once, until the data has been written again.
     fn cannot_use(&self, appid: &str, failure: Failure, why: &str) {
         self.count(failure);
         if self.unusable.lock().insert(appid.to_owned()) {
@@ -377,8 +378,8 @@ impl Replicas {
 }
 
 impl Lock {
-    /// Writes the state, and the snapshot where there is a new one, in the form of the state files; then may unlock. Says
-    /// whether the lock was still ours: else nothing is written.
+    /// Writes the state, and the snapshot if there is a new one, in the form of the state files; if `unlock`, then
+    /// unlocks. Reports whether this replica still held the lock; otherwise nothing is written.
     pub(crate) async fn write(
         &mut self,
         mut state: SavedState,
@@ -412,8 +413,8 @@ impl Drop for Lock {
     }
 }
 
-/// Whether an app's key is at fault. All else is the same for every app: the server is loading, can't be written to,
-/// has no memory left.
+/// Reports whether an app's key is at fault. All other errors concern every app: the server is loading, can't be
+/// written to, or is out of memory.
 fn is_about_a_key(error: &redis_client::Error) -> bool {
     match error {
         redis_client::Error::Refused(code) => code == "WRONGTYPE",

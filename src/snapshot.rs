@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Moment, unix_seconds};
 use crate::wechat::{Account, AccountList};
 
-/// The accounts of one app at the time of one fetch. Never changed; the next fetch makes the next one.
+/// The accounts of one app at the time of one fetch. A snapshot never changes; the next fetch makes a new one.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     accounts: Vec<Account>,
     dropped: Dropped,
     fetched: SystemTime,
-    /// How old it was when this process came by it, and when that was: its age on a clock that nobody sets.
+    /// The snapshot's age at `then`, when this process obtained it. The monotonic clock counts on from there.
     age_then: Duration,
     then: Moment,
 }
@@ -30,10 +30,10 @@ pub struct Dropped {
     pub invalid: u64,
 }
 
-/// What tells one account of an app from another: `biz_id` and `delivery_id`.
+/// The identity of an account within its app: `biz_id` and `delivery_id`.
 pub(crate) type AccountId<'a> = (&'a str, &'a str);
 
-/// A balance and when it was true.
+/// A balance and the time at which it was valid.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Balance {
     /// Waybills left.
@@ -43,13 +43,13 @@ pub(crate) struct Balance {
 }
 
 impl Snapshot {
-    /// Takes in a list that was just fetched.
+    /// Makes a snapshot of a list that was just fetched.
     pub fn fetched_now(list: AccountList, now: Moment) -> Self {
         Self::new(list, Dropped::default(), now.wall, now)
     }
 
-    /// Takes in a list that was fetched earlier, by another run or another replica. A time to come was noted under a clock
-    /// that was ahead. `before`: rows that were left out of the list then.
+    /// Makes a snapshot of a list that an earlier run or another replica fetched. A time in the future was recorded
+    /// under a clock that was ahead. `before` counts the rows that were left out of the list then.
     pub fn new(list: AccountList, before: Dropped, fetched: SystemTime, now: Moment) -> Self {
         let (accounts, duplicate) = newest_of_each(list.accounts);
         Self {
@@ -65,27 +65,27 @@ impl Snapshot {
         }
     }
 
-    /// The accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
+    /// Returns the accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
     pub fn accounts(&self) -> &[Account] {
         &self.accounts
     }
 
-    /// What was left out.
+    /// Returns how many rows were left out.
     pub fn dropped(&self) -> Dropped {
         self.dropped
     }
 
-    /// When WeChat was asked.
+    /// Returns when WeChat was asked.
     pub fn fetched(&self) -> SystemTime {
         self.fetched
     }
 
-    /// The time since then, whatever was done to the wall clock meanwhile.
+    /// Returns the time since WeChat was asked, even if the wall clock was set meanwhile.
     pub fn age(&self, now: Moment) -> Duration {
         self.age_then + now.monotonic.saturating_duration_since(self.then.monotonic)
     }
 
-    /// Balances that were true after that time.
+    /// Returns the balances that are no older than that time.
     pub(crate) fn balances_after(&self, at: SystemTime) -> HashMap<AccountId<'_>, Balance> {
         let earliest = unix_seconds(at);
         let balance = |account: &Account| {
@@ -98,7 +98,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// The same with those balances, where they are newer.
+    /// Returns the snapshot with those of the balances that are newer than its own.
     pub(crate) fn with_balances(mut self, balances: &HashMap<AccountId<'_>, Balance>) -> Self {
         for account in &mut self.accounts {
             let Some(balance) = balances.get(&account.id()).copied() else {
@@ -113,7 +113,8 @@ impl Snapshot {
     }
 }
 
-/// Of rows with one identity, the one updated last stays; of equally old ones a bound one, then the later row.
+/// Keeps one row per account: the one updated last; of several, a bound one; of several, the last. Returns the number
+/// dropped.
 fn newest_of_each(mut accounts: Vec<Account>) -> (Vec<Account>, u64) {
     let rank = |account: &Account| (account.update_time, account.status_code == Some(0));
     let mut stays = vec![true; accounts.len()];

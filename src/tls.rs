@@ -1,10 +1,10 @@
-//! How the exporter's own calls check who answers: by the roots that the system trusts.
+//! How the exporter's own calls verify servers: by the root certificates that the system trusts.
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore};
 
-/// Nothing to check a server's certificate with.
+/// No root certificate was found to verify a server's certificate with.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no root certificate was found, which https needs; install the system's ca-certificates or let SSL_CERT_FILE name \
@@ -12,10 +12,10 @@ use rustls::{ClientConfig, RootCertStore};
 )]
 pub struct NoRoots(#[source] Option<rustls_native_certs::Error>);
 
-/// The root certificates that the system trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+/// Returns the root certificates that the system trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 ///
 /// # Errors
-/// When there are none.
+/// Fails if there are none.
 pub(crate) fn system_roots() -> Result<RootCertStore, NoRoots> {
     let mut found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -26,9 +26,9 @@ pub(crate) fn system_roots() -> Result<RootCertStore, NoRoots> {
     Ok(roots)
 }
 
-/// A client's settings that trust those roots and nobody else.
+/// Returns a client configuration that trusts only `roots`.
 pub(crate) fn trusting(roots: impl Into<Arc<RootCertStore>>) -> ClientConfig {
-    // Named here, because the process has no default provider in tests.
+    // Passed explicitly, because the process has no default provider in tests.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

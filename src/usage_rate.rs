@@ -1,7 +1,7 @@
-//! How fast balances fall, from what this process has seen of them since it started.
+//! How fast balances fall, as this process has seen since it started.
 //!
-//! Only falls count: a top-up moves the balance a shop starts from, and says nothing of how fast it sends parcels. All
-//! times are on the monotonic clock; a clock set wrong changes nothing, a restart begins anew.
+//! Only falls count: a top-up changes the balance, but says nothing about how fast a shop sends parcels. All times are
+//! on the monotonic clock: a wall clock that is set changes nothing, and a restart begins anew.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,32 +13,32 @@ use crate::wechat::{Account, AccountKey};
 
 const SECONDS_PER_DAY: f64 = 24.0 * 3600.0;
 
-/// What was used of one app's balances.
+/// The usage of one app's balances.
 #[derive(Debug)]
 pub struct UsageRate {
-    /// No rate is given from less than this.
+    /// The shortest observation that gives a rate.
     shortest: Duration,
-    /// When the latest snapshot was taken in.
+    /// When the latest snapshot was observed.
     observed: Instant,
-    /// Of the accounts of the latest snapshot.
+    /// The usage of the accounts of the latest snapshot.
     accounts: HashMap<AccountKey, Usage>,
 }
 
-/// What was seen of one account.
+/// The usage of one account.
 #[derive(Clone, Copy, Debug)]
 struct Usage {
     since: Instant,
-    /// The latest snapshot that lists the account.
+    /// When a snapshot last listed the account.
     observed: Instant,
     /// The last balance, and the one before it. Unit: waybills.
     balance: f64,
     before: f64,
-    /// Waybills used since then.
+    /// Waybills used since `since`.
     used: f64,
 }
 
 impl UsageRate {
-    /// Nothing seen yet. `shortest`: no rate is given from less time than this.
+    /// Returns a rate that has observed nothing yet. No rate is given from less time than `shortest`.
     pub(crate) fn new(shortest: Duration, now: Moment) -> Self {
         Self {
             shortest,
@@ -47,7 +47,6 @@ impl UsageRate {
         }
     }
 
-    /// Takes in a new snapshot.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, now: Moment) {
         let now = now.monotonic;
         self.observed = now;
@@ -64,9 +63,9 @@ impl UsageRate {
         self.accounts.retain(|_, usage| usage.observed == now);
     }
 
-    /// How long the account's balance lasts if it goes on falling as it did. Unit: days, from now, never negative.
+    /// Returns how long the account's balance lasts at this rate. Unit: days from now, never negative.
     ///
-    /// `None`: the account has no balance, it was never seen to fall, or it was seen for too short a time.
+    /// `None` if the account has no balance, was never seen to fall, or was seen for too short a time.
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         let balance = account.quota_num?;
         let usage = self.accounts.get(&account.key())?;
@@ -75,7 +74,7 @@ impl UsageRate {
             return None;
         }
         let per_second = usage.used / seen_for.as_secs_f64();
-        // The balance is as old as the snapshot; what was used since then is gone.
+        // The balance is as old as the snapshot; the time since then has already passed.
         let since_then = now.monotonic.saturating_duration_since(self.observed);
         let seconds = balance / per_second - since_then.as_secs_f64();
         Some((seconds / SECONDS_PER_DAY).max(0.0))
@@ -93,14 +92,14 @@ impl Usage {
         }
     }
 
-    /// `balance`: `None` where none is sent. That hides a fall, which then shows at the next one.
+    /// Observes a balance; `None` if WeChat sends none. A fall that this hides shows in the next balance.
     fn observe(&mut self, balance: Option<f64>, now: Instant) {
         self.observed = now;
         let Some(balance) = balance.filter(|balance| *balance != self.balance) else {
             return;
         };
         let fallen = self.balance - balance;
-        // A fault of the courier's: all to 0, and a little later the old balance again.
+        // A fault of the courier: the balance drops to 0 and soon has its old value again.
         let was_a_fault = fallen < 0.0 && balance == self.before;
         self.used += if was_a_fault { fallen } else { fallen.max(0.0) };
         self.before = self.balance;
@@ -124,7 +123,7 @@ mod tests {
         }
     }
 
-    /// Days left after these balances, one an hour.
+    /// Returns the days left after these balances, one an hour.
     fn days_left(balances: &[Option<f64>]) -> Option<f64> {
         let mut now = Moment::now();
         let mut usage = UsageRate::new(HOUR, now);
@@ -147,14 +146,14 @@ mod tests {
             (&[Some(260.0), Some(250.0), Some(240.0)][..], Some(1.0)),
             (&[Some(240.0)], None),
             (&[Some(240.0), Some(240.0)], None),
-            // A top-up moves the start and not the rate.
+            // A top-up changes the balance, not the rate.
             (&[Some(10.0), Some(0.0), Some(240.0)], Some(2.0)),
-            // A fault of the courier's.
+            // A fault of the courier.
             (
                 &[Some(250.0), Some(240.0), Some(0.0), Some(240.0)],
                 Some(3.0),
             ),
-            // Not sent for once.
+            // A balance that is missing once.
             (&[Some(260.0), None, Some(240.0)], Some(1.0)),
             (&[Some(10.0), Some(-20.0)], Some(0.0)),
             (&[Some(f64::MAX), Some(f64::MIN)], Some(0.0)),

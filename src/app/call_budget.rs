@@ -1,16 +1,16 @@
-//! Every call of a fetch passes here: the daily limit, the counters, and what a late scrape says of it.
+//! The daily limit, the counters, and the time-outs of late scrapes. Every call of a fetch passes through here.
 
 use crate::limiter::Cause;
 use crate::wechat::{self, Api, DailyLimitReached, Meter, Reason};
 
 use super::Fetch;
 
-/// How far a fetch has come, for the scrapes that wait for it.
+/// The progress of a fetch, for the scrapes that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
-    /// The call under way; `None`: none is, for now.
+    /// The call under way; `None` if there is none at the moment.
     call: Option<Api>,
-    /// A scrape gave up waiting at this stage, which was counted as a time-out then.
+    /// Whether a scrape gave up waiting at this stage, which was then counted as a time-out.
     late: bool,
 }
 
@@ -31,7 +31,7 @@ impl Meter for Fetch {
 
     fn failed(&self, api: Api, cause: wechat::Cause) {
         self.count_failure(api, cause.reason);
-        // WeChat gave no errcode where it gave no readable answer; the last one it gave stays the last one.
+        // Without a readable answer there is no errcode, and WeChat's last errcode stays.
         if cause.errcode != 0 {
             self.app.state.counters.set_errcode(cause.errcode);
         }
@@ -39,7 +39,7 @@ impl Meter for Fetch {
 }
 
 impl Fetch {
-    /// Counts a failure, unless a scrape that gave up has counted it as a time-out already.
+    /// Counts a failure, unless a scrape that gave up waiting has already counted it as a time-out.
     pub(super) fn count_failure(&self, api: Api, reason: Reason) {
         let stage = std::mem::take(&mut *self.stage.lock());
         if !stage.late {
@@ -47,7 +47,7 @@ impl Fetch {
         }
     }
 
-    /// A scrape gave up waiting: counts what it waited for as a time-out, once.
+    /// Counts a time-out, once, for the call that a scrape gave up waiting for.
     pub(crate) fn give_up(&self) {
         let app = &self.app;
         let api = {
@@ -55,7 +55,7 @@ impl Fetch {
             if std::mem::replace(&mut stage.late, true) {
                 return;
             }
-            // No call: the fetch waits for its turn or for a token that somebody else keeps.
+            // No call is under way: the fetch waits for its turn or for a token that another program keeps.
             stage.call.unwrap_or(app.list_api())
         };
         let reason = Reason::Timeout;

@@ -1,4 +1,4 @@
-//! What the exporter counts of its own work for one app: plain atomics, made into metrics when a page is made.
+//! Counters of the exporter's own work for one app: plain atomics, turned into metrics when a page is written.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -9,9 +9,9 @@ use crate::wechat::{Api, Reason};
 labels! {
     /// How a scrape was served: the `source` label of `scrapes_total`.
     Source {
-        /// By the fetch that this scrape set off.
+        /// By the fetch that this scrape started.
         Fetched = "fetched",
-        /// By a fetch that another scrape had set off.
+        /// By a fetch that another scrape had started.
         Joined = "joined",
         /// By the last snapshot.
         Snapshot = "snapshot",
@@ -20,7 +20,7 @@ labels! {
     }
 }
 
-/// One app's counters. They live as long as the process, over reloads too.
+/// One app's counters. They last as long as the process, across reloads.
 #[derive(Debug, Default)]
 pub struct Counters {
     requests: [AtomicU64; Api::ALL.len()],
@@ -30,55 +30,55 @@ pub struct Counters {
     errcode: AtomicI64,
 }
 
-// The orderings are relaxed: each number stands for itself, and a page is made after the fetch it shows has been
-// published under a lock.
+// Relaxed ordering is enough: each number stands for itself, and a page is written after the fetch that it shows has
+// been published under a lock.
 impl Counters {
-    /// A call is being sent.
+    /// Counts a call that is about to be sent.
     pub fn count_request(&self, api: Api) {
         self.requests[api as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A sent call failed, or could not be sent for want of a token.
+    /// Counts a call that failed, or could not be sent for want of a token.
     pub fn count_failure(&self, api: Api, reason: Reason) {
         self.failures[api as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A scrape was served.
+    /// Counts a scrape by how it was served.
     pub fn count_scrape(&self, source: Source) {
         self.scrapes[source as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A call was kept back.
+    /// Counts a call that was kept back.
     pub fn count_refused(&self, cause: Cause) {
         self.refused[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes the errcode of the last failed call, 0 after a success.
+    /// Sets the errcode of the last failed call, 0 after a success.
     pub fn set_errcode(&self, errcode: i64) {
         self.errcode.store(errcode, Ordering::Relaxed);
     }
 
-    /// Calls sent.
+    /// Returns the number of calls sent.
     pub fn requests(&self, api: Api) -> u64 {
         self.requests[api as usize].load(Ordering::Relaxed)
     }
 
-    /// Calls that failed.
+    /// Returns the number of calls that failed.
     pub fn failures(&self, api: Api, reason: Reason) -> u64 {
         self.failures[api as usize][reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Scrapes served.
+    /// Returns the number of scrapes served.
     pub fn scrapes(&self, source: Source) -> u64 {
         self.scrapes[source as usize].load(Ordering::Relaxed)
     }
 
-    /// Calls kept back.
+    /// Returns the number of calls kept back.
     pub fn refused(&self, cause: Cause) -> u64 {
         self.refused[cause as usize].load(Ordering::Relaxed)
     }
 
-    /// The errcode of the last failed call, 0 after a success.
+    /// Returns the errcode of the last failed call, 0 after a success.
     pub fn errcode(&self) -> i64 {
         self.errcode.load(Ordering::Relaxed)
     }

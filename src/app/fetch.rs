@@ -1,4 +1,4 @@
-//! One fetch: a task of its own, so that a scrape that leaves wastes neither the call nor a fresh token.
+//! One fetch. It runs in its own task, so that a scrape that leaves wastes neither the call nor a fresh token.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -20,16 +20,16 @@ use super::call_budget::Stage;
 use super::optional_calls::OptionalCalls;
 use super::{App, Reading, Source};
 
-/// Calls of one fetch: a token and the list, and once more after a rejected token. A host that fails can cost another one,
-/// which a crash then loses the count of.
+/// The calls of one fetch: a token and the list, and both again after a rejected token. A host that fails can cost one
+/// more, whose count is lost in a crash.
 const CALLS: u64 = 4;
 
-/// A fetch under way. Its task and the scrapes that wait for it share it.
+/// A fetch under way, shared by its task and the scrapes that wait for it.
 pub struct Fetch {
     pub(super) app: Arc<App>,
     /// When it was granted.
     began: Instant,
-    /// What the scrape that set it off is served by, once it has ended.
+    /// How the scrape that started the fetch is served, once the fetch has ended.
     pub(super) ended: watch::Sender<Option<Source>>,
     pub(super) stage: Mutex<Stage>,
 }
@@ -38,7 +38,7 @@ pub struct Fetch {
 type Fetched = (Arc<Snapshot>, Authorization);
 
 impl fmt::Debug for Fetch {
-    /// Without the app, which holds the fetch.
+    /// Omits the app, which holds the fetch.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fetch")
             .field("appid", &self.app.config.appid)
@@ -57,8 +57,8 @@ impl Fetch {
         }
     }
 
-    /// Waits for its end, and says what the scrape that set it off is served by: [`Source::Fetched`] where it brought a
-    /// snapshot, [`Source::Joined`] where another replica's fetch did. `None`: the deadline came first.
+    /// Waits for the fetch to end and returns how the scrape that started it is served: [`Source::Fetched`] if it
+    /// brought a snapshot, [`Source::Joined`] if another replica's fetch did. `None` if the deadline came first.
     pub(crate) async fn ended_by(&self, deadline: Instant) -> Option<Source> {
         let mut ended = self.ended.subscribe();
         let has_ended = ended.wait_for(Option::is_some);
@@ -66,19 +66,19 @@ impl Fetch {
         *ended.expect("the sender lives as long as this fetch")
     }
 
-    /// Does its work, after `wait`.
+    /// Runs the fetch after `wait`.
     pub(super) async fn run(self: Arc<Self>, wait: Duration) {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        // The fetch before this one may still be sending optional calls.
+        // The previous fetch may still be sending optional calls.
         let _at_work = self.app.state.at_work.lock().await;
         let permits = match self.app.tokens.place() {
             None => &self.app.shared.permits,
             Some(_) => &self.app.shared.permits_with_foreign_tokens,
         };
         let permit = permits.acquire().await;
-        // In a box of its own, so that the thousands of fetches that may wait for a permit are small.
+        // Boxed, so that the thousands of fetches that may wait for a permit are small.
         let fetch = AssertUnwindSafe(Box::pin(self.fetch(permit)));
         if fetch.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
@@ -94,7 +94,7 @@ impl Fetch {
         }
     }
 
-    /// Lets the scrapes that wait go on.
+    /// Ends the fetch for the scrapes that wait for it.
     pub(super) fn end(&self, served_by: Source, change: impl FnOnce(&mut Reading)) {
         let mut reading = self.app.state.reading();
         change(&mut reading);
@@ -103,7 +103,7 @@ impl Fetch {
         self.ended.send_replace(Some(served_by));
     }
 
-    /// Fetches where it is this replica's turn, and lets the scrapes that wait go on. What follows is nobody's wait.
+    /// Fetches if it is this replica's turn, and serves the scrapes that wait. No scrape waits for the work after that.
     async fn fetch(&self, permit: impl Sized) {
         let app = &self.app;
         let Some(mut turn) = self.take_turn().await else {
@@ -131,7 +131,7 @@ impl Fetch {
         }
     }
 
-    /// The list, and the token that it was read with.
+    /// Returns the list, and the token that it was read with.
     async fn account_list(&self) -> Result<(AccountList, Authorization), Failure> {
         let app = &self.app;
         let token = app.tokens.token(&app.client, self).await;
@@ -152,12 +152,12 @@ impl Fetch {
                 Ok(list) => return Ok((list, token)),
                 Err(error) => self.list_failed(&error),
             },
-            // The same token again would be rejected again.
+            // The same token would be rejected again.
             Ok(None) => return Err(rejected),
             Err(error) => no_token(&error),
         };
         if again.cause.throttled() {
-            // What was tried failed; that no call is left for another try is not the news.
+            // The failure to report is the rejected token, not that no call is left for another try.
             return Err(rejected);
         }
         Err(again)
@@ -180,12 +180,12 @@ impl Fetch {
         }
     }
 
-    /// Notes a rejected token; says whether it may be renewed now.
+    /// Records a rejected token; reports whether it may be renewed now.
     fn may_renew_token(&self) -> bool {
         let app = &self.app;
         let may_renew = app.state.limiter.token_rejected(app.now());
         let fetches = app.state.limiter.rejections_in_a_row();
-        // At the second, and then ever more rarely.
+        // Logged at the second fetch, and then ever more rarely.
         let is_news = fetches > 1 && fetches.is_power_of_two();
         if is_news && app.shared.log.admits(Reason::Token.as_str()) {
             let [fix, _] = wechat::new_token(app.config.credential.kind());
@@ -205,7 +205,7 @@ impl Fetch {
         client.account_list(authorization, function, self).await
     }
 
-    /// Puts the outcome on record, logs a failure, the one place where it is logged, and lets the scrapes that wait go on.
+    /// Records the outcome and serves the scrapes that wait. This is the one place where a failed fetch is logged.
     fn publish(&self, result: Result<(AccountList, Authorization), Failure>) -> Option<Fetched> {
         let app = &self.app;
         match result {
@@ -224,7 +224,7 @@ impl Fetch {
                     });
                     reading.failed_alone = false;
                 });
-                // Of many accounts this takes a while, and every scrape needs the lock.
+                // Dropping many accounts takes a while, and every scrape needs the lock.
                 drop(before);
                 Some((snapshot, token))
             }
@@ -248,7 +248,8 @@ impl Fetch {
         }
     }
 
-    /// The list as a snapshot, without what can hold personal data, unless the operator asked for it.
+    /// Returns the list as a snapshot, without the fields that can hold personal data, unless the operator asked for
+    /// them.
     fn snapshot(&self, mut list: AccountList) -> Snapshot {
         let app = &self.app;
         for account in &mut list.accounts {
@@ -264,7 +265,7 @@ impl Fetch {
         app.with_live_balances(snapshot)
     }
 
-    /// Says so where a list contradicts itself.
+    /// Logs a warning if the list contradicts itself.
     fn doubt(&self, list: &AccountList) {
         let listed = list.accounts.len() as u64 + list.invalid + list.beyond_limit;
         if let Some(count) = list.count

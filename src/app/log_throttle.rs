@@ -1,29 +1,29 @@
-//! Lines about failures, of which there are as many as apps while WeChat can't be reached: some of each reason are
-//! written, the others are counted in one.
+//! Limits the log lines about failures: while WeChat can't be reached, each app has one. Some lines of each reason are
+//! written, and the others are counted in one line.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lines of one reason that are written in a [`WINDOW`].
+/// The most lines of one reason that are written in a [`WINDOW`].
 const WRITTEN_MAX: u64 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Counts the lines of all apps by their reason.
+/// The count of the lines of all apps by reason.
 #[derive(Debug, Default)]
 pub(crate) struct LogThrottle(Mutex<HashMap<&'static str, Window>>);
 
 #[derive(Debug)]
 struct Window {
     ends: Instant,
-    /// Lines asked for.
+    /// Lines in this window, written or not.
     lines: u64,
 }
 
 impl LogThrottle {
-    /// Whether a line of that reason is to be written. If not, it is counted, and told of with the first one of a later
-    /// window.
+    /// Reports whether to write a line of that reason. Otherwise the line is counted, and the first line of a later
+    /// window logs the count.
     pub(super) fn admits(&self, reason: &'static str) -> bool {
         let (lines, untold) = self.count(reason, Instant::now());
         if untold > 0 {
@@ -36,7 +36,7 @@ impl LogThrottle {
         lines <= WRITTEN_MAX
     }
 
-    /// Counts a line; how many there are in this window, and how many of the last one were not written.
+    /// Counts a line. Returns the number of lines in this window, and how many of the last window were not written.
     fn count(&self, reason: &'static str, now: Instant) -> (u64, u64) {
         let mut windows = self.0.lock();
         let begun = || Window {

@@ -36,31 +36,29 @@ use crate::wechat::{Account, AccountKey, Api, ApiQuota, Client};
 /// One Mini Program with its credentials, and what is known of its accounts.
 #[derive(Debug)]
 pub struct App {
-    /// Its settings.
     pub config: AppConfig,
     pub(crate) client: Client,
-    /// Where its token comes from.
     pub(crate) tokens: Arc<TokenSource>,
     /// What all apps share.
     pub(crate) shared: Arc<Shared>,
-    /// What outlives a reload.
+    /// The state that survives a reload.
     pub(crate) state: Arc<AppState>,
 }
 
-/// What outlives a reload of the configuration.
+/// The state of an app that survives a reload of the configuration.
 #[derive(Debug)]
 pub(crate) struct AppState {
-    /// Its budget of calls, and what keeps calls back now.
+    /// The app's budget of calls, and what keeps calls back now.
     pub(crate) limiter: RateLimiter,
     pub(crate) counters: Counters,
-    /// Of the account-list fetches, token call included.
+    /// The durations of the account-list fetches, including the token call.
     pub(crate) fetch_duration: prometheus::Histogram,
     reading: Mutex<Reading>,
     /// How fast balances fall, from the snapshots since the start.
     usage_rate: Mutex<UsageRate>,
-    /// Accounts that have no live balance, and until when they are not asked for one again.
+    /// Accounts without a live balance, and until when they are not asked for one again.
     no_live_balance: Mutex<HashMap<AccountKey, Instant>>,
-    /// Held by the fetch that is at work, also while it keeps its state and sends optional calls.
+    /// Held by the fetch at work, also while it saves its state and sends optional calls.
     at_work: tokio::sync::Mutex<()>,
 }
 
@@ -69,37 +67,38 @@ pub(crate) struct AppState {
 struct Reading {
     snapshot: Option<Arc<Snapshot>>,
     last_fetch: Option<LastFetch>,
-    /// The last fetch was this replica's own, and failed as one of another replica might not.
+    /// Whether the last fetch was this replica's own, and failed for a reason that may not affect other replicas.
     failed_alone: bool,
     fetch: Option<Arc<Fetch>>,
     optional_calls: OptionalCallsState,
-    /// What replicas call the snapshot; `None`: it is this replica's alone.
+    /// The ID of the snapshot among replicas; `None` if only this replica has it.
     snapshot_id: Option<u64>,
 }
 
 /// The parts that apps share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Bounds the fetches under way over all apps whose tokens the exporter mints, and those that need none.
+    /// Limits the concurrent fetches of all apps whose tokens the exporter mints or that need no token.
     pub(crate) permits: Semaphore,
-    /// The same for apps whose tokens other programs keep: where one of these hangs, the others don't wait.
+    /// Limits the concurrent fetches of apps whose tokens other programs keep. If one hangs, the other apps don't wait
+    /// for it.
     pub(crate) permits_with_foreign_tokens: Semaphore,
     /// The couriers that WeChat listed.
     pub(crate) couriers: ListedCouriers,
-    /// Where state and snapshots survive.
+    /// Where state and snapshots are kept across restarts.
     pub(crate) store: Store,
     /// The fetches at work.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when the process is to end: optional calls are left out then.
+    /// Cancelled when the process is about to end; no optional calls are sent then.
     pub(crate) stopping: CancellationToken,
-    /// Bounds the lines about failures.
+    /// Limits the log lines about failures.
     pub(crate) log: LogThrottle,
-    /// Those who share budgets and snapshots; `None`: this exporter is alone.
+    /// The replicas that share budgets and snapshots; `None` if this exporter is alone.
     pub(crate) replicas: Option<Arc<Replicas>>,
 }
 
 impl Shared {
-    /// The time, among replicas by their common clock.
+    /// Returns the time, among replicas by their common clock.
     pub(crate) fn now(&self) -> Moment {
         match &self.replicas {
             Some(replicas) => replicas.now(),
@@ -109,13 +108,13 @@ impl Shared {
 }
 
 impl App {
-    /// The time that its limits go by, and what is kept of it.
+    /// Returns the time that the app's limits and saved state go by.
     pub(crate) fn now(&self) -> Moment {
         self.shared.now()
     }
 
-    /// Joins the fetch under way or, where the limiter grants one, starts it; `None`: the last snapshot has to do. Says
-    /// also how a scrape is served where the fetch brings a snapshot. Must run inside a runtime.
+    /// Joins the fetch under way, or starts one if the limiter grants it; `None` if the last snapshot must serve the
+    /// scrape. Also returns how the scrape is served if the fetch brings a snapshot. Must run inside a runtime.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<(Arc<Fetch>, Source)> {
         let mut reading = self.state.reading();
         if let Some(fetch) = &reading.fetch {
@@ -135,21 +134,21 @@ impl App {
         }
     }
 
-    /// A reload has put its settings in force, in the place of those `before` where it was there.
+    /// Applies the app's settings after a reload. `before` is the app's old configuration, if it had one.
     pub(crate) fn reloaded(&self, before: Option<&AppConfig>) {
         let now = self.now();
         self.state.limiter.reloaded(Budget::of(&self.config), now);
         let failed_call = self.last_fetch().and_then(|last| last.failure?.cause.api);
         let token_api = self.config.credential.token_api();
         let has_changed = before.is_some_and(|before| before.credential.token_api() != token_api);
-        // What held back one call for tokens says nothing of another.
+        // A hold on one API for tokens does not apply to another.
         if has_changed && failed_call.is_some_and(Api::mints_token) {
             self.state.limiter.lift_breaker();
         }
     }
 
-    /// The last snapshot, unless it is too old to serve, and whether the latest finished fetch succeeded: both as of
-    /// the same instant.
+    /// Returns the last snapshot, unless it is too old to serve, and whether the latest finished fetch succeeded, both
+    /// as of the same instant.
     pub(crate) fn last_reading(
         &self,
         max_stale: Duration,
@@ -163,45 +162,45 @@ impl App {
         (fresh.cloned(), succeeded)
     }
 
-    /// The last snapshot, unless it is too old to serve.
+    /// Returns the last snapshot, unless it is too old to serve.
     pub(crate) fn snapshot(&self, max_stale: Duration, now: Moment) -> Option<Arc<Snapshot>> {
         self.last_reading(max_stale, now).0
     }
 
-    /// How the latest finished fetch went; `None`: none has finished yet.
+    /// Returns how the latest finished fetch went; `None` if none has finished yet.
     pub(crate) fn last_fetch(&self) -> Option<LastFetch> {
         self.state.reading().last_fetch.clone()
     }
 
-    /// WeChat's own figures for the account list's API, where switched on and known.
+    /// Returns WeChat's own figures for the account list's API, if they are enabled and known.
     pub(crate) fn api_quota(&self) -> Option<(Api, ApiQuota)> {
         let now = self.now().wall;
         let known = self.state.reading().optional_calls.api_quota(now);
         known.filter(|(api, _)| self.config.api_quota && *api == self.list_api())
     }
 
-    /// Calls left of the exporter's own daily limit; `None` where there is none.
+    /// Returns the calls left of the exporter's own daily limit; `None` if there is no limit.
     pub(crate) fn daily_calls_remaining(&self) -> Option<u64> {
         self.state.limiter.remaining(self.now())
     }
 
-    /// How long an account's balance lasts if it goes on falling as it did since the start. Unit: days; `None`: not
-    /// known yet (see [`UsageRate::days_left`]).
+    /// Returns how long an account's balance lasts if it goes on falling as it has since the start. Unit: days; `None`
+    /// if not known yet (see [`UsageRate::days_left`]).
     pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
         self.state.usage_rate.lock().days_left(account, now)
     }
 
-    /// The host that calls go to now.
+    /// Returns the host that calls go to now.
     pub(crate) fn api_host(&self) -> &str {
         self.client.current_host()
     }
 
-    /// What the account list is read through.
+    /// Returns the API that the account list is read through.
     pub(crate) fn list_api(&self) -> Api {
         Api::of_account_list(self.config.cloud_function.as_ref())
     }
 
-    /// Its state, with so many calls counted as sent beforehand.
+    /// Returns the app's state with `reserved` calls counted as sent beforehand.
     fn saved_state(&self, reserved: u64) -> SavedState {
         let reading = self.state.reading();
         SavedState {
@@ -214,8 +213,8 @@ impl App {
 }
 
 impl AppState {
-    /// The state of an app that knows nothing yet but what was `saved`. The second value says whether that holds a time that
-    /// only a clock that was ahead can have given.
+    /// Returns the state of an app that knows only what was `saved`, and whether `saved` holds a time that can only
+    /// come from a clock that was ahead.
     pub(crate) fn restore(saved: Saved, config: &AppConfig, now: Moment) -> (Self, bool) {
         let (limiter, clock_was_ahead) =
             RateLimiter::restore(saved.state.limiter, Budget::of(config), now);
@@ -248,12 +247,11 @@ impl AppState {
     }
 }
 
-/// From a fast reply, past the 10 s that Prometheus waits for a scrape by default, to what several slow calls take
-/// together. Unit: seconds.
+/// From a fast reply, past Prometheus's default scrape timeout of 10 s, to several slow calls together. Unit: seconds.
 const FETCH_DURATION_BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 fn fetch_duration_histogram() -> prometheus::Histogram {
-    // The name and the appid are the page's business (`exposition::families`); this one only counts.
+    // The page sets the name and the appid (`exposition::families`); this histogram only counts.
     let options = prometheus::HistogramOpts::new("fetch_duration_seconds", "seconds per fetch")
         .buckets(FETCH_DURATION_BUCKETS.to_vec());
     prometheus::Histogram::with_opts(options)

@@ -1,9 +1,9 @@
-//! What an app may be asked for beside the account list, each by the operator's leave: the couriers' names once a
-//! day, WeChat's own quota figures once an hour, live balances.
+//! The calls besides the account list, each enabled by the operator: the couriers' names once a day, WeChat's own quota
+//! figures once an hour, live balances.
 //!
-//! They are sent after a fetch, in its task: the list's answer never waits for them, their failure is counted and logged
-//! and nothing else, and without scrapes they cost nothing. Among replicas whoever fetches sends them, and the state
-//! that all share says when they are due.
+//! They are sent after a fetch, in its task: the account list never waits for them, their failures are only counted and
+//! logged, and without scrapes they cost nothing. Among replicas, the one that fetches sends them. The shared state says
+//! when quota figures and live balances are due; each replica asks for the couriers by itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use super::{App, Fetch};
 
 const COURIER_NAMES_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 const API_QUOTA_INTERVAL: Duration = Duration::from_secs(3600);
-/// After a failure.
+/// The interval after a failure.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
-/// Live balances that are asked for after one fetch.
+/// The most live balances to ask for after one fetch.
 const BALANCES_MAX: usize = 10;
 
 /// Couriers by `delivery_id`.
@@ -33,13 +33,13 @@ pub(crate) type Deliveries = HashMap<Box<str>, Delivery>;
 /// The couriers that `getAllDelivery` listed. Shared by all apps.
 #[derive(Debug, Default)]
 pub(crate) struct ListedCouriers {
-    /// As WeChat listed them last; empty before that.
+    /// The couriers as WeChat last listed them; empty before that.
     pub(crate) deliveries: ArcSwap<Deliveries>,
     due: Mutex<Option<Instant>>,
 }
 
 impl ListedCouriers {
-    /// Whether the list is due; then it is not for a while.
+    /// Reports whether the list is due; if so, it is not due again for a while.
     fn claim(&self) -> bool {
         let now = Instant::now();
         let mut due = self.due.lock();
@@ -51,7 +51,7 @@ impl ListedCouriers {
     }
 }
 
-/// The optional calls to be sent after one fetch.
+/// The optional calls to send after one fetch.
 #[derive(Debug, Default)]
 pub(super) struct OptionalCalls {
     couriers: bool,
@@ -60,7 +60,7 @@ pub(super) struct OptionalCalls {
 }
 
 impl OptionalCalls {
-    /// Those that are due now, and no longer due after that.
+    /// Claims the calls that are due now.
     pub(super) fn due(app: &App, snapshot: &Snapshot) -> Self {
         if app.shared.stopping.is_cancelled() {
             return Self::default();
@@ -88,13 +88,13 @@ impl OptionalCalls {
         }
     }
 
-    /// How many they are.
+    /// Returns the number of calls.
     pub(super) fn calls(&self) -> u64 {
         u64::from(self.couriers) + u64::from(self.api_quota) + self.balances.len() as u64
     }
 
-    /// Sends them, with the token that the list was read with. Returns the snapshot with the live balances, where there are
-    /// any.
+    /// Sends the calls with the token that the list was read with. Returns the snapshot with the live balances, if
+    /// there are any.
     pub(super) async fn send(
         self,
         fetch: &Fetch,
@@ -117,8 +117,8 @@ impl OptionalCalls {
     }
 }
 
-/// The accounts whose live balance is to be asked for: bound ones of couriers that `getQuota` serves, whose balance is
-/// older than the interval; those with the oldest first.
+/// Returns the accounts whose live balance to ask for: bound accounts of couriers that `getQuota` serves, whose balance
+/// is older than the interval; the oldest balances first.
 fn due_balances(
     app: &App,
     snapshot: &Snapshot,
@@ -130,7 +130,7 @@ fn due_balances(
     let mut without = app.state.no_live_balance.lock();
     without.retain(|_, until| *until > now.monotonic);
     let listed = app.shared.couriers.deliveries.load();
-    // `getQuota` serves franchise couriers alone.
+    // `getQuota` serves only franchise couriers.
     let has_live_balances = |delivery_id: &str| {
         let listed = listed.get(delivery_id);
         app.config.couriers.network(delivery_id, listed) == Network::Franchise
@@ -156,7 +156,7 @@ fn due_balances(
     due.into_iter().map(Account::key).collect()
 }
 
-/// Live balances that may be asked for now: half of the day's calls are kept for the account list.
+/// Returns how many live balances may be asked for now: half of the day's calls are kept for the account list.
 fn room_beside_the_list(app: &App) -> usize {
     let room = match (app.config.daily_limit, app.daily_calls_remaining()) {
         (Some(limit), Some(remaining)) => remaining.saturating_sub(limit / 2),
@@ -190,7 +190,7 @@ async fn ask_for_api_quota(fetch: &Fetch, authorization: &Authorization) {
     app.state.reading().optional_calls.api_quota = quota.ok().map(|quota| (api, quota));
 }
 
-/// Asks for one balance after the other, as long as no other fetch and no stop is waiting.
+/// Asks for one balance after the other, as long as no other fetch is waiting and the process is not about to end.
 async fn ask_for_balances<'a>(
     fetch: &Fetch,
     accounts: &'a [AccountKey],
@@ -216,7 +216,7 @@ async fn ask_for_balances<'a>(
             Ok(None) => {}
             Err(error) => {
                 failed(app, Api::QuotaGet, &error);
-                // Anything else that stops one account most likely stops all.
+                // Any other error most likely affects all accounts.
                 if !error.concerns_the_account() {
                     let wait = match error.reason() {
                         Reason::DailyQuota => ChinaDay::left(app.now().wall),
@@ -234,14 +234,14 @@ async fn ask_for_balances<'a>(
     live
 }
 
-/// Whether the next fetch of this process or of another replica has come.
+/// Reports whether the next fetch is waiting in this process, or is due in another replica.
 fn another_fetch_waits(app: &App) -> bool {
     let here = app.state.reading().fetch.is_some();
     let is_alone = app.shared.replicas.is_none();
     here || (!is_alone && app.state.limiter.interval_is_over(app.now()))
 }
 
-/// No live balance is asked for before that.
+/// Holds back all live balances for `wait`.
 fn hold_balances(app: &App, wait: Duration) {
     let due = DueTime::after(wait, app.now().wall);
     app.state.reading().optional_calls.balances_due = due;
@@ -264,8 +264,8 @@ fn failed(app: &App, api: Api, error: &wechat::Error) {
 }
 
 impl App {
-    /// The list with the live balances of the snapshot before it, where they are newer. One that two rounds have not
-    /// renewed is not shown any more: the list's own is as good by then, and comes with its own time.
+    /// Returns the list with the live balances of the previous snapshot, where they are newer. Live balances that were
+    /// not renewed in two intervals are dropped: the list's own balance is as good by then and has its own time.
     pub(super) fn with_live_balances(&self, listed: Snapshot) -> Snapshot {
         let Some(interval) = self.config.live_quota else {
             return listed;

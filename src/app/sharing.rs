@@ -1,4 +1,4 @@
-//! Whose turn it is to fetch, where replicas share one budget.
+//! Which replica's turn it is to fetch, where replicas share one budget.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use crate::replicas::{Lock, Replicas, Shared};
 use crate::snapshot::Snapshot;
 use crate::store::SavedState;
 
-/// Time between two looks at a fetch of another replica.
+/// The time between two looks at another replica's fetch.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest wait for a fetch of another replica. Longer than one takes unless every host of WeChat hangs.
+/// The longest wait for another replica's fetch, which takes longer than this only if every host of WeChat hangs.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The longest that a replica which failed by itself lets the others go first.
+/// The longest time for which a replica that failed by itself leaves a fetch to the others.
 const STAND_BACK_MAX: Duration = Duration::from_secs(60);
-/// Two snapshots no further apart are one, with live balances in the later form of it.
+/// Two snapshots that are no further apart than this are the same one; the later form of it has live balances.
 const ONE_SNAPSHOT: Duration = Duration::from_secs(1);
 
-/// The right to fetch. `None`: without a lock, as this replica is alone.
+/// The right to fetch, with the lock; `None` if this replica is alone.
 pub(super) struct Turn(Option<Lock>);
 
 impl Fetch {
-    /// Takes the turn to fetch; where another replica has it, waits for its fetch. `None`: the limits that all share
-    /// allow no fetch now. This one has ended then, with what the others have read.
+    /// Takes the turn to fetch; if another replica has it, waits for its fetch. `None` if the shared limits allow no
+    /// fetch now. This fetch has then ended with what the others have read.
     pub(super) async fn take_turn(&self) -> Option<Turn> {
         let app = &self.app;
         let Some((replicas, shared, waited)) = self.ask_replicas().await else {
@@ -51,12 +51,12 @@ impl Fetch {
         }
     }
 
-    /// Ends without a call, with what the others have read.
+    /// Ends the fetch without a call, with what the others have read.
     async fn leave_turn(&self, shared: Shared, theirs: Theirs, waited: bool) {
         let app = &self.app;
         if let Some(mut lock) = shared.lock {
-            // Whoever fetches next must know what was spent here without them, but not what was read: that is not with the
-            // snapshot.
+            // The replica that fetches next must know which calls this one sent alone. It must not take over this one's
+            // outcome, because the snapshot of that fetch is not shared.
             let state = SavedState {
                 last_fetch: shared.state.and_then(|state| state.last_fetch),
                 ..app.saved_state(0)
@@ -76,7 +76,8 @@ impl Fetch {
         }
     }
 
-    /// What the replicas share of the app, once none of them is fetching, and whether one was. `None`: this one is alone.
+    /// Returns what the replicas share of the app once none of them is fetching, and whether one was. `None` if this
+    /// one is alone.
     async fn ask_replicas(&self) -> Option<(&Arc<Replicas>, Shared, bool)> {
         let app = &self.app;
         let replicas = app.shared.replicas.as_ref()?;
@@ -93,9 +94,9 @@ impl Fetch {
         }
     }
 
-    /// Keeps the app's state, and the snapshot where there is a new one, for the other replicas and the next start. So
-    /// many `calls` that are about to be sent count as sent: a crash loses their count. Without any, and once this fetch
-    /// has ended, the others may have their turn.
+    /// Saves the app's state, and the snapshot if there is a new one, for the other replicas and the next start. The
+    /// `calls` about to be sent count as sent, because a crash loses their count. If there are none and this fetch has
+    /// ended, releases the turn.
     pub(super) async fn keep(&self, turn: &mut Turn, calls: u64, snapshot: Option<&Arc<Snapshot>>) {
         let app = &self.app;
         if let Some(mut lock) = turn.0.take() {
@@ -114,7 +115,7 @@ impl Fetch {
             }
         }
         let (store, appid) = (&app.shared.store, &app.config.appid);
-        // First the snapshot: a crash in between must not leave a success with nothing to show for it.
+        // The snapshot goes first: a crash in between must not leave a success without its snapshot.
         if let Some(snapshot) = snapshot {
             store.save_snapshot(appid, snapshot).await;
         }
@@ -125,16 +126,16 @@ impl Fetch {
 /// What other replicas have done.
 #[derive(Default)]
 struct Theirs {
-    /// A snapshot that is new here.
+    /// Their snapshot, if it is new to this replica.
     snapshot: Option<Arc<Snapshot>>,
-    /// Their snapshot can't be had.
+    /// Whether their snapshot can't be obtained.
     is_lost: bool,
-    /// Their last fetch succeeded, and what it read is here.
+    /// Whether their last fetch succeeded and its snapshot is here.
     succeeded: bool,
 }
 
 impl App {
-    /// Whether whoever holds the lock is fetching, or about to: it may have taken the lock a moment ago.
+    /// Reports whether the holder of the lock is fetching or about to: it may have taken the lock a moment ago.
     fn is_due(&self, shared: &Shared) -> bool {
         let Some(state) = &shared.state else {
             return true;
@@ -143,15 +144,15 @@ impl App {
         state.fetching || wait <= Budget::of(&self.config).early()
     }
 
-    /// Goes on from the state that all share. Takes over what other replicas have read, where it is newer, and how their
-    /// last fetch went.
+    /// Continues from the shared state. Takes over what other replicas have read, if it is newer, and how their last
+    /// fetch went.
     async fn follow(&self, replicas: &Replicas, state: &SavedState, is_locked: bool) -> Theirs {
         self.state
             .limiter
             .adopt(&state.limiter, is_locked, self.now());
         self.state.reading().optional_calls = state.optional_calls.clone();
         let mut theirs = Theirs::default();
-        // First the snapshot, then the outcome: a page must not show success with a snapshot from before.
+        // The snapshot goes before the outcome: a page must not show a success with an older snapshot.
         let is_new =
             state.snapshot_id.is_some() && state.snapshot_id != self.state.reading().snapshot_id;
         if is_new {
@@ -166,7 +167,7 @@ impl App {
             theirs.succeeded = last_fetch.succeeded();
             let mut reading = self.state.reading();
             let own = reading.last_fetch.as_ref();
-            // One of its own is later where the others couldn't be told of it.
+            // This replica's own outcome is later if it could not be shared.
             if own.is_none_or(|own| own.at < last_fetch.at) {
                 self.state.counters.set_errcode(last_fetch.errcode());
                 reading.last_fetch = Some(last_fetch.clone());
@@ -176,7 +177,7 @@ impl App {
         theirs
     }
 
-    /// Puts a snapshot of another replica's in the place of its own one, unless that is newer.
+    /// Replaces this replica's snapshot with another replica's, unless its own is newer.
     fn take_over(&self, snapshot: Snapshot, id: Option<u64>) -> Option<Arc<Snapshot>> {
         let now = self.now();
         let snapshot = Arc::new(snapshot);
@@ -190,13 +191,13 @@ impl App {
             before = reading.snapshot.replace(Arc::clone(&snapshot));
             reading.snapshot_id = id;
         }
-        // Of many accounts both take a while, and every scrape needs the lock.
+        // With many accounts both take a while, and every scrape needs the lock.
         drop(before);
         self.state.usage_rate.lock().observe(&snapshot, now);
         Some(snapshot)
     }
 
-    /// Grants this replica a fetch, to begin after the returned wait; else the cause.
+    /// Grants this replica a fetch that begins after the returned wait, or returns why not.
     fn grant(&self, shared: &Shared, theirs: &Theirs) -> Result<Duration, Cause> {
         let limiter = &self.state.limiter;
         if shared.lock.is_none() || self.stands_back() {
@@ -204,7 +205,7 @@ impl App {
         }
         let has_nothing = shared.state.is_none() || (theirs.is_lost && self.wants_a_snapshot());
         match limiter.try_acquire(self.now()) {
-            // Its own limiter granted this fetch, and there is nothing to show instead.
+            // This replica's limiter granted the fetch, and there is nothing to show instead.
             Err(Cause::Interval) if has_nothing => {
                 limiter.begins(self.now());
                 Ok(Duration::ZERO)
@@ -213,16 +214,16 @@ impl App {
         }
     }
 
-    /// Whether another replica, which may reach WeChat where this one doesn't, should fetch first: the last fetch was this
-    /// replica's and failed here, and the next one is newly due.
+    /// Reports whether another replica should fetch first because it may reach WeChat where this one can't: the last
+    /// fetch was this replica's and failed here, and the next one is newly due.
     fn stands_back(&self) -> bool {
         let failed_alone = self.state.reading().failed_alone;
         let patience = (self.config.min_interval / 2).min(STAND_BACK_MAX);
         failed_alone && self.state.limiter.is_newly_due(patience, self.now())
     }
 
-    /// Whether its own snapshot is due to be replaced. It is somewhat younger than the grant of its fetch, which is
-    /// what the interval counts from.
+    /// Reports whether this replica's snapshot is due to be replaced. It is somewhat younger than the grant of its
+    /// fetch, from which the interval counts.
     fn wants_a_snapshot(&self) -> bool {
         let reading = self.state.reading();
         let due = |own: &Arc<Snapshot>| own.age(self.now()) >= self.config.min_interval / 2;

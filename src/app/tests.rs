@@ -1,4 +1,4 @@
-//! One app and a WeChat that counts what it is asked.
+//! One app, and a mock WeChat that counts its calls.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,10 +25,10 @@ pub(crate) const QUOTA: &str = "/cgi-bin/express/business/quota/get";
 const DELIVERIES: &str = "/cgi-bin/express/business/delivery/getall";
 const API_QUOTA: &str = "/cgi-bin/openapi/quota/get";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-/// Never comes: these tests run on machines under load.
+/// A deadline that is never reached, even on a machine under load.
 pub(crate) const FAR: Duration = Duration::from_secs(120);
 
-/// A WeChat, and the apps of the exporters that ask it.
+/// A mock WeChat, and the apps of the exporters that call it.
 pub(crate) struct World {
     pub(crate) wechat: MockServer,
     pub(crate) apps: Vec<AppConfig>,
@@ -38,7 +38,7 @@ pub(crate) fn reply(body: serde_json::Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(body)
 }
 
-/// Bound accounts of these couriers, whose balances are old.
+/// Returns a list of bound accounts of these couriers, with old balances.
 pub(crate) fn accounts(couriers: &[&str]) -> ResponseTemplate {
     let account = |(id, courier)| json!({"biz_id": format!("K{id}"), "delivery_id": courier, "status_code": 0, "quota_num": 5});
     let accounts: Vec<_> = couriers.iter().enumerate().map(account).collect();
@@ -46,14 +46,14 @@ pub(crate) fn accounts(couriers: &[&str]) -> ResponseTemplate {
 }
 
 impl World {
-    /// One app that may be read at any time.
+    /// Creates a world with one app that may be fetched at any time.
     async fn new() -> Self {
         let mut world = Self::listing(accounts(&["YTO"; 25])).await;
         world.apps[0].live_quota = Some(HOUR);
         world
     }
 
-    /// One app that may be read at any time, and a WeChat that lists this.
+    /// Creates a world with one app that may be fetched at any time, and a WeChat that answers with this list.
     pub(crate) async fn listing(list: ResponseTemplate) -> Self {
         let mut world = Self {
             wechat: MockServer::start().await,
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// From now on WeChat gives a token and answers like this to whoever asks for the list.
+    /// Makes WeChat give out a token, and answer every request for the account list with `list`.
     pub(crate) async fn lists(&self, list: ResponseTemplate) {
         self.wechat.reset().await;
         let token = json!({"access_token": "token-0123456789", "expires_in": 7200});
@@ -113,7 +113,7 @@ impl World {
     }
 }
 
-/// Scrapes; the optional calls go on behind it.
+/// Scrapes once; optional calls may go on after that.
 async fn fetch(exporter: &Collector) {
     let apps = exporter.apps();
     let scrape = scrape(apps.list(), HOUR, Instant::now() + FAR).await;
@@ -224,7 +224,7 @@ async fn wechats_own_figures_are_asked_for_once_an_hour_over_restarts_too() {
     assert_eq!(world.calls(API_QUOTA).await, 1);
 }
 
-/// The calls that a crash would leave counted.
+/// Returns the calls that would count as sent after a crash.
 fn kept(state: &Path) -> u64 {
     let file = fs::read(state.join(format!("{APPID}.limiter.json"))).unwrap();
     let state = crate::store::form::read_state(&file, APPID).unwrap();
@@ -235,7 +235,7 @@ fn kept(state: &Path) -> u64 {
 #[tokio::test]
 async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     let mut world = World::new().await;
-    // What a fetch can send doesn't grow with the hosts.
+    // The number of calls that a fetch can send doesn't grow with the number of hosts.
     world.apps[0].api_urls = vec![world.wechat.uri(); 5];
     let slow = reply(json!({"quota_num": 4})).set_delay(Duration::from_secs(1));
     world.answers(QUOTA, slow).await;
@@ -320,7 +320,7 @@ async fn source_of_a_rejected_token_is_asked_by_each_fetch() {
         let mock = Mock::given(path(LIST)).and(query_param("access_token", token));
         mock.respond_with(list).mount(&world.wechat).await;
     }
-    // Twice by the first fetch, and by the second one, which may not renew it so soon.
+    // The first fetch asks twice; the second one asks once, as it may not renew the token so soon.
     for (token, times) in [("old-0123456789", 3), ("new-0123456789", 9)] {
         let token = reply(json!({"access_token": token, "expires_in": 7200}));
         let mock = Mock::given(path("/token")).respond_with(token);

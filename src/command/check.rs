@@ -1,4 +1,4 @@
-//! Does what one scrape does for every app and reports to a person.
+//! Does what one scrape does for every app and reports the results to the user.
 
 use std::io::{self, Write};
 use std::slice::from_ref;
@@ -20,7 +20,7 @@ use crate::store::Store;
 use crate::web_config;
 use crate::wechat::{self, Account, Api, Reason};
 
-/// Tokens that are minted in a day: one lives two hours, and is renewed before its end.
+/// The number of tokens minted in a day: a token lives two hours and is renewed before it expires.
 const TOKENS_PER_DAY: u64 = 13;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
         ))?;
     }
     for app in &mut config.apps {
-        // They are not reported on, and each would cost calls.
+        // These are not part of the report, and each would cost calls.
         app.live_quota = None;
         app.api_quota = false;
         app.refresh_couriers = false;
@@ -62,7 +62,7 @@ pub(super) async fn run(args: &Args, options: &CheckArgs) -> Result<(), Error> {
     super::warn_of_pitfalls(&config);
     let collector = Collector::among(None, &config, store)?;
     let failing = report_all(&collector, &config, is_counted, say).await;
-    // The state is kept after the answer.
+    // State is written after a fetch has answered.
     collector
         .drain(Instant::now() + config.wechat.timeout)
         .await;
@@ -86,7 +86,7 @@ async fn report_all(
     let began = SystemTime::now();
     let scrapes = apps.list().iter().map(|app| {
         app.state.limiter.lift_waits();
-        // Each fetch ends by itself.
+        // Each fetch ends by itself, long before this deadline.
         collector::scrape(from_ref(app), config.scrape.max_stale, Instant::now() + DAY)
     });
     let mut scrapes: FuturesOrdered<_> = scrapes.collect();
@@ -101,7 +101,7 @@ async fn report_all(
     Ok(failing)
 }
 
-/// Leaves the apps with these appids, and all of them where there is none.
+/// Keeps only the apps with these appids, or all apps if none are given.
 fn narrow(apps: &mut Vec<AppConfig>, only: &[String]) -> Result<(), ConfigError> {
     let is_unknown = |appid: &&String| !apps.iter().any(|app| app.appid == **appid);
     if let Some(unknown) = only.iter().find(is_unknown) {
@@ -116,10 +116,10 @@ fn narrow(apps: &mut Vec<AppConfig>, only: &[String]) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// Where the calls of a check are counted, whether the exporter goes on from there, and what is said of that.
+/// Returns where the calls of a check are counted, whether the exporter continues from that count, and a note about it.
 ///
-/// The place is the state directory, unless an exporter runs on it: one that runs keeps its count to itself, and a check
-/// must work all the same.
+/// The calls are counted in the state directory, unless an exporter is using it: a running exporter doesn't share its
+/// count, and a check must work regardless.
 fn budget(config: &Config) -> Result<(Store, bool, Option<String>), Error> {
     let list_limits = config.wechat.list_limits();
     let mut note = None;
@@ -142,7 +142,7 @@ fn budget(config: &Config) -> Result<(Store, bool, Option<String>), Error> {
     Ok((Store::open(None, list_limits)?, false, note))
 }
 
-/// What is said of one app.
+/// The report on one app.
 struct Report {
     text: String,
     healthy: bool,
@@ -167,7 +167,7 @@ impl Report {
         report
     }
 
-    /// Two columns; the blank subject of further lines keeps them in the second.
+    /// Adds a line of two columns. An empty subject keeps further lines in the second column.
     fn line(&mut self, subject: &str, finding: &str) {
         let finding = printable(finding);
         self.text.push_str(&format!("\n  {subject:<11} {finding}"));
@@ -182,7 +182,7 @@ impl Report {
     fn app(&mut self, reading: &AppReading, began: SystemTime) {
         let app = &reading.app;
         let settings = &app.config;
-        // What a state directory tells of fetches before this one is no finding.
+        // Fetches before this check, which a state directory may record, are not reported.
         let Some(fetch) = app.last_fetch().filter(|fetch| fetch.at >= began) else {
             return self.failed("accounts", "NOT CHECKED", &throttled(app));
         };
@@ -215,7 +215,7 @@ impl Report {
         }
     }
 
-    /// A token that was renewed right away: the fetch worked, but whatever ended the token ends the next one too.
+    /// Reports a token that was renewed at once. The fetch worked, but whatever ended the token will end the next one.
     fn token_rejected_at_first(&mut self, app: &App) {
         if app.state.limiter.rejections_in_a_row() == 0 {
             return;
@@ -244,7 +244,7 @@ impl Report {
     }
 }
 
-/// Why the exporter's own budget allowed no fetch, or none to its end.
+/// Explains why the exporter's own budget allowed no fetch, or not all of its calls.
 fn throttled(app: &App) -> String {
     match app.state.limiter.open_breaker(app.now()) {
         Some((reason, until)) => {
@@ -268,7 +268,7 @@ fn token(app: &AppConfig, expiry: Option<SystemTime>) -> String {
     }
 }
 
-/// With the state as the status page has it, as far as one reading tells.
+/// Describes an account, with its state as on the status page, as far as a single reading tells.
 fn describe(account: &Account, couriers: &Couriers) -> String {
     let (delivery_id, biz_id) = (&account.delivery_id, &account.biz_id);
     let network = couriers.network(delivery_id, None);
@@ -289,7 +289,7 @@ fn describe(account: &Account, couriers: &Couriers) -> String {
     format!("{delivery_id} {biz_id}  {courier}: {state}, {balance}{refreshed}")
 }
 
-/// Calls in a day against the limit, if a scrape comes in each interval.
+/// Compares the calls of a day with the limit, assuming one scrape in each interval.
 fn calls(app: &AppConfig) -> String {
     if app.min_interval.is_zero() {
         return "one for each scrape (min_interval 0)".to_owned();
@@ -316,7 +316,7 @@ fn utc(at: impl Into<OffsetDateTime>) -> String {
     at.unwrap_or_else(|_| "a time beyond the calendar".to_owned())
 }
 
-/// Somebody else's text on our terminal: without what would move the cursor.
+/// Replaces control characters in text from outside, which could otherwise move the terminal's cursor.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -1,6 +1,6 @@
 //! The command line as clap reads it.
 //!
-//! Each flag has its environment variable; one that is empty counts as not set. Each switch takes a value too
+//! Each flag has an environment variable; an empty one counts as not set. Each switch also takes a value
 //! (`--web.enable-lifecycle=false`).
 
 use std::any::TypeId;
@@ -64,10 +64,10 @@ pub struct CheckArgs {
 }
 
 impl Cli {
-    /// Reads a command line, the program's name first, and the process's environment.
+    /// Parses a command line, beginning with the program's name, and the environment of the process.
     ///
     /// # Errors
-    /// What clap has to say: help, version or a usage error.
+    /// Returns clap's message: help, version or a usage error.
     pub fn read(
         line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
@@ -76,13 +76,13 @@ impl Cli {
     }
 }
 
-/// The environment variable of a flag: `--web.listen-address` has `WECHAT_LOGISTICS_WEB_LISTEN_ADDRESS`.
+/// Returns the environment variable of a flag: `WECHAT_LOGISTICS_WEB_LISTEN_ADDRESS` for `--web.listen-address`.
 fn variable(flag: &str) -> String {
     let name = flag.replace(['.', '-'], "_").to_uppercase();
     format!("WECHAT_LOGISTICS_{name}")
 }
 
-/// The command line as it is read here and now.
+/// Returns the definition of the command line for the current environment.
 #[must_use]
 pub fn command_line() -> clap::Command {
     Cli::command()
@@ -90,7 +90,7 @@ pub fn command_line() -> clap::Command {
         .mut_subcommands(|command| command.mut_args(complete))
 }
 
-/// What all flags have in common.
+/// Adds what all flags have in common.
 fn complete(arg: Arg) -> Arg {
     let Some(variable) = arg.get_long().map(variable) else {
         return arg;
@@ -111,14 +111,14 @@ fn complete(arg: Arg) -> Arg {
         arg
     };
     if env::var_os(&variable).is_some_and(|value| value.is_empty()) {
-        // clap takes an empty variable for an empty value; compose files and unit files leave many empty.
+        // clap takes an empty variable for an empty value, but compose files and unit files leave many empty.
         return arg;
     }
-    // A URL in a variable can hold a password, and help texts are pasted into tickets.
+    // A URL in a variable can contain a password, and help texts are pasted into tickets.
     arg.env(variable).hide_env_values(true)
 }
 
-/// Names the environment variable beside the flag that has a wrong value: it may be where the value came from.
+/// Adds the environment variable to an error about a flag's value, because the value may come from there.
 fn name_the_variable(mut error: clap::Error) -> clap::Error {
     let blamed = error.get(ContextKind::InvalidArg);
     let value = error.get(ContextKind::InvalidValue);
@@ -134,7 +134,7 @@ fn name_the_variable(mut error: clap::Error) -> clap::Error {
     let both = format!("{blamed} [env: {}]", variable(name));
     error.insert(ContextKind::InvalidArg, ContextValue::String(both));
     if is_secret {
-        // It can hold a password.
+        // The URL can contain a password.
         let hidden = ContextValue::String("[hidden]".to_owned());
         error.insert(ContextKind::InvalidValue, hidden);
     }

@@ -9,14 +9,14 @@ use crate::collector::scrape;
 use crate::config::{Args, Config};
 use crate::exposition::{Exposition, Form, Scope};
 
-/// Fetches every app and prints the page, also where an app failed.
+/// Fetches every app and prints the page, even if an app failed.
 ///
 /// # Errors
-/// [`Error::AppsFailing`] when an app failed; others when there is no page.
+/// Returns [`Error::AppsFailing`] if an app failed, and other errors if there is no page.
 pub(super) async fn run(args: &Args) -> Result<(), Error> {
     let mut config = Config::load(args)?;
     for app in &mut config.apps {
-        // They go into the reading after the one that they are asked for with, and here there is none.
+        // Live balances appear in the reading after the one that requests them, and there is only one reading here.
         app.live_quota = None;
     }
     let collector = Arc::new(super::collector(&config)?);
@@ -24,7 +24,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Error> {
     let deadline = Instant::now() + config.scrape.timeout;
     let apps = collector.apps();
     let readings = scrape(apps.list(), config.scrape.max_stale, deadline).await;
-    // WeChat's own figures are asked for after the accounts, and belong on the page.
+    // WeChat's own figures are requested after the accounts, and belong on the page.
     collector
         .settled_by(Instant::now() + config.wechat.timeout)
         .await;

@@ -6,21 +6,21 @@ use super::{Error, serve};
 use crate::config::Args;
 use crate::demo::{Options, Simulation};
 
-/// At most one account-list call in this time, unless `--wechat.min-interval` says otherwise: short enough to watch
-/// the balances fall.
+/// The interval between account-list calls unless `--wechat.min-interval` is set; short enough to see balances fall.
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Enough for a call each [`MIN_INTERVAL`] all day: nobody's quota is spent, and there is a budget to look at.
+/// Allows a call every [`MIN_INTERVAL`] all day. No real quota is spent, but there is a budget to look at.
 const DAILY_LIMIT: u64 = 20_000;
 
-/// How long balances are watched at least before it is said how long they last: they are refreshed once a minute, and two
-/// falls are no rate. Else as long in the shops' time as real balances are watched, for few look on for an hour.
+/// The minimum time for which balances are observed before the exporter tells how long they last. They are refreshed
+/// once a minute, and two drops don't make a rate. Above this minimum, the real observation time is divided by the
+/// speed, because few users watch a demo for an hour.
 const DAYS_LEFT_AFTER: Duration = Duration::from_secs(180);
 
 /// Starts the simulation and serves its apps until told to stop.
 ///
 /// # Errors
-/// When it can't start.
+/// Fails if it can't start.
 pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> {
     let Simulation { address, mut apps } = Simulation::start(options)
         .await
@@ -29,7 +29,7 @@ pub(super) async fn run(mut args: Args, options: &Options) -> Result<(), Error> 
         app.min_interval = MIN_INTERVAL;
         app.daily_limit = Some(DAILY_LIMIT);
         app.days_left_after = (app.days_left_after / options.speed).max(DAYS_LEFT_AFTER);
-        // So that dashboards have something to show.
+        // Gives the dashboards something to show.
         app.api_quota = true;
         app.refresh_couriers = true;
         tracing::info!(

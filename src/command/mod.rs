@@ -1,4 +1,4 @@
-//! The commands: serve, demo, check and collect, and the exit code that each ends with.
+//! The commands serve, demo, check and collect, and the exit code of each.
 
 mod check;
 mod cli;
@@ -32,29 +32,29 @@ pub enum Error {
     /// The server can't start.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The process can't wait for sockets and timers.
+    /// The async runtime can't be started.
     #[error("the runtime can't be started")]
     Runtime(#[source] io::Error),
     /// The simulated WeChat can't start.
     #[error("the simulated WeChat API can't start")]
     Simulation(#[source] io::Error),
-    /// The process can't be told to stop or to reload.
+    /// Signals to stop or to reload can't be received.
     #[error("signals can't be received")]
     Signals(#[source] io::Error),
-    /// Standard output is gone.
+    /// Standard output can't be written.
     #[error("standard output can't be written")]
     Output(#[source] io::Error),
-    /// A second signal to stop came before everything was finished; the log says so.
+    /// A second signal stopped the process before everything was finished; the log says so.
     #[error("stopped at once by a second signal")]
     Interrupted { exit_code: u8 },
-    /// An app failed; the command has said so itself.
+    /// An app failed; the command has already reported it.
     #[error("an app failed")]
     AppsFailing,
 }
 
 impl Error {
-    /// The process's exit code: 2 where the command line, the configuration or the state can't be used, 128 and the
-    /// signal's number where a second one stopped it at once, else 1.
+    /// Returns the exit code of the process: 2 if the command line, the configuration or the state can't be used, 128
+    /// plus the signal's number if a second signal stopped it at once, and otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -67,19 +67,19 @@ impl Error {
         }
     }
 
-    /// What is still to be printed for the person who typed the command; `None`: nothing.
+    /// Returns the message that is still to be printed for the user, if any.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
         match self {
             Self::AppsFailing | Self::Interrupted { .. } => None,
-            // `… | head` closed the pipe on purpose.
+            // `… | head` closes the pipe on purpose.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             error => Some(chain(error)),
         }
     }
 }
 
-/// Does what the command line says.
+/// Runs the command that the command line names.
 ///
 /// # Errors
 /// See [`Error`].
@@ -88,8 +88,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("the process has one TLS stack");
-    // As node_exporter by default: one core of the host is enough, and a scrape costs less without threads that wake each
-    // other. What takes long or can hang has threads of its own (`blocking`).
+    // Like node_exporter's default, a single thread: one core of the host is enough, and a scrape costs less without
+    // threads that wake each other. Work that takes long or can hang runs on threads of its own (`blocking`).
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -102,12 +102,12 @@ pub fn run(cli: Cli) -> Result<(), Error> {
             Some(Command::Collect) => collect::run(&args).await,
         }
     });
-    // A file that is being read or written on a disk that hangs must not keep the process.
+    // A read or write that hangs on a disk must not keep the process from exiting.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-/// Settings that are allowed and rarely meant.
+/// Warns of settings that are allowed but rarely intended.
 fn warn_of_pitfalls(config: &Config) {
     for app in &config.apps {
         if app.min_interval >= config.scrape.max_stale {
@@ -121,7 +121,7 @@ fn warn_of_pitfalls(config: &Config) {
     }
 }
 
-/// A collector that keeps its state where the configuration says.
+/// Returns a collector that keeps its state where the configuration says.
 fn collector(config: &Config) -> Result<Collector, Error> {
     let store = Store::open(config.state_dir.clone(), config.wechat.list_limits())?;
     Ok(Collector::new(config, store)?)

@@ -1,5 +1,5 @@
-//! Serves until told to stop. SIGHUP and `POST /-/reload` put a changed configuration in force; SIGTERM and SIGINT
-//! let what is under way finish, a second one doesn't.
+//! Serves until told to stop. SIGHUP and `POST /-/reload` reload the configuration. SIGTERM and SIGINT let requests and
+//! fetches in progress finish; a second one aborts them.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::web::{ReloadRequest, Server, Site};
 /// Serves the configured apps.
 ///
 /// # Errors
-/// When it can't start.
+/// Fails if it can't start.
 pub(super) async fn run(args: Args) -> Result<(), Error> {
-    // First of all: a signal that comes during the start must not be lost.
+    // Registered first, so that no signal is lost during the start.
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let hangups = signal(SignalKind::hangup()).map_err(Error::Signals)?;
@@ -59,13 +59,13 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     let served = async {
         server.run(site, stop.cancelled()).await;
         reloading.abort();
-        // A token that was just minted is kept for nobody if the fetch that waits for it dies with the process.
+        // A token that was just minted would be lost if the fetch that waits for it died with the process.
         collector
             .drain(Instant::now() + config.wechat.timeout)
             .await;
     };
     let told_twice = async {
-        // Each with the exit code of a process that it ended, as shells have it: 128 and the signal's number.
+        // Each signal comes with the exit code that shells give a process killed by it: 128 plus the signal's number.
         let mut next_signal = async || {
             tokio::select! {
                 _ = terminate.recv() => ("SIGTERM", 128 + 15),
@@ -92,18 +92,18 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
     }
 }
 
-/// Puts the configuration in force again.
+/// The task that reloads the configuration.
 #[derive(Clone, Debug)]
 struct Reloader {
     args: Args,
     collector: Arc<Collector>,
     exposition: Arc<Exposition>,
-    /// As it was at the start: only a restart changes it.
+    /// The settings at the start; only a restart changes them.
     shared_state: Option<SharedStateConfig>,
 }
 
 impl Reloader {
-    /// Does one reload after the other. Any number of signals that come during one make one more.
+    /// Runs one reload after another. Any number of signals during a reload cause one more.
     async fn run(self, mut hangups: Signal, mut requests: mpsc::Receiver<ReloadRequest>) {
         loop {
             let request = tokio::select! {
@@ -111,11 +111,11 @@ impl Reloader {
                 Some(request) = requests.recv() => Some(request),
             };
             let reloader = self.clone();
-            // On a thread of its own: the configuration, secrets, certificates and the state of new apps may lie on slow
-            // disks.
+            // Reloads on another thread, because the configuration, secrets, certificates and the state of new apps may
+            // be on slow disks.
             let reloaded = tokio::task::spawn_blocking(move || reloader.reload()).await;
             if let (Some(request), Ok(reloaded)) = (request, reloaded) {
-                // An error means that the client has left.
+                // An error means that the client has disconnected.
                 let _ = request.send(reloaded);
             }
         }

@@ -1,4 +1,4 @@
-//! The settings of one app. Flags, the file's `defaults` and each app's own keys say them with the same struct.
+//! The settings of one app. Flags, the file's `defaults` and each app's own keys use the same struct.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use super::units::{api_url, duration, read_api_url, read_duration};
 use super::{AppConfig, Credential};
 use crate::wechat::CloudFunction;
 
-/// At most one account-list call in this time, unless the operator says otherwise.
+/// The default interval between account-list calls.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
-/// Calls per China day, unless the operator says otherwise.
+/// The default daily limit. Unit: calls per China day.
 const DAILY_LIMIT: u64 = 2000;
-/// Courier and WeChat refresh a balance in steps; what fell within less than an hour is no rate.
+/// Couriers and WeChat refresh a balance in steps, so its fall within less than an hour gives no rate.
 const DAYS_LEFT_AFTER: Duration = Duration::from_secs(3600);
 /// WeChat's hosts, the nearest first, then those for disaster recovery.
 ///
@@ -25,11 +25,11 @@ const API_URLS: [&str; 5] = [
     "https://sz.api.weixin.qq.com",
     "https://hk.api.weixin.qq.com",
 ];
-/// Cloud Run's open-interface service takes calls to this one name, in plain HTTP, and adds the token to them.
+/// Cloud Run's open-interface service accepts calls to this host only, in plain HTTP, and adds the token to them.
 const OPEN_INTERFACE_URL: &str = "http://api.weixin.qq.com";
 
 impl AppConfig {
-    /// An app with the built-in settings.
+    /// Creates an app with the default settings.
     #[must_use]
     pub fn new(appid: impl Into<String>, credential: Credential) -> Self {
         let appid = appid.into();
@@ -55,7 +55,7 @@ impl AppConfig {
     }
 }
 
-/// What somebody said of how an app is called; `None`: nothing. The docs of the flags are their help texts.
+/// Settings for the calls of an app; `None` if not set. The docs of the flags are their help texts.
 #[expect(
     clippy::doc_markdown,
     reason = "clap makes --help of these docs, where backticks would be noise"
@@ -64,7 +64,7 @@ impl AppConfig {
 #[command(next_help_heading = "Calls to WeChat")]
 #[serde(default, deny_unknown_fields, expecting = "a mapping")]
 pub(super) struct AppSettings {
-    // These four belong to one app; no flag and no `defaults` can say them.
+    // These four belong to one app. Neither a flag nor `defaults` can set them.
     #[arg(skip)]
     pub(super) appid: Option<String>,
     #[arg(skip)]
@@ -74,7 +74,7 @@ pub(super) struct AppSettings {
     #[arg(skip)]
     pub(super) cloud_function: Option<CloudFunction>,
 
-    // Not a doc comment, where rustdoc would have the URL in angle brackets and `--help` would show them.
+    // Not a doc comment: rustdoc wants the URL in angle brackets, and `--help` would show them.
     #[arg(
         help = "Base URL of the API; may be repeated, the first that answers is used [default: \
                 https://api.weixin.qq.com and WeChat's other hosts]",
@@ -111,7 +111,7 @@ pub(super) struct AppSettings {
 }
 
 impl AppSettings {
-    /// Puts in force what is said here, over what weaker settings said.
+    /// Applies these settings to `app`, overriding weaker ones.
     pub(super) fn apply(&self, app: &mut AppConfig) {
         if let Some(name) = &self.name {
             app.name.clone_from(name);
@@ -135,7 +135,7 @@ impl AppSettings {
         app.refresh_couriers = self.refresh_couriers.unwrap_or(app.refresh_couriers);
     }
 
-    /// Whether something is said that belongs to one app.
+    /// Reports whether a setting that belongs to one app is set.
     pub(super) fn belongs_to_one_app(&self) -> bool {
         self.appid.is_some()
             || self.name.is_some()

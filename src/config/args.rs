@@ -1,7 +1,7 @@
-//! The flags, and what they mean together with the environment and the file: one [`Config`].
+//! The flags. Together with the environment and the file, they make up one [`Config`].
 //!
-//! A flag without a default here has one elsewhere ([`AppConfig::new`]): the file may stand between the two. No flag
-//! holds a secret. [`crate::command`] adds to each flag its environment variable.
+//! A flag without a default here has one elsewhere ([`AppConfig::new`]), because the file's `defaults` come between the
+//! two. No flag holds a secret. [`crate::command`] adds an environment variable to each flag.
 
 #![expect(
     clippy::doc_markdown,
@@ -23,14 +23,14 @@ use super::{
 use crate::proxy;
 use crate::wechat::ListLimits;
 
-/// The environment variable that may hold the one app's AppSecret.
+/// The environment variable that may hold the AppSecret of a single app.
 const SECRET_VARIABLE: &str = "WECHAT_LOGISTICS_WECHAT_SECRET";
 
 const NO_APP: &str = "no Mini Program is configured; name one with --wechat.appid and --wechat.secret-file, \
     or several with --config.file, as the README shows under quick start, or look around without any: \
     wechat-logistics-exporter demo";
 
-/// All flags but the command's own, as they were typed.
+/// All flags except the command's own, as they were typed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub struct Args {
     config: Config,
     #[command(flatten)]
     pub log: LogConfig,
-    // Instead of those that flags and file name.
+    // If set, these replace the apps that flags and file name.
     #[arg(skip)]
     pub(crate) simulated_apps: Option<Vec<AppConfig>>,
 }
@@ -107,13 +107,12 @@ pub struct WechatConfig {
         default_value_t = ListLimits::default().label_bytes
     )]
     pub max_label_length: usize,
-    // Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count; not for the simulated API.
+    // Whether to honour `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; false for the simulated API.
     #[arg(skip = true)]
     pub proxy_from_env: bool,
 }
 
 impl WechatConfig {
-    /// What is taken in of an account list.
     pub(crate) fn list_limits(&self) -> ListLimits {
         ListLimits {
             accounts: self.max_accounts,
@@ -122,7 +121,7 @@ impl WechatConfig {
     }
 }
 
-/// What is more than anybody has is a slip of the finger.
+/// Rejects numbers so large that they can only be a typo.
 fn count() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1_000_000_000)
 }
@@ -199,10 +198,10 @@ pub struct WebConfig {
 }
 
 impl WebConfig {
-    /// How many requests are answered at one time with so many apps: while WeChat is slow, each app's `/probe` waits.
-    /// `None`: no limit.
+    /// Returns how many requests are answered at one time; `None` means no limit. The default depends on the number of
+    /// apps, because each app's `/probe` waits while WeChat is slow.
     pub(crate) fn max_requests(&self, apps: usize) -> Option<usize> {
-        /// As many as official exporters answer by default.
+        /// The default of official exporters.
         const FEW: usize = 40;
         match self.max_requests {
             None => Some(apps.max(FEW)),
@@ -240,7 +239,7 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// These apps, and all else as it is without a flag.
+    /// Creates a configuration with these apps and the default of every flag.
     #[must_use]
     pub fn new(apps: Vec<AppConfig>) -> Self {
         let command = Self::augment_args(clap::Command::new("")).no_binary_name(true);
@@ -250,11 +249,11 @@ impl Config {
         Self { apps, ..config }
     }
 
-    /// Reads the flags' meaning, the environment (clap has read it already) and the file they name. Where apps are
-    /// simulated, neither the file nor a credential is looked at.
+    /// Combines the flags, the environment (which clap has already read) and the file that they name. If the apps are
+    /// simulated, neither the file nor a credential is read.
     ///
     /// # Errors
-    /// The first thing that is wrong, with the flag or the file, line and key.
+    /// The first mistake, with the flag or the file, line and key.
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
         let mut config = args.config.clone();
         if let Some(apps) = &args.simulated_apps {
@@ -290,7 +289,7 @@ impl Config {
 }
 
 impl SourceArgs {
-    /// The one app that flags and environment name.
+    /// Returns the single app that flags and environment name.
     fn single_app(&self, settings: &AppSettings) -> Result<AppConfig, ConfigError> {
         let appid = self.appid.as_ref();
         let appid = appid.ok_or_else(|| ConfigError(NO_APP.to_owned()))?;
@@ -319,7 +318,7 @@ impl SourceArgs {
         Ok(app)
     }
 
-    /// The flags for a single app that are given.
+    /// Returns the flags for a single app that are set.
     fn single_app_flags(&self) -> impl Iterator<Item = &'static str> {
         let appid = self.appid.is_some().then_some("--wechat.appid");
         let name = self.name.is_some().then_some("--wechat.app-name");
@@ -328,7 +327,7 @@ impl SourceArgs {
         appid.into_iter().chain(name).chain(flags)
     }
 
-    /// The credentials that flags and environment name, each with the name it goes by.
+    /// Returns the credentials that flags and environment name, each with the name of its flag or variable.
     fn credentials(&self) -> Vec<(&'static str, Credential)> {
         let minted = |secret| Credential::StableToken { secret };
         let read = |path| Credential::File {

@@ -33,9 +33,9 @@ pub enum Credential {
     },
     /// Read from a file that another program keeps fresh.
     File {
-        /// The file: the token itself, or JSON.
+        /// The file, which holds the token itself or JSON.
         path: PathBuf,
-        /// Where in JSON the token stands; `None`: the usual places are tried.
+        /// The pointer to the token in JSON; `None` to try the usual places.
         #[serde(default, deserialize_with = "read_pointer")]
         token_pointer: Option<String>,
     },
@@ -66,8 +66,8 @@ fn cloudbase_path() -> PathBuf {
 }
 
 impl Credential {
-    /// What is the same for all that read one token, however a path or a URL is written; `None` where the exporter mints
-    /// its own.
+    /// Returns a text that is equal for all credentials that read the same token, however a path or a URL is written;
+    /// `None` if the exporter mints its own token.
     pub(super) fn source(&self) -> Option<String> {
         let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         let file = |path, pointer: &Option<String>| format!("file {:?} {pointer:?}", real(path));
@@ -99,7 +99,7 @@ impl Credential {
         })
     }
 
-    /// The call that mints its tokens; `None`: another program does.
+    /// Returns the call that mints the tokens; `None` if another program does.
     pub(crate) fn token_api(&self) -> Option<Api> {
         match self {
             Self::StableToken { .. } => Some(Api::StableToken),
@@ -108,7 +108,7 @@ impl Credential {
         }
     }
 
-    /// The key under `access_token:` that it is configured with.
+    /// Returns the key under `access_token:` that configures the credential.
     #[must_use]
     pub fn kind(&self) -> CredentialKind {
         match self {
@@ -123,7 +123,7 @@ impl Credential {
         }
     }
 
-    /// The file that it names.
+    /// Returns the path of the file that the credential names.
     pub(super) fn path_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
             Self::StableToken { secret } | Self::Token { secret } => match secret {
@@ -137,7 +137,7 @@ impl Credential {
         }
     }
 
-    /// Reads the secrets that it names, so that the start fails and not the first scrape.
+    /// Reads the secrets that the credential names, so that a mistake fails the start and not the first scrape.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::StableToken { secret } | Self::Token { secret } => secret.read().map(drop),
@@ -154,24 +154,24 @@ impl Credential {
     }
 }
 
-/// A URL that may hold a password or a key: `Debug` and `Display` show scheme and host alone.
+/// A URL that may hold a password or a key. `Debug` and `Display` show only scheme and host.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(String);
 
 impl SecretUrl {
-    /// Takes a URL as the operator wrote it.
+    /// Wraps a URL.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
     }
 
-    /// The whole URL, for the one place that connects to it.
+    /// Returns the whole URL, to connect to it or to compare it. It must not be shown.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Of a Redis URL host, port and database: without a login, and with the numbers that may be left out.
+    /// Returns host, port and database of a Redis URL, without the login, and the same if default numbers are left out.
     fn redis_database(&self) -> String {
         let Ok(url) = self.0.parse::<Url>() else {
             return self.0.clone();
@@ -204,20 +204,20 @@ impl fmt::Debug for SecretUrl {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct HttpTokenConfig {
-    /// Where the token is read.
+    /// The URL that the token is read from.
     #[serde(deserialize_with = "read_web_url")]
     pub url: SecretUrl,
     /// A file of `Name: value` lines, sent as headers.
     pub headers_file: Option<PathBuf>,
-    /// Called once after WeChat rejected the token, before it is read again.
+    /// The URL to call once after WeChat rejected the token, before the token is read again.
     #[serde(default, deserialize_with = "read_web_url")]
     pub refresh_url: Option<SecretUrl>,
-    /// Where in the reply the token stands; `None`: the usual places are tried.
+    /// The pointer to the token in the reply; `None` to try the usual places.
     #[serde(default, deserialize_with = "read_pointer")]
     pub token_pointer: Option<String>,
 }
 
-/// A program and its arguments, run without a shell. Arguments can hold a password or a key: `Debug` only counts them.
+/// A program and its arguments, run without a shell. `Debug` only counts the arguments, which can hold secrets.
 #[derive(Clone, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "Vec<String>")]
 pub struct CommandLine {
@@ -252,19 +252,19 @@ impl fmt::Debug for CommandLine {
 pub struct RedisTokenConfig {
     /// `redis://` or `rediss://`.
     pub url: SecretUrl,
-    /// A file with the password, where the URL holds none.
+    /// A file with the password, if the URL holds none.
     pub password_file: Option<PathBuf>,
-    /// The key. `{appid}` in the configuration file is the app's own.
+    /// The key. In the configuration file, `{appid}` stands for the appid of the app.
     pub key: String,
-    /// The field, where the key is a hash.
+    /// The field that holds the token, if the key is a hash.
     pub field: Option<String>,
     /// The hash field that holds the token's end in epoch milliseconds.
     pub expire_field: Option<String>,
-    /// Where in JSON the token stands; `None`: the usual places are tried.
+    /// The pointer to the token in JSON; `None` to try the usual places.
     pub token_pointer: Option<String>,
 }
 
-/// [`RedisTokenConfig`] as it is written.
+/// [`RedisTokenConfig`] as it is written in the configuration file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 struct RedisForm {
@@ -279,11 +279,11 @@ struct RedisForm {
     token_pointer: Option<String>,
 }
 
-/// Where well-known libraries keep their tokens, as their sources had it in 2026.
+/// Where well-known libraries keep their tokens, according to their source code in 2026.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Preset {
-    /// `WxMaRedisConfigImpl` of `WxJava`; its `WxMaRedisBetterConfigImpl` is the same with a prefix of one's own.
+    /// `WxMaRedisConfigImpl` of `WxJava`. Its `WxMaRedisBetterConfigImpl` is the same with a custom prefix.
     Wxjava,
     /// `AbstractWxMaRedisConfig` of `WxJava`. With a `maId` the prefix is `maConfig:{maId}`.
     WxjavaHash,
@@ -293,7 +293,7 @@ enum Preset {
 }
 
 impl Preset {
-    /// The key, with `{appid}` where the app's own stands.
+    /// Returns the key, with `{appid}` in place of the app's own.
     fn key(self, prefix: Option<&str>) -> String {
         let (prefix_of_library, rest) = match self {
             Self::Wxjava => ("wa", ":access_token:{appid}"),

@@ -10,14 +10,14 @@ use hyper::Uri;
 pub struct ExternalUrl {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
-    /// Host, and a port where one was given.
+    /// The host, and the port if there is one.
     pub(crate) authority: String,
-    /// Without a slash at its end; empty where the proxy serves nothing else.
+    /// The path without a trailing slash; empty if the proxy serves nothing else.
     pub(crate) path: String,
 }
 
 impl ExternalUrl {
-    /// The path of a request as the exporter's own routes have it.
+    /// Strips this URL's path from the path of a request, which leaves the path that the exporter's own routes have.
     pub(crate) fn strip_path<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(&self.path) {
             Some("") => "/",
@@ -40,7 +40,7 @@ impl FromStr for ExternalUrl {
             _ => return Err(FORM),
         };
         let authority = uri.authority().ok_or(FORM)?;
-        // A link may show no login.
+        // Links must not show a login.
         if authority.host().is_empty() || text.contains(['@', '?', '#']) {
             return Err(FORM);
         }

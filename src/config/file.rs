@@ -1,4 +1,4 @@
-//! The configuration file: several apps, with a credential each.
+//! The configuration file: several apps, each with a credential.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::units::appid;
 use super::yaml::YamlFile;
 use super::{AppConfig, Config, ConfigError, Couriers, Credential, SharedStateConfig};
 
-/// Ten thousand apps, each with everything that can be said, fit in half of it. Unit: bytes.
+/// The maximum size of the file. Ten thousand apps with every possible setting fit in half of it. Unit: bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
 #[derive(Debug, Deserialize)]
@@ -26,10 +26,10 @@ struct Document {
     couriers: Couriers,
 }
 
-/// Reads a file into a configuration. `flags` is what the command line says of all apps.
+/// Reads a file into a configuration. `flags` are the settings of the command line for all apps.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first mistake.
 pub(super) fn load(
     path: &Path,
     flags: &AppSettings,
@@ -46,13 +46,13 @@ pub(super) fn load(
             "gave no text; a pipe can be read only once, so a reload needs a file".to_owned(),
         ));
     }
-    // Nobody means /dev by a file's name without a folder.
+    // Relative paths in a stream are not relative to /dev.
     let base = if is_stream { None } else { path.parent() };
     let file = YamlFile::new(path, content)?;
     interpret(&file, base.unwrap_or(Path::new("")), flags, config)
 }
 
-/// `base`: the folder that relative paths begin at.
+/// Adds the contents of a file to a configuration. Relative paths start at the folder `base`.
 pub(super) fn interpret(
     file: &YamlFile,
     base: &Path,
@@ -124,7 +124,7 @@ pub(super) fn interpret(
     Ok(())
 }
 
-/// An app's credential, with its own key and paths, if what it names can be read.
+/// Returns an app's credential, with its key and paths resolved, if the secrets that it names can be read.
 fn credential(written: &Credential, appid: &str, base: &Path) -> Result<Credential, String> {
     let mut credential = written.clone();
     if let Credential::Redis(redis) = &mut credential {

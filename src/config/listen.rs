@@ -1,4 +1,4 @@
-//! Addresses to listen on, as every Prometheus exporter takes them.
+//! Addresses to listen on, in the form that every Prometheus exporter accepts.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
         if let Some(path) = text.strip_prefix("unix:") {
-            // `unix:///run/x.sock` is how others write it.
+            // Other programs write `unix:///run/x.sock`.
             return Ok(Self::Unix(path.strip_prefix("//").unwrap_or(path).into()));
         }
         let (host, port) = text.rsplit_once(':').ok_or(FORMS)?;

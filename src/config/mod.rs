@@ -1,4 +1,4 @@
-//! The settings, as what they mean: flags, environment and file have become one checked value.
+//! The settings: flags, environment and file, combined into one checked value.
 
 mod app;
 mod args;
@@ -31,7 +31,7 @@ use crate::wechat::courier::{self, Network};
 use crate::wechat::{CloudFunction, Delivery};
 use units::read_redis_url;
 
-/// Everything the exporter does is decided here. What flags alone decide is read from them as it stands.
+/// All settings of the exporter. Those that only flags can set are parsed straight into this struct.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     // The Mini Programs, at least one, each appid once.
@@ -44,7 +44,7 @@ pub struct Config {
     /// Directory in which limits and readings survive a restart [default: none]
     #[arg(long = "state.dir", value_name = "DIR", help_heading = "Scrapes")]
     pub state_dir: Option<PathBuf>,
-    // Where replicas share limits and snapshots; `None`: each replica is alone.
+    // Where replicas share limits and snapshots; `None` if each replica is alone.
     #[arg(skip)]
     pub shared_state: Option<SharedStateConfig>,
     #[command(flatten)]
@@ -56,46 +56,46 @@ pub struct Config {
 pub struct AppConfig {
     /// 1 to 64 of `A-Z a-z 0-9 _ -` (it names state files).
     pub appid: String,
-    /// The name people know it by; the appid where none is given.
+    /// The name that people know the app by; the appid if none is given.
     pub name: String,
-    /// How its calls are authorised.
+    /// How the app's calls are authorised.
     pub credential: Credential,
-    /// Hosts in order of preference, without a trailing slash. WeChat's own and its disaster-recovery hosts by
-    /// default; one host and no other where the operator named one.
+    /// Hosts in order of preference, without a trailing slash. By default WeChat's own and its disaster-recovery hosts;
+    /// without a token, Cloud Run's open-interface service.
     pub api_urls: Vec<String>,
-    /// At most one account-list call per interval.
+    /// The interval in which the exporter makes at most one account-list call.
     pub min_interval: Duration,
-    /// Calls per China day; `None`: no limit.
+    /// The maximum number of calls per China day; `None` means no limit.
     pub daily_limit: Option<u64>,
-    /// Read through this cloud function instead of the API itself.
+    /// The cloud function to read the account list through, instead of the API itself.
     pub cloud_function: Option<CloudFunction>,
-    /// `remark_wrong_msg` becomes a label of `account_info`.
+    /// Whether `remark_wrong_msg` becomes a label of `account_info`.
     pub remark_wrong_msg: bool,
-    /// `remark_content` becomes a label of `account_info`.
+    /// Whether `remark_content` becomes a label of `account_info`.
     pub remark_content: bool,
-    /// Balances asked live with `quota_get`, at most once per this interval and account; `None`: never.
+    /// The interval in which `quota_get` asks for each account's live balance at most once; `None` means never.
     pub live_quota: Option<Duration>,
-    /// WeChat's own daily figures are asked for, once an hour at most.
+    /// Whether to ask for WeChat's own daily quota figures, at most once an hour.
     pub api_quota: bool,
-    /// Courier names are refreshed from `getAllDelivery` once a day.
+    /// Whether to refresh courier names from `getAllDelivery` once a day.
     pub refresh_couriers: bool,
-    /// What the operator says of couriers; the same for all apps.
+    /// The operator's settings for couriers, which are the same for all apps.
     pub couriers: Arc<Couriers>,
-    /// How long a balance is watched fall before it is said how long it lasts. Nobody sets it; simulated apps, whose hours
-    /// are minutes, come with less.
+    /// How long a balance must be observed before the exporter says how long it will last. Not configurable; simulated
+    /// apps, whose hours are minutes, have a shorter time.
     pub days_left_after: Duration,
 }
 
-/// Replicas that share one budget.
+/// The server through which replicas share one budget.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct SharedStateConfig {
     /// `redis://` or `rediss://`.
     #[serde(deserialize_with = "read_redis_url")]
     pub redis: SecretUrl,
-    /// A file with the password, where the URL holds none.
+    /// A file with the password, if the URL holds none.
     pub password_file: Option<PathBuf>,
-    /// Begins every key; `wechat_logistics:` by default.
+    /// The prefix of every key; `wechat_logistics:` by default.
     #[serde(default = "key_prefix")]
     pub key_prefix: String,
 }
@@ -104,22 +104,22 @@ fn key_prefix() -> String {
     "wechat_logistics:".to_owned()
 }
 
-/// A courier that isn't in the built-in table, or that the table describes otherwise.
+/// A courier that isn't in the built-in table, or that the operator describes differently.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 pub struct CourierConfig {
-    /// The name, as `delivery_name` shows it.
+    /// The name that `delivery_name` shows.
     pub name: String,
     /// How it sells waybills.
     pub network: Network,
 }
 
-/// `couriers:` of the configuration file, by `delivery_id`. Stronger than the built-in table and what WeChat lists.
+/// `couriers:` of the configuration file, by `delivery_id`. It overrides the built-in table and WeChat's own list.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Couriers(pub(crate) BTreeMap<String, CourierConfig>);
 
 impl Couriers {
-    /// A courier's name: the operator's, else the one that `getAllDelivery` gave, else the built-in one, else its id.
+    /// Returns a courier's name: the operator's, else that of `getAllDelivery`, else the built-in one, else the id.
     pub(crate) fn name<'a>(
         &'a self,
         delivery_id: &'a str,
@@ -134,8 +134,8 @@ impl Couriers {
             .unwrap_or(delivery_id)
     }
 
-    /// How a courier sells its waybills: as the operator says, else as `getAllDelivery` gave it, else as the built-in
-    /// table does.
+    /// Returns how a courier sells its waybills, according to the operator, else to `getAllDelivery`, else to the
+    /// built-in table.
     pub(crate) fn network(&self, delivery_id: &str, listed: Option<&Delivery>) -> Network {
         let configured = self.0.get(delivery_id).map(|courier| courier.network);
         let listed = listed.map(Delivery::network);
@@ -146,7 +146,7 @@ impl Couriers {
     }
 }
 
-/// Why the settings can't be used: one sentence with the place and the fix, for the operator.
+/// The reason why the settings can't be used: one sentence for the operator, with the place and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);

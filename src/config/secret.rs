@@ -1,4 +1,4 @@
-//! Reading secrets where the operator put them, afresh each time, so that a rotated one needs no restart.
+//! Reads secrets from where the operator put them, anew each time, so that rotating one needs no restart.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,31 +16,31 @@ use super::ConfigError;
 /// The variable in which systemd names the directory of a unit's credentials.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// A file that should hold a secret is refused beyond this. Unit: bytes. Room for a page of HTTP headers.
+/// The maximum size of a file with secrets, enough for a page of HTTP headers. Unit: bytes.
 const SECRET_FILE_MAX: u64 = 64 << 10;
 
-/// Where a secret is read, afresh each time it is needed.
+/// Where a secret is read from, anew each time it is needed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub enum SecretSource {
-    /// A file; a trailing newline does not belong to it.
+    /// A file. A trailing newline is not part of the secret.
     #[serde(rename = "secret_file")]
     File(PathBuf),
-    /// An environment variable's name.
+    /// The name of an environment variable.
     #[serde(rename = "secret_env")]
     Env(String),
     /// A name under systemd's `$CREDENTIALS_DIRECTORY`.
     #[serde(rename = "secret_credential")]
     Credential(String),
-    /// The one that the simulated API of `demo` takes; no secret at all.
+    /// The value that the simulated API of `demo` accepts, which is not secret.
     #[serde(skip)]
     Simulated,
 }
 
 impl SecretSource {
-    /// Reads the secret; a trailing newline and the byte order mark of some editors do not belong to it.
+    /// Reads the secret, without a trailing newline and without the byte order mark that some editors write.
     ///
     /// # Errors
-    /// When it is missing, unreadable, empty or not one line; the sentence names the place and never the content.
+    /// When the secret is missing, unreadable, empty or not one line. The error names the place, never the content.
     pub fn read(&self) -> Result<SecretString, ConfigError> {
         let text = match self {
             Self::File(path) => read_secret_file(path)?,
@@ -67,7 +67,7 @@ impl SecretSource {
 }
 
 impl fmt::Display for SecretSource {
-    /// The place, as sentences name it.
+    /// Writes the place, as messages name it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "secret file {}", path.display()),
@@ -78,7 +78,7 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// Reads a file that holds secrets, whole.
+/// Reads a whole file that holds secrets.
 fn read_secret_file(path: &Path) -> Result<SecretString, ConfigError> {
     let wrong = |problem: String| ConfigError(format!("secret file {} {problem}", path.display()));
     let (bytes, _) = read_regular(path, SECRET_FILE_MAX)
@@ -98,10 +98,10 @@ fn credential_path(name: &str, directory: Option<OsString>) -> Result<PathBuf, C
     Ok(Path::new(&directory).join(name))
 }
 
-/// Reads a file of `Name: value` lines, which a token server wants to see; empty ones are nothing.
+/// Reads a file of `Name: value` lines, the headers for a token server. Empty lines are ignored.
 ///
 /// # Errors
-/// When it can't be read, or a line is not a header; the sentence names the line's number and never its content.
+/// When the file can't be read or a line is not a header. The error names the line's number, never its content.
 pub(crate) fn read_headers_file(path: &Path) -> Result<HeaderMap, ConfigError> {
     let text = read_secret_file(path)?;
     let mut headers = HeaderMap::new();
@@ -129,19 +129,19 @@ fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
     Some((name, value))
 }
 
-/// Reads a regular file of at most `max` bytes. Anything else could make the reader wait (a FIFO) or never end.
+/// Reads a regular file of at most `max` bytes. Any other file could block the reader (a FIFO) or never end.
 pub(crate) fn read_regular(path: &Path, max: u64) -> io::Result<(Vec<u8>, fs::Metadata)> {
     if !fs::metadata(path)?.is_file() {
         let kind = io::ErrorKind::InvalidData;
         return Err(io::Error::new(kind, "not a regular file"));
     }
     let file = File::open(path)?;
-    // Of the file that was opened: another one can have been put in its place since.
+    // The metadata of the opened file, because another one may have been put in its place since.
     let metadata = file.metadata()?;
     Ok((read_bounded(file, max)?, metadata))
 }
 
-/// Reads to the end, which must come after `max` bytes at most.
+/// Reads a file to its end. It may have at most `max` bytes.
 pub(super) fn read_bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = file.take(max + 1).read_to_end(&mut bytes)?;

@@ -22,7 +22,7 @@ fn apps(text: &str) -> Vec<AppConfig> {
     read(text).unwrap().apps
 }
 
-/// Reads each YAML of a section of `mistakes.txt`, and compares the error with the sentence there.
+/// Reads each YAML snippet in a section of `mistakes.txt` and compares the error with the sentence there.
 fn assert_mistakes(section: &str, read: impl Fn(&str) -> ConfigError, place: &str) {
     let text = include_str!("mistakes.txt");
     let (_, section) = text.split_once(&format!("\n[{section}]\n")).unwrap();
@@ -38,12 +38,12 @@ fn assert_mistakes(section: &str, read: impl Fn(&str) -> ConfigError, place: &st
     assert!(differing.is_empty(), "{differing:#?}");
 }
 
-/// A file with one app; `line` is its fourth line.
+/// Returns a file with one app and with `line` as its fourth line.
 fn with_line(line: &str) -> String {
     format!("apps:\n  - appid: wx1\n    access_token: {{ none: {{}} }}\n    {line}\n")
 }
 
-/// The credential of an app; `text` stands in the third line.
+/// Returns the credential of an app that has `text` in its third line.
 fn credential(text: &str) -> Result<Credential, ConfigError> {
     let config = read(&format!(
         "apps:\n  - appid: wx1\n    access_token: {{ {text} }}"

@@ -1,4 +1,4 @@
-//! Durations, URLs and names as operators write them. What is wrong with one is the second half of a sentence.
+//! Durations, URLs and names as operators write them. Each error is the second half of a sentence.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::SecretUrl;
 
-/// The longest duration of a setting. Far below what the clocks can add, so that no sum of two can overflow.
+/// The longest duration of a setting, far below the range of the clocks, so that no sum of two can overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
-/// The shortest one, but for zero, which switches some settings off.
+/// The shortest duration other than zero, which switches some settings off.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Prometheus's units of time. Unit: seconds.
@@ -37,7 +37,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The same for what can't be 0.
+/// Reads a duration that can't be 0.
 pub(super) fn duration_above_zero(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be longer than 0".to_owned()),
@@ -45,7 +45,7 @@ pub(super) fn duration_above_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The sum of numbers with units, of which there is at least one.
+/// Returns the sum of one or more numbers with units.
 fn sum(text: &str) -> Option<Duration> {
     let is_of_a_number = |c: char| c.is_ascii_digit() || c == '.';
     let mut total = Duration::ZERO;
@@ -65,7 +65,7 @@ fn sum(text: &str) -> Option<Duration> {
 
 /// Reads the path of the metrics page.
 pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
-    /// Routes of the exporter's own.
+    /// The exporter's own routes.
     const ROUTES: [&str; 2] = ["/probe", "/sd"];
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#%\"<>\\^`{|}".contains(&byte);
     if !text.starts_with('/') || !text.bytes().all(is_plain) {
@@ -77,7 +77,7 @@ pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Reads an appid: it names series, files and keys.
+/// Reads an appid, which becomes part of the names of series, files and keys.
 pub(super) fn appid(text: &str) -> Result<String, String> {
     let is_of_an_appid = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(is_of_an_appid) {
@@ -89,10 +89,10 @@ pub(super) fn appid(text: &str) -> Result<String, String> {
     )
 }
 
-/// Reads a base URL of the API, and takes a slash off its end.
+/// Reads a base URL of the API and removes a trailing slash.
 pub(super) fn api_url(text: &str) -> Result<String, String> {
     let url = url_with_host(text, ["http", "https"])?;
-    // Without a login, a query and a fragment, and with the root as its path.
+    // The URL must have no login, query or fragment, and / as its path.
     if url.as_str() != format!("{}/", url.origin().ascii_serialization()) {
         return Err(
             "must end after the host and have no password; for example https://api.weixin.qq.com"
@@ -128,7 +128,7 @@ fn url_with_host(text: &str, schemes: [&str; 2]) -> Result<Url, String> {
     url.ok_or_else(|| format!("must be a URL that begins with {plain}:// or {tls}:// and a host"))
 }
 
-/// For serde: a text of the file that is checked as it is read.
+/// Deserializes a text of the file and checks it.
 fn checked<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     check: fn(&str) -> Result<T, String>,

@@ -1,5 +1,5 @@
-//! YAML files of the operator. What the library says of a mistake becomes one sentence with file, line and key, never
-//! with the value, which can be a secret.
+//! The operator's YAML files. An error of the library becomes one sentence with file, line and key, but never with the
+//! value, which can be a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_saphyr::{Error, Options, Spanned};
 
 use super::ConfigError;
 
-/// Values, lists and mappings together: ten thousand apps with everything that can be said are a quarter of it.
+/// The maximum number of values, lists and mappings. Ten thousand apps with every setting need a quarter of it.
 const MAX_NODES: usize = 2_000_000;
 
 /// A file as the operator wrote it. It can hold secrets.
@@ -33,10 +33,8 @@ impl YamlFile {
         Ok(Self { path, text })
     }
 
-    /// What it says.
-    ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first mistake.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let mut track = Track::new();
         let read = serde_saphyr::with_deserializer_from_str_with_options(
@@ -50,7 +48,7 @@ impl YamlFile {
                 error => error,
             };
             let key = key(&track.path());
-            // After the unexpected the parser has read on to what follows.
+            // On an unexpected node, the parser has already read on, and its location is that of what follows.
             let found = matches!(error, Error::Unexpected { .. }).then(|| self.line(&key));
             let found = found.filter(|line| *line > 0);
             let line = found.or_else(|| Some(error.location()?.line()));
@@ -60,12 +58,12 @@ impl YamlFile {
         })
     }
 
-    /// A sentence about the value of a key such as `apps[0].appid`.
+    /// Returns an error about the value of a key such as `apps[0].appid`.
     pub(crate) fn mistake(&self, key: &str, problem: impl fmt::Display) -> ConfigError {
         self.mistake_at(key, key, problem)
     }
 
-    /// A sentence about a key, with the line of the value at `place`.
+    /// Returns an error about a key, with the line of the value at `place`.
     pub(crate) fn mistake_at(
         &self,
         place: &str,
@@ -75,7 +73,7 @@ impl YamlFile {
         mistake(&self.path, self.line(place), key, problem)
     }
 
-    /// The line of a key's value, or of the innermost mapping or list around it that is there.
+    /// Returns the line of a key's value or, if there is none, of the innermost mapping or list around it.
     pub(crate) fn line(&self, key: &str) -> u64 {
         let found = serde_saphyr::with_deserializer_from_str_with_options(
             self.text(),
@@ -102,19 +100,19 @@ impl fmt::Debug for YamlFile {
 
 fn options() -> Options {
     serde_saphyr::options! {
-        // The parser reports a node's begin, end and alias.
+        // The parser reports up to three events per node: its begin, end and alias.
         budget: serde_saphyr::budget! { max_nodes: MAX_NODES, max_events: 3 * MAX_NODES },
-        // A snippet would show the lines around the error, and with them secrets.
+        // A snippet would show the lines around the error, which may hold secrets.
         with_snippet: false,
     }
 }
 
-/// What is left of a key on the way to its value; finds the line of that.
+/// The rest of a key on the way to its value. It deserializes to the line of that value.
 #[derive(Clone, Copy)]
 struct Place<'a>(&'a str);
 
 impl<'a> Place<'a> {
-    /// The way on from here, where it leads through that key or index.
+    /// Removes `step`, a key or an index, from the front. Returns `None` if the rest of the key begins differently.
     fn through(self, step: &str) -> Option<Self> {
         let rest = self.0.strip_prefix(step)?;
         let is_whole = rest.is_empty() || rest.starts_with(['.', '[']);
@@ -164,7 +162,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
-/// `line` is 0 where nobody knows it; without a `key` the sentence is about the file itself.
+/// Creates an error. `line` is 0 if it is not known; without a `key`, the error is about the file itself.
 fn mistake(file: &Path, line: u64, key: &str, problem: impl fmt::Display) -> ConfigError {
     let file = file.display();
     let subject = if key.is_empty() { "the file" } else { key };
@@ -176,10 +174,10 @@ fn mistake(file: &Path, line: u64, key: &str, problem: impl fmt::Display) -> Con
     ConfigError(sentence.replace(char::is_control, "\u{fffd}"))
 }
 
-/// The key at fault, and what is wrong with it.
+/// Returns the key at fault and what is wrong with it.
 fn problem<'a>(error: &Error, key: &'a str) -> (&'a str, String) {
     let text = match error {
-        // Of our own checks, which know that they must not repeat the value.
+        // From the exporter's own checks, which never repeat the value.
         Error::Message { msg, .. } => msg,
         Error::SerdeUnknownField { expected, .. } => &format!(
             "is an unknown key; the keys here are {}",
@@ -229,7 +227,7 @@ fn problem_of_file(error: &Error) -> String {
     }
 }
 
-/// `apps[0].access_token`.
+/// Formats a path as a key such as `apps[0].access_token`.
 fn key(path: &KeyPath) -> String {
     let mut key = String::new();
     for segment in path {

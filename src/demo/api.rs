@@ -1,4 +1,4 @@
-//! What the simulated WeChat answers to each call.
+//! The simulated WeChat's answers to calls.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,22 +21,22 @@ use crate::clock::unix_seconds;
 use crate::wechat::courier::{self, Network};
 use crate::wechat::{Account, Api};
 
-/// Ends early where the answer is to be cut.
+/// A response body. It ends early if the answer is to be truncated.
 type Body = BoxBody<Bytes, io::Error>;
 
 /// Unit: seconds.
 const TOKEN_LIFETIME: i64 = 7200;
 
-/// In a token's last five minutes the next one is given out. Unit: seconds.
+/// The period after which a new token is issued, five minutes before the last one expires. Unit: seconds.
 const TOKEN_PERIOD: i64 = TOKEN_LIFETIME - 300;
 
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// As a portal or a gateway in the operator's own network writes it.
+/// The page that a portal or a gateway in the operator's own network may send.
 const WEB_PAGE: &str =
     "<!DOCTYPE html><html lang=\"zh-CN\"><body><h1>请先登录网络</h1></body></html>";
 
-/// Everything behind the socket.
+/// Everything behind the socket of the simulated API.
 #[derive(Debug)]
 pub(super) struct SimulatedApi {
     world: World,
@@ -46,13 +46,13 @@ pub(super) struct SimulatedApi {
     started: Instant,
 }
 
-/// One call, as it was received.
+/// One call as received.
 struct Call {
     api: Api,
     query: HashMap<String, String>,
-    /// Null where there is no JSON.
+    /// `Null` if the body isn't JSON.
     body: Value,
-    /// When it came. Unit: seconds since 1970.
+    /// When the call arrived. Unit: seconds since 1970.
     now: i64,
 }
 
@@ -78,7 +78,7 @@ impl Call {
         })
     }
 
-    /// A parameter of the query or a text of the JSON body.
+    /// Returns a query parameter or a text of the JSON body.
     fn text(&self, name: &str) -> Option<&str> {
         let query = self.query.get(name).map(String::as_str);
         query.or_else(|| self.body[name].as_str())
@@ -99,7 +99,7 @@ impl SimulatedApi {
         }
     }
 
-    /// Each app's appid and name.
+    /// Returns the appid and the name of each app.
     pub(super) fn apps(&self) -> impl Iterator<Item = (String, String)> {
         (0..self.apps).map(|app| (World::appid(app), self.world.shop(app)))
     }
@@ -107,7 +107,7 @@ impl SimulatedApi {
     /// Answers a call.
     ///
     /// # Errors
-    /// Where the connection is to be closed without an answer.
+    /// Fails if the connection is to be closed without an answer.
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -137,7 +137,7 @@ impl SimulatedApi {
         }))
     }
 
-    /// The JSON of an answer.
+    /// Returns the JSON of an answer.
     fn reply(&self, call: &Call, app: Result<usize, i64>, fault: Option<&Fault>) -> String {
         self.result(call, app, fault).unwrap_or_else(|errcode| {
             let now = call.now;
@@ -147,7 +147,7 @@ impl SimulatedApi {
         })
     }
 
-    /// What a call that succeeds returns, or WeChat's errcode.
+    /// Returns the result of a successful call, or WeChat's errcode.
     fn result(
         &self,
         call: &Call,
@@ -213,7 +213,7 @@ impl SimulatedApi {
         serde_json::to_string(&list).expect("texts and numbers are always JSON")
     }
 
-    /// The app that calls, by its number, or the errcode.
+    /// Returns the number of the calling app, or the errcode.
     fn app(&self, call: &Call) -> Result<usize, i64> {
         match call.api {
             Api::StableToken | Api::Token => {
@@ -243,7 +243,7 @@ impl SimulatedApi {
         Ok(app)
     }
 
-    /// The fault that the call meets.
+    /// Returns the fault that applies to the call.
     fn fault(&self, call: &Call, app: Option<usize>) -> Option<&Fault> {
         let appid = app.map(World::appid);
         let elapsed = self.started.elapsed();
@@ -252,7 +252,7 @@ impl SimulatedApi {
     }
 }
 
-/// WeChat's own figures of an API: a call a minute since midnight in China.
+/// Returns WeChat's own figures of an API, as if it had been called once a minute since midnight in China.
 fn api_quota(now: i64) -> String {
     let daily_limit = 10_000;
     let used = (now + 8 * 3600) % (24 * 3600) / 60;
@@ -260,7 +260,7 @@ fn api_quota(now: i64) -> String {
     json!({"errcode": 0, "errmsg": "ok", "quota": quota}).to_string()
 }
 
-/// The couriers, as `delivery/getall` lists them.
+/// Returns the couriers as `delivery/getall` lists them.
 fn couriers() -> String {
     let couriers: Vec<_> = courier::ALL
         .iter()
@@ -281,7 +281,7 @@ fn whole(body: impl Into<Bytes>) -> Body {
         .boxed()
 }
 
-/// Half of the body, and then the connection breaks.
+/// Returns a body that sends its first half and then breaks the connection.
 fn half(body: String) -> Body {
     let body = Bytes::from(body);
     let half = Frame::data(body.slice(..body.len() / 2));
@@ -289,14 +289,14 @@ fn half(body: String) -> Body {
     BodyExt::boxed(StreamBody::new(stream::iter(frames)))
 }
 
-/// 256 MiB.
+/// Returns a body of 256 MiB.
 fn huge() -> Body {
     const CHUNK: &[u8] = &[b' '; 64 << 10];
     let frames = (0..4096).map(|_| Ok(Frame::data(Bytes::from_static(CHUNK))));
     BodyExt::boxed(StreamBody::new(stream::iter(frames)))
 }
 
-/// WeChat's texts, as seen in replies and documents.
+/// Returns WeChat's message for an errcode, as seen in replies and documentation.
 fn errmsg(errcode: i64) -> &'static str {
     match errcode {
         -1 => "system error",

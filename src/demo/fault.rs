@@ -1,4 +1,4 @@
-//! The language of `--demo.fault`: what goes wrong, where, for whom, and from when to when.
+//! The language of `--demo.fault`: what goes wrong, where, for which app, and when.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::duration;
 use crate::wechat::Api;
 
-/// `--help` of `--demo.fault`.
+/// The help text of `--demo.fault`.
 pub(super) const HELP: &str = "\
 Something that goes wrong; repeatable
 
@@ -23,17 +23,17 @@ API is account_getall, invoke_cloud_function, stable_token, token, delivery_geta
 api_quota_get; without it the fault applies where WeChat would show it. Times count from the start: 30s, 1m30s, \
 250ms.";
 
-/// Something that goes wrong: `[API=]KIND[:APPID][@START[+DURATION]]`.
+/// A fault to simulate: `[API=]KIND[:APPID][@START[+DURATION]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub(super) kind: FaultKind,
-    /// `None`: every API where WeChat would show it.
+    /// `None` for every API where WeChat would show the fault.
     api: Option<Api>,
-    /// `None`: every Mini Program.
+    /// `None` for every Mini Program.
     appid: Option<String>,
-    /// Since the start of the simulation.
+    /// The time from the start of the simulation to the start of the fault.
     pub(super) start: Duration,
-    /// `None`: it stays.
+    /// `None` if the fault never ends.
     duration: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum FaultKind {
     Timeout,
     /// The connection is closed without an answer.
     Reset,
-    /// The right answer, after this time.
+    /// The correct answer after this delay.
     Slow(Duration),
     /// A portal's web page over HTTP 200.
     Html,
@@ -60,7 +60,7 @@ pub(super) enum FaultKind {
     NoList,
     /// A list without accounts.
     NoAccounts,
-    /// Three accounts are listed twice, the first time as of the day before.
+    /// Three accounts are listed twice, first as they were a day earlier.
     Duplicates,
     /// Balances are no longer refreshed.
     Stale,
@@ -88,14 +88,14 @@ const WORDS: [(&str, FaultKind); 12] = [
 /// Shorter than a scrape's default timeout of 10 s.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// Errcodes of wrong credentials: WeChat returns them where tokens are given out.
+/// Errcodes of wrong credentials, which WeChat returns where it issues tokens.
 const CREDENTIAL_CODES: [i64; 6] = [40002, 40013, 40125, 40243, 41002, 41004];
 
-/// Errcodes of any call.
+/// Errcodes that any call may get.
 const COMMON_CODES: [i64; 3] = [-1, 40164, 89503];
 
 impl Fault {
-    /// Whether a call of this API meets it. `appid`: the caller's, where known. `elapsed`: since the start.
+    /// Reports whether the fault applies to a call. `appid`: the caller's, if known. `elapsed`: time since the start.
     pub(super) fn applies(&self, api: Api, appid: Option<&str>, elapsed: Duration) -> bool {
         let at_api = match self.api {
             Some(only) => only == api,
@@ -104,7 +104,7 @@ impl Fault {
         at_api && self.concerns(appid) && self.lasts_at(elapsed)
     }
 
-    /// Whether tokens given out before are rejected too. Without that, a wrong secret would show only when the next
+    /// Reports whether tokens issued earlier are rejected too. Otherwise a wrong secret would show only when the next
     /// token is due.
     pub(super) fn rejects_tokens(&self, appid: &str, elapsed: Duration) -> bool {
         self.api.is_none()

@@ -1,9 +1,9 @@
 //! A simulated WeChat API on loopback for the `demo` command: no credentials, no network.
 //!
-//! Mini Programs `wx0000000000000001`, `wx0000000000000002`, … have courier accounts in every state that WeChat knows.
-//! Balances burn down and are topped up, `--demo.speed` times as fast as in real shops; the timestamps are the real
-//! calendar's all the same. Every third app, from the second on, is read through a cloud function. `--demo.fault` makes
-//! something go wrong (see `--help`).
+//! The Mini Programs `wx0000000000000001`, `wx0000000000000002`, … have courier accounts in every state that WeChat
+//! knows. Balances fall and are topped up `--demo.speed` times as fast as in real shops, but the timestamps are those
+//! of the real calendar. Every third app, starting with the second, is read through a cloud function. `--demo.fault`
+//! makes something go wrong (see `--help`).
 
 mod api;
 mod fault;
@@ -26,7 +26,7 @@ use crate::config::{AppConfig, Credential, SecretSource};
 use crate::wechat::CloudFunction;
 use api::SimulatedApi;
 
-/// As many as the exporter itself takes in by default.
+/// As many as the exporter accepts by default.
 const ACCOUNTS_MAX: u64 = 100_000;
 
 /// What the simulated WeChat API is like.
@@ -100,20 +100,20 @@ impl Default for Options {
     }
 }
 
-/// A simulated WeChat API, which listens until the runtime ends.
+/// A simulated WeChat API that listens until the runtime ends.
 #[derive(Debug)]
 pub struct Simulation {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
-    /// The simulated Mini Programs. The API takes any secret.
+    /// The simulated Mini Programs. The API accepts any secret.
     pub apps: Vec<AppConfig>,
 }
 
 impl Simulation {
-    /// Starts it.
+    /// Starts the simulated API.
     ///
     /// # Errors
-    /// When it can't listen on the address.
+    /// Fails if it can't listen on the address.
     pub async fn start(options: &Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
@@ -150,7 +150,7 @@ async fn accept(listener: TcpListener, api: Arc<SimulatedApi>) {
         let service = service_fn(move |request| Arc::clone(&api).answer(request));
         tokio::spawn(async move {
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // It breaks where a fault wants it to, or where the exporter goes away.
+            // The connection breaks if a fault says so or the exporter disconnects.
             let _ = connection.await;
         });
     }
@@ -166,7 +166,7 @@ mod tests {
         Reason,
     };
 
-    /// A client of a simulation with these faults.
+    /// Returns a client of a simulation with these faults.
     async fn client(faults: &[&str]) -> Client {
         let options = Options {
             faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
@@ -182,14 +182,14 @@ mod tests {
         .unwrap()
     }
 
-    /// A token of that app.
+    /// Mints a token for that app.
     async fn token(client: &Client, app: usize) -> Result<Authorization, Error> {
         let (appid, secret) = (format!("wx{app:016}"), "any".into());
         let minted = client.mint_token(Api::StableToken, &appid, &secret, &());
         Ok(Authorization::AccessToken(minted.await?))
     }
 
-    /// The first app's list.
+    /// Returns the account list of the first app.
     async fn list(client: &Client) -> Result<AccountList, Error> {
         let token = token(client, 1).await?;
         client.account_list(&token, None, &()).await

@@ -1,6 +1,6 @@
-//! The simulated shops, their courier accounts, and how these stand at a time.
+//! The simulated shops, their courier accounts, and the state of these at a given time.
 //!
-//! All of it follows from the seed and the time, so that 100,000 accounts cost nothing until they are listed, and a
+//! Everything follows from the seed and the time, so that 100,000 accounts cost nothing until they are listed, and a
 //! restart changes nothing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -23,7 +23,7 @@ const SHOPS: [&str; 12] = [
     "木白家居",
 ];
 
-/// How an account fares.
+/// The way an account behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     /// Waybills for a week.
@@ -34,9 +34,9 @@ enum Role {
     NearlyOut,
     /// Topped up every few hours, when hardly any are left.
     JustInTime,
-    /// Topped up every few hours, some time after the last one was used.
+    /// Topped up every few hours, some time after the last waybill was used.
     TooLate,
-    /// Used up, and not topped up.
+    /// Used up and not topped up.
     Empty,
     /// Its balance is two days old.
     Stale,
@@ -50,8 +50,8 @@ enum Role {
     Unbound,
 }
 
-/// The first accounts of the first app, of the second, of the third, and so on in turn. The first app shows every
-/// state; most accounts of the others are well, so that trouble stands out.
+/// The first accounts of the first, the second and the third app, and so on in rotation. The first app shows every
+/// state; most accounts of the others are healthy, so that trouble stands out.
 const FIRST_ACCOUNTS: [&[(Role, &str)]; 3] = [
     &[
         (Role::Plenty, "YTO"),
@@ -87,7 +87,7 @@ const FIRST_ACCOUNTS: [&[(Role, &str)]; 3] = [
     ],
 ];
 
-/// The start of some couriers' account numbers.
+/// Prefixes of some couriers' account numbers.
 const OUTLETS: [&str; 4] = [
     "浙江义乌公司",
     "四川成都武侯公司",
@@ -97,42 +97,42 @@ const OUTLETS: [&str; 4] = [
 
 const WRONG_PASSWORD: &str = "客户编码或密码错误，请联系网点核实";
 
-/// In the form that the API's document asks for; the number and the place are nobody's.
+/// A remark in the form that the API's documentation asks for; the number and the place are fictitious.
 const REMARK: &str =
     "电话:13800000000 联系人:示例 服务类型:标准快递 发货地址:示例省示例市示例路1号";
 
-/// 2024-01-01 in China. All accounts were bound in the year after.
+/// 2024-01-01 in China. All accounts were bound in the following year.
 const FIRST_DAY: i64 = 1_704_038_400;
 
 const DAY: i64 = 24 * 3600;
 
-/// How many account numbers there are.
+/// The number of possible account numbers.
 const NUMBERS: i64 = 100_000_000;
 
 /// The world of one seed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
-    /// Seconds that pass in the shops per second, at least 1.
+    /// Seconds of shop time per second, at least 1.
     pub(super) speed: i64,
 }
 
-/// What doesn't change about an account.
+/// The properties of an account that never change.
 struct Profile {
     role: Role,
     courier: &'static Courier,
     biz_id: String,
-    /// Its key for further random numbers.
+    /// The account's key for further random numbers.
     key: (usize, usize),
 }
 
 impl World {
-    /// The same for every seed, so that faults can be written for it.
+    /// Returns the appid of an app. It is the same for every seed, so that faults can name it.
     pub(super) fn appid(app: usize) -> String {
         format!("wx{:016}", app + 1)
     }
 
-    /// The number of the app, which may be beyond those that there are.
+    /// Returns the number of an app, which may be beyond the simulated apps.
     pub(super) fn app(appid: &str) -> Option<usize> {
         let number: usize = appid.strip_prefix("wx")?.parse().ok()?;
         number
@@ -149,14 +149,14 @@ impl World {
         }
     }
 
-    /// A number from 0 to `end - 1` that looks random and is always the same for the same seed and key.
+    /// Returns a number from 0 to `end - 1` that looks random but is always the same for the same seed and key.
     pub(super) fn random(&self, key: impl Hash, end: i64) -> i64 {
         let mut hasher = DefaultHasher::new();
         (self.seed, key).hash(&mut hasher);
         (hasher.finish() % end.unsigned_abs()) as i64
     }
 
-    /// The account at that place of the app's list. `now`: seconds since 1970.
+    /// Returns the account at that position of the app's list. `now`: seconds since 1970.
     pub(super) fn row(&self, app: usize, place: usize, now: i64) -> Account {
         let profile = self.profile(app, place);
         let refreshed = self.refreshed(&profile, now);
@@ -169,7 +169,7 @@ impl World {
             _ => (0, bound + 2 * DAY),
         };
         let quota = match profile.role {
-            // WeChat's document doesn't say what comes here: some rows hold zeros, some nothing at all.
+            // WeChat's documentation doesn't say what is sent here, so some rows hold zeros and some nothing at all.
             Role::Monthly if profile.courier.delivery_id == "JDL" => Some((0, 0)),
             Role::Unbound => Some((12, update_time)),
             _ => self
@@ -203,10 +203,10 @@ impl World {
         }
     }
 
-    /// The balance that `quota/get` tells.
+    /// Returns the balance that `quota/get` reports.
     ///
     /// # Errors
-    /// WeChat's errcode.
+    /// Returns WeChat's errcode.
     pub(super) fn live_balance(
         &self,
         app: usize,
@@ -259,9 +259,9 @@ impl World {
         }
     }
 
-    /// Unique within the app; Chinese text at some couriers, as in reality.
+    /// Returns an account number that is unique within the app. As in reality, some couriers' contain Chinese text.
     fn biz_id(&self, app: usize, place: usize, delivery_id: &str) -> String {
-        // The factor has no divisor in common with the modulus, so no two places share a number.
+        // The factor has no divisor in common with the modulus, so no two positions share a number.
         let first = self.random(("number", app), NUMBERS);
         let number = (first + place as i64 * 7_368_787) % NUMBERS;
         match delivery_id {
@@ -276,7 +276,8 @@ impl World {
         }
     }
 
-    /// When WeChat last asked the courier for the balance: a whole minute, every ten minutes of the shops.
+    /// Returns when WeChat last asked the courier for the balance: every ten minutes of the shops' time, but only on whole
+    /// minutes of the real clock.
     fn refreshed(&self, profile: &Profile, now: i64) -> i64 {
         if profile.role == Role::Stale {
             return (now / DAY - 2) * DAY;
@@ -285,24 +286,24 @@ impl World {
         now - now % period
     }
 
-    /// Waybills left; `None` for accounts that have none to use up.
+    /// Returns how many waybills are left, or `None` for accounts that have none to use up.
     ///
-    /// How long waybills last is in the viewer's time, whatever the speed: a fast shop has many more of them, or it
-    /// would be in trouble on every dashboard.
+    /// Waybills last equally long in the viewer's time at any speed. A fast shop therefore has many more of them;
+    /// otherwise it would be in trouble on every dashboard.
     fn balance(&self, profile: &Profile, now: i64) -> Option<i64> {
         let viewer_day = DAY * self.speed;
-        // Short enough for a viewer to see an account being topped up within ten minutes at the default speed.
+        // Short enough for a viewer to see a top-up within ten minutes at the default speed.
         let often = if self.speed > 1 { 10 * 3600 } else { DAY };
         let slow = 20 + self.random(("slow", profile.key), 80);
         let fast = 300 + self.random(("fast", profile.key), 400);
         let days = 5 + self.random(("days", profile.key), 5);
-        // Waybills a day, seconds between two purchases, seconds for which the rest lasts at the next purchase.
+        // Waybills used per day, seconds between two purchases, seconds that the rest lasts at the next purchase.
         let (per_day, round, rest) = match profile.role {
             Role::Plenty | Role::Stale => (slow, viewer_day, days * viewer_day),
             Role::Short => (slow, viewer_day * 4 / 5, viewer_day * 7 / 5),
             Role::NearlyOut => (slow, viewer_day / 2, viewer_day / 4),
             Role::JustInTime => (fast, often, 3600),
-            // Used up when a fifth of the round is left.
+            // Runs out when a fifth of the round is left.
             Role::TooLate => (fast, often, -often / 5),
             Role::Empty => return Some(0),
             Role::Monthly | Role::Waiting | Role::Failed | Role::Unbound => return None,

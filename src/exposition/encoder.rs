@@ -5,7 +5,7 @@ use std::io::Write as _;
 use prometheus::Histogram;
 use prometheus::core::Metric as _;
 
-/// How samples are written.
+/// The format that samples are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// Text 0.0.4.
@@ -14,14 +14,14 @@ pub(super) enum Format {
     OpenMetrics,
 }
 
-/// Units that OpenMetrics is told of; each ends the names that have it.
+/// The units that are declared in OpenMetrics; the names of metrics end in them.
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 
-/// Writes families one after the other, each of any number of samples.
+/// A writer of families, one after the other, each with any number of samples.
 #[derive(Debug)]
 pub(super) struct Encoder {
     format: Format,
-    /// What is written and not yet taken.
+    /// The output that has not been taken yet.
     pub(super) out: Vec<u8>,
     name: String,
     /// The family's `# HELP` and `# TYPE`, written with its first sample: a family without samples leaves nothing.
@@ -38,14 +38,14 @@ impl Encoder {
         }
     }
 
-    /// Begins a family. `name` is the full one, a counter's with `_total`; `kind` is `gauge`, `counter` or `histogram`.
+    /// Begins a family. `name` includes the `_total` of a counter; `kind` is `gauge`, `counter` or `histogram`.
     pub(super) fn begin(&mut self, name: &str, help: &str, kind: &str) {
         name.clone_into(&mut self.name);
         self.header = match self.format {
             Format::Text => format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
             Format::OpenMetrics => {
-                // An `_info` family stays the gauge that it is in text: as OpenMetrics' own info type it would be named
-                // differently, and a dashboard would find it in one format only.
+                // An `_info` family stays a gauge, as it is in text: OpenMetrics' own info type would give it another
+                // name, and a dashboard would find it in one format only.
                 let name = name.strip_suffix("_total").unwrap_or(name);
                 let unit = UNITS.into_iter().find(|unit| name.ends_with(unit));
                 let unit = unit.map(|unit| format!("# UNIT {name} {unit}\n"));
@@ -55,7 +55,7 @@ impl Encoder {
         };
     }
 
-    /// Writes a sample of a counter or a gauge, where there is one.
+    /// Writes a sample of a counter or a gauge, if there is one.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Into<Option<f64>>) {
         if let Some(value) = value.into() {
             self.line("", labels, value);
@@ -71,7 +71,7 @@ impl Encoder {
             let bound = bucket.upper_bound();
             let bound = match self.format {
                 Format::Text => bound.to_string(),
-                // Its canonical form has a point.
+                // The canonical form of OpenMetrics has a decimal point.
                 Format::OpenMetrics => format!("{bound:?}"),
             };
             let labels = [labels, &[("le", &bound)]].concat();
@@ -82,7 +82,7 @@ impl Encoder {
         self.line("_count", labels, count);
     }
 
-    /// Writes what ends a page.
+    /// Writes the end of a page.
     pub(super) fn end(&mut self) {
         if self.format == Format::OpenMetrics {
             self.out.extend_from_slice(b"# EOF\n");
@@ -124,9 +124,9 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(rest);
 }
 
-/// The shortest digits that read as the same float, never an exponent.
+/// Writes the shortest digits that read back as the same float, never an exponent.
 fn number(out: &mut Vec<u8>, value: f64) {
-    // Nearly every number of a page is whole, and a float takes four times as long.
+    // Nearly every number on a page is whole, and formatting a float takes four times as long.
     let whole = value as i64;
     if (whole as f64).to_bits() == value.to_bits() {
         out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());

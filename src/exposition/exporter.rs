@@ -10,10 +10,10 @@ use prometheus::Registry;
 
 use crate::wechat::labels::labels;
 
-/// What the names of the exporter's own metrics begin with, and no app's.
+/// The name prefixes of the exporter's own metrics, which no app's metrics have.
 const OWN: [&str; 2] = ["wechat_logistics_exporter_", "process_"];
 
-/// Whether these metrics are all the exporter's own, and say nothing of an app.
+/// Reports whether all of these metrics are the exporter's own, so that none of them concerns an app.
 pub(crate) fn are_of_no_app(names: &[String]) -> bool {
     let is_own = |name: &String| OWN.iter().any(|own| name.starts_with(own));
     !names.is_empty() && names.iter().all(is_own)
@@ -42,7 +42,7 @@ labels! {
 }
 
 impl Handler {
-    /// The codes that count from 0: all that are answered without a web configuration.
+    /// Returns the codes that count from 0: all that the route answers with if there is no web configuration.
     const fn expected(self) -> &'static [u16] {
         match self {
             Self::Metrics | Self::Probe => &[200, 400, 405, 500, 503],
@@ -59,16 +59,16 @@ impl Handler {
 pub(crate) struct ExporterMetrics {
     /// `process_*`
     pub(super) process: Registry,
-    /// By code and handler, as they are on the page.
+    /// Requests by code and handler, as they are on the page.
     pub(super) http_requests: Mutex<BTreeMap<(u16, &'static str), u64>>,
     /// Whether the last attempt to load the configuration succeeded.
     pub(super) reload_successful: AtomicBool,
-    /// When one last did.
+    /// When the configuration was last loaded successfully.
     pub(super) last_reload: Mutex<SystemTime>,
 }
 
 impl ExporterMetrics {
-    /// Metrics of an exporter that has just loaded its configuration.
+    /// Returns the metrics of an exporter that has just loaded its configuration.
     pub(super) fn new() -> Self {
         let process = Registry::new();
         #[cfg(target_os = "linux")]
@@ -89,13 +89,13 @@ impl ExporterMetrics {
         }
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub(crate) fn count_http_request(&self, handler: Handler, code: StatusCode) {
         let series = (code.as_u16(), handler.as_str());
         *self.http_requests.lock().entry(series).or_default() += 1;
     }
 
-    /// Any route may answer with this code from now on: it counts from 0.
+    /// Makes this code count from 0 for every route, because any route may answer with it from now on.
     pub(crate) fn expect_http_code_of_all(&self, code: u16) {
         let mut requests = self.http_requests.lock();
         for handler in Handler::ALL {
@@ -103,7 +103,7 @@ impl ExporterMetrics {
         }
     }
 
-    /// An attempt to load the configuration: where it failed, the old one stays.
+    /// Records an attempt to load the configuration; if it failed, the old one stays.
     pub(crate) fn reloaded(&self, is_successful: bool) {
         self.reload_successful
             .store(is_successful, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Every metric: its name, help and type, and how its samples are got. Each name stands here and nowhere else in the code.
+//! Every metric: its name, help and type, and how its samples are obtained. Each name is in the code only here.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -17,29 +17,29 @@ use crate::wechat::{Account, Api, ApiQuota, Reason};
 /// A metric.
 #[derive(Debug)]
 pub struct Family {
-    /// The full name. That of a counter ends in `_total`, and no other does.
+    /// The full name. A counter's name ends in `_total`, and no other name does.
     pub name: &'static str,
-    /// What it says, with the API's field where it comes from one.
+    /// The help text, with the API's field if the value comes from one.
     pub help: &'static str,
     pub(super) samples: Samples,
 }
 
-/// How the samples of a family are got.
+/// How the samples of a family are obtained.
 #[derive(Debug)]
 pub(super) enum Samples {
-    /// One for each account that has a value.
+    /// One sample for each account that has a value.
     AccountValue(fn(&Account) -> Option<f64>),
-    /// Any number for each account.
+    /// Any number of samples for each account.
     Account(fn(&AccountReading<'_>, &mut Encoder)),
-    /// One for each app that has a value.
+    /// One sample for each app that has a value.
     AppValue(fn(&AppReading) -> Option<f64>),
-    /// Any number for each app.
+    /// Any number of samples for each app.
     App(fn(&AppReading, &mut Encoder)),
-    /// Durations of each app's fetches.
+    /// The durations of each app's fetches.
     Histogram(fn(&AppReading) -> &prometheus::Histogram),
-    /// Counted by what all apps share.
+    /// Samples of what all apps share.
     Collector(fn(&Collector, &mut Encoder)),
-    /// The exporter's own.
+    /// Samples of the exporter itself.
     Exporter(fn(&ExporterMetrics, &mut Encoder)),
 }
 
@@ -50,7 +50,7 @@ pub(super) struct AccountReading<'a> {
     pub(super) deliveries: &'a Deliveries,
 }
 
-/// Every metric but `process_*`, in the order of the page.
+/// Every metric except `process_*`, in the order of the page.
 pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_account_quota",
@@ -255,7 +255,7 @@ pub static ALL: &[Family] = &[
 ];
 
 impl Family {
-    /// `# TYPE`
+    /// Returns the type for `# TYPE`.
     pub(super) fn kind(&self) -> &'static str {
         match self.samples {
             Samples::Histogram(_) => "histogram",
@@ -264,7 +264,7 @@ impl Family {
         }
     }
 
-    /// Writes what it says of an app itself.
+    /// Writes the samples of an app itself.
     pub(super) fn write_app(&self, reading: &AppReading, out: &mut Encoder) {
         match self.samples {
             Samples::AppValue(value) => out.sample(&[appid(reading)], value(reading)),
@@ -274,7 +274,7 @@ impl Family {
         }
     }
 
-    /// Writes what it says of an account.
+    /// Writes the samples of an account.
     pub(super) fn write_account(&self, reading: &AccountReading<'_>, out: &mut Encoder) {
         match self.samples {
             Samples::AccountValue(value) => out.sample(&reading.labels(), value(reading.account)),
@@ -285,7 +285,7 @@ impl Family {
 }
 
 impl AccountReading<'_> {
-    /// The labels that every series of an account has.
+    /// Returns the labels that every series of an account has.
     fn labels(&self) -> [(&'static str, &str); 3] {
         [
             appid(self.app),
@@ -295,7 +295,7 @@ impl AccountReading<'_> {
     }
 }
 
-/// The label that every series of an app has.
+/// Returns the label that every series of an app has.
 fn appid(reading: &AppReading) -> (&'static str, &str) {
     ("appid", &reading.app.config.appid)
 }
@@ -334,7 +334,7 @@ fn account_services(reading: &AccountReading<'_>, out: &mut Encoder) {
     for service in &account.service_types {
         let name = on_one_line(courier::service_name(&account.delivery_id, service));
         let service = (service.service_type, name);
-        // WeChat can name a service twice; a series that is there twice breaks the scrape.
+        // WeChat can list a service twice, and a duplicate series breaks the scrape.
         if written.contains(&service) {
             continue;
         }
@@ -371,7 +371,7 @@ fn accounts_dropped(reading: &AppReading, out: &mut Encoder) {
     }
 }
 
-/// Whether the app's settings bring this call at every fetch: it counts from 0, others from their first count.
+/// Reports whether the app's settings cause this call in every fetch: it counts from 0, others from their first count.
 fn is_expected(reading: &AppReading, api: Api) -> bool {
     let app = &reading.app;
     api == app.list_api() || app.config.credential.token_api() == Some(api)
@@ -415,7 +415,8 @@ fn shared_state_failures(collector: &Collector, out: &mut Encoder) {
     }
 }
 
-/// Descriptive text without what some client takes for the end of a line. What identifies a series is never changed.
+/// Replaces what some client takes for the end of a line. For descriptive text only: what identifies a series never
+/// changes.
 fn on_one_line(text: &str) -> Cow<'_, str> {
     let breaks_a_line = |character| {
         matches!(
@@ -430,12 +431,12 @@ fn on_one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Prometheus's samples are floats; the API's integers stay far below where those lose digits.
+/// Converts an integer to a sample's float. The API's integers stay far below where floats lose digits.
 fn float(value: i64) -> f64 {
     value as f64
 }
 
-/// Unit: seconds since 1970, 0 before.
+/// Returns the seconds since 1970, 0 before.
 pub(super) fn unix_time(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())

@@ -1,9 +1,9 @@
 //! Pages: what a scrape found, in the form that the scraper asked for.
 //!
 //! - `families`: the table of metrics
-//! - `exporter`: the exporter's own ones
+//! - `exporter`: the exporter's own metrics
 //! - `encoder`: samples as text
-//! - `page`: the body that writes them while it is sent
+//! - `page`: the body, written while it is sent
 //! - `negotiate`: what the scraper asked for
 
 mod encoder;

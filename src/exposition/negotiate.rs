@@ -1,14 +1,15 @@
 //! What a scraper asks for: `Accept` and `Accept-Encoding`.
 //!
-//! Headers are whatever a client sends. A range that can't be read asks for nothing, and where nothing that is known is
-//! asked for, the answer is text 0.0.4, which every scraper reads, uncompressed.
+//! Clients can send anything in these headers. A range that can't be parsed asks for nothing. If a client asks for
+//! nothing that is known, the answer is uncompressed text 0.0.4, which every scraper reads.
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderName, HeaderValue};
 
 use super::encoder::Format;
 
-/// Ways to write names beyond ASCII. No name here is, so each gives the same bytes, and what was asked for is answered.
+/// Ways to write names beyond ASCII. No metric has such a name, so the bytes are the same with each of them, and the
+/// answer names the one that was asked for.
 const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "values"];
 
 /// The form of a page.
@@ -27,7 +28,7 @@ impl Form {
         gzip: false,
     };
 
-    /// What the headers ask for: as Go's exporters do, the first known type of those most welcome.
+    /// Returns the form that the headers ask for: like Go's exporters, the first known type of the highest quality.
     #[must_use]
     pub fn negotiate(headers: &HeaderMap) -> Self {
         let types = most_welcome_first(headers, &ACCEPT);
@@ -48,7 +49,6 @@ impl Form {
         }
     }
 
-    /// `Content-Type`.
     pub(crate) fn content_type(self) -> HeaderValue {
         let media = match self.format {
             Format::Text => "text/plain; version=0.0.4; charset=utf-8",
@@ -61,14 +61,14 @@ impl Form {
         }
     }
 
-    /// `Content-Encoding`; `None`: identity.
+    /// Returns the `Content-Encoding`; `None` for identity.
     pub(crate) fn content_encoding(self) -> Option<HeaderValue> {
         self.gzip.then_some(HeaderValue::from_static("gzip"))
     }
 }
 
-/// The elements of all lines of a header, such as `text/plain;q=0.5`, without those that are not welcome at all. Equally
-/// welcome ones stay in their order.
+/// Returns the elements of all lines of a header, such as `text/plain;q=0.5`, by descending quality and without those
+/// of quality 0. Elements of equal quality stay in their order.
 fn most_welcome_first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h str> {
     let lines = headers.get_all(name).iter();
     let lines = lines.filter_map(|line| line.to_str().ok());
@@ -78,7 +78,7 @@ fn most_welcome_first<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Vec<&'h 
     ranges
 }
 
-/// What an element is about: `text/plain`.
+/// Returns an element's value, such as `text/plain`.
 fn value(range: &str) -> String {
     let value = range.split(';').next().unwrap_or_default();
     value.trim_ascii().to_ascii_lowercase()
@@ -91,7 +91,7 @@ fn parameter<'a>(range: &'a str, name: &str) -> Option<&'a str> {
     Some(value.trim_ascii().trim_matches('"'))
 }
 
-/// From 0, not welcome at all, to 1. What can't be read is not welcome.
+/// Returns an element's quality from 0, not acceptable, to 1. A quality that can't be parsed counts as 0.
 fn quality(range: &str) -> f64 {
     let quality = parameter(range, "q").map_or(Ok(1.0), str::parse);
     let quality = quality.unwrap_or_default();
@@ -155,7 +155,7 @@ mod tests {
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1",
                 escaped(OPENMETRICS),
             ),
-            // A browser, curl, and whatever else people send.
+            // A browser, curl, and other clients.
             (
                 "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
                 TEXT.to_owned(),

@@ -1,4 +1,4 @@
-//! A page, written while it is sent: nothing of it is kept, and little of it is in memory at one time.
+//! A page, written while it is sent: it is not kept, and only a small part of it is in memory at a time.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::negotiate::Form;
 use crate::app::Deliveries;
 use crate::collector::{AppReading, Collector};
 
-/// What is written at a time, before others get their turn, and what is sent at a time. Unit: bytes.
+/// How much is written before other tasks run, and how much is sent at a time. Unit: bytes.
 const CHUNK: usize = 64 << 10;
 
 /// The longest line that no buffer has to grow for. Unit: bytes.
@@ -33,7 +33,7 @@ pub enum Scope {
     AppsOnly,
 }
 
-/// Makes pages.
+/// The pages of one collector's scrapes.
 #[derive(Debug)]
 pub struct Exposition {
     collector: Arc<Collector>,
@@ -41,7 +41,7 @@ pub struct Exposition {
 }
 
 impl Exposition {
-    /// Pages of that collector's scrapes.
+    /// Returns the exposition of a collector's scrapes.
     #[must_use]
     pub fn new(collector: Arc<Collector>) -> Self {
         Self {
@@ -50,13 +50,13 @@ impl Exposition {
         }
     }
 
-    /// The exporter's own metrics.
+    /// Returns the exporter's own metrics.
     pub(crate) fn exporter(&self) -> &ExporterMetrics {
         &self.exporter
     }
 
-    /// The page of one scrape. `names`: only these metrics (`?name[]=`), each by the name that its `# HELP` line in text
-    /// has: a counter's with `_total`, a histogram's without `_bucket`; all where empty.
+    /// Returns the page of one scrape. `names` selects metrics (`?name[]=`), each by the name in its `# HELP` line in
+    /// text: a counter's with `_total`, a histogram's without `_bucket`; all if empty.
     pub fn page(
         &self,
         readings: Vec<AppReading>,
@@ -110,7 +110,7 @@ impl Exposition {
     }
 }
 
-/// Writes a family of the process: each is one counter or gauge.
+/// Writes a `process_*` family, which is one counter or gauge.
 fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
     let is_counter = family.get_field_type() == MetricType::COUNTER;
     let kind = if is_counter { "counter" } else { "gauge" };
@@ -125,7 +125,7 @@ fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
     }
 }
 
-/// The page of one scrape, as it is written while it is sent. It is of one moment: it holds the snapshots.
+/// The page of one scrape, written while it is sent. It shows one moment, because it holds the snapshots.
 #[derive(Debug)]
 pub struct Page {
     deliveries: Arc<Deliveries>,
@@ -135,7 +135,7 @@ pub struct Page {
     family: usize,
     app: usize,
     account: usize,
-    /// What follows the apps.
+    /// The text after the apps.
     end: Vec<u8>,
     is_complete: bool,
     encoder: Encoder,
@@ -146,7 +146,7 @@ impl Page {
     /// Writes the whole page.
     ///
     /// # Errors
-    /// When it can't be written there.
+    /// Fails if `to` can't be written to.
     pub fn write_to(mut self, to: &mut impl io::Write) -> io::Result<()> {
         while !self.is_complete {
             to.write_all(&self.next_chunk()?)?;
@@ -154,15 +154,15 @@ impl Page {
         to.flush()
     }
 
-    /// A body that writes the page while it is sent. Its error breaks the connection: a page that ends early must not look
-    /// whole.
+    /// Returns a body that writes the page while it is sent. An error breaks the connection: a page that ends early
+    /// must not look complete.
     pub(crate) fn into_body(self) -> impl Body<Data = Bytes, Error = io::Error> + Send {
         StreamBody::new(stream::unfold(
             (self, false),
             |(mut page, mut has_worked)| async move {
                 while !page.is_complete {
                     if has_worked {
-                        // Others get their turn.
+                        // Lets other tasks run.
                         tokio::task::yield_now().await;
                     }
                     has_worked = true;
@@ -176,7 +176,7 @@ impl Page {
         ))
     }
 
-    /// The next bytes of a page that is not complete; none where the compressor holds them back.
+    /// Returns the next bytes of a page that is not complete; none if the compressor holds them back.
     fn next_chunk(&mut self) -> io::Result<Bytes> {
         while !self.is_complete && self.encoder.out.len() < CHUNK {
             self.write_on();
@@ -196,7 +196,7 @@ impl Page {
         Ok(std::mem::take(gzip.get_mut()).into())
     }
 
-    /// Writes what the family says of the next app, or of as many of its accounts as fill the chunk.
+    /// Writes the family's samples for the next app, or for as many of its accounts as fill the chunk.
     fn write_on(&mut self) {
         let out = &mut self.encoder;
         let Some(family) = self.families.get(self.family) else {
@@ -244,7 +244,7 @@ mod tests {
     use super::super::tests::{app, form, full_account, list, scraped};
     use super::*;
 
-    /// The page of many accounts.
+    /// Returns a page with many accounts.
     fn large_page(accept_encoding: &'static str) -> Page {
         let accounts = (0..5_000).map(full_account).collect();
         let (exposition, scrape) = scraped(vec![(app("wx1", "shop"), list(accounts))]);
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// What a client reads of a page over HTTP, and whether the server's task went on to its end.
+    /// Returns what a client reads of a page over HTTP, and whether the server's task ran to its end.
     async fn served(page: fn() -> Page) -> (Vec<u8>, bool) {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let service = service_fn(move |_: Request<_>| async move {
@@ -288,7 +288,7 @@ mod tests {
             let mut page = large_page("identity");
             let chunk = page.next_chunk().unwrap();
             assert!(!chunk.is_empty());
-            // As a fault in what writes it would.
+            // As a fault in the code that writes the page would do.
             page.account = usize::MAX;
             page
         };

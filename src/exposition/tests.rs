@@ -20,7 +20,7 @@ use crate::wechat::{Account, AccountList, Api, ListLimits, Reason, ServiceType};
 
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
 
-/// An app that mints its tokens.
+/// Returns an app that mints its tokens.
 pub(super) fn app(appid: &str, name: &str) -> AppConfig {
     let credential = Credential::StableToken {
         secret: SecretSource::Simulated,
@@ -31,7 +31,7 @@ pub(super) fn app(appid: &str, name: &str) -> AppConfig {
     }
 }
 
-/// 2026-11-24 04:00 UTC.
+/// Returns 2026-11-24 04:00 UTC.
 fn noon() -> Moment {
     Moment {
         wall: UNIX_EPOCH + Duration::from_secs(1_795_492_800),
@@ -39,7 +39,7 @@ fn noon() -> Moment {
     }
 }
 
-/// A scrape that found these lists of these apps.
+/// Returns a scrape that found these lists of these apps.
 pub(super) fn scraped(found: Vec<(AppConfig, AccountList)>) -> (Exposition, Vec<AppReading>) {
     let (apps, lists): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     let store = Store::open(None, ListLimits::default()).unwrap();
@@ -71,7 +71,7 @@ fn account(biz_id: &str, delivery_id: &str, quota: f64) -> Account {
     }
 }
 
-/// An account with every value.
+/// Returns an account with every value.
 pub(super) fn full_account(number: usize) -> Account {
     Account {
         create_time: Some(1_700_000_000),
@@ -108,7 +108,7 @@ fn apps_only(exposition: &Exposition, scrape: Vec<AppReading>, form: Form) -> St
     written(exposition.page(scrape, Scope::AppsOnly, &[], form))
 }
 
-/// The sample lines.
+/// Returns the sample lines.
 fn samples(page: &str) -> Vec<&str> {
     page.lines().filter(|line| !line.starts_with('#')).collect()
 }
@@ -126,7 +126,7 @@ fn example() -> (Exposition, Vec<AppReading>) {
                 service_type: 1,
                 service_name: "圆准达".into(),
             },
-            // The same service: the name is the documented one.
+            // The same service; its name is then the documented one.
             ServiceType {
                 service_type: 1,
                 service_name: "".into(),
@@ -172,7 +172,7 @@ fn example() -> (Exposition, Vec<AppReading>) {
     (exposition, scrape)
 }
 
-/// `UPDATE_GOLDEN` writes the pages anew.
+/// Set `UPDATE_GOLDEN` to rewrite the golden pages.
 #[test]
 fn pages_are_the_golden_ones() {
     for (name, accept) in [
@@ -199,7 +199,7 @@ fn pages_are_the_golden_ones() {
 fn app_has_at_most_55_series_and_an_account_with_one_service_7() {
     let (exposition, scrape) = scraped(vec![(app("wx1", "shop"), list(Vec::new()))]);
     let page = apps_only(&exposition, scrape, Form::TEXT);
-    // The end of its token is not known here.
+    // The expiry of the app's token is not known here.
     let alone = samples(&page).len();
     assert!(alone < 55, "{alone} series: {page}");
     let accounts = (0..10).map(full_account).collect();

@@ -1,4 +1,4 @@
-//! The breaker: WeChat said that trying again is useless for now.
+//! The breaker, open while WeChat's answers make trying again useless.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,18 +10,18 @@ use crate::wechat::Reason;
 
 /// How long 45011 ("minute-quota reach limit, … retry next minute") keeps calls back.
 const MINUTE_RATE_HOLD: Duration = Duration::from_secs(60);
-/// How long 45009 keeps calls back where its message speaks of a minute and not of the day.
+/// How long 45009 keeps calls back if its message names a minute and not the day.
 const QUOTA_MINUTE_HOLD: Duration = Duration::from_secs(600);
-/// How long after midnight a used-up quota can still be yesterday's: WeChat says "midnight" and no second, and our clock
-/// can be ahead of its. A hold for the whole new day would cost the shop that day.
+/// How long after midnight a used-up quota can still be yesterday's: WeChat says "midnight" without a second, and the
+/// exporter's clock can be ahead of WeChat's. A hold for the whole new day would cost the shop that day.
 const QUOTA_RESET_LAG: Duration = Duration::from_secs(300);
-/// `errcode` for a used-up quota, of the day or of the minute.
+/// The `errcode` for a used-up quota, of the day or of the minute.
 const ERRCODE_QUOTA: i64 = 45009;
 
 /// An open breaker, or one that has closed and remembers how often it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
-    /// What opened it.
+    /// Why it was opened.
     pub reason: Reason,
     /// When it allows the next try.
     #[serde(rename = "until_unix_ms")]
@@ -32,7 +32,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// How a failure leaves the breaker; `None`: closed, as the next try may well succeed.
+    /// Returns the breaker after a failure; `None` if it is closed, as the next try may well succeed.
     pub(super) fn after(
         reason: Reason,
         errcode: Option<i64>,
@@ -59,7 +59,7 @@ impl Breaker {
         })
     }
 
-    /// The longest that a breaker of that reason can hold from now on.
+    /// Returns the longest time that a breaker of that reason can hold from now on.
     pub(super) fn longest(reason: Reason, budget: Budget, now: SystemTime) -> Duration {
         match reason {
             Reason::DailyQuota => ChinaDay::left(now).max(QUOTA_MINUTE_HOLD),

@@ -1,8 +1,8 @@
-//! The exporter's own budget of API calls: one limiter an app, passed by every call.
+//! The exporter's own budget of API calls: one limiter per app, which every call passes.
 //!
-//! Three things keep a call back, the strongest first: an open breaker (WeChat said that trying again is useless
-//! now), the daily limit, and the interval: a fetch is granted no earlier than one interval after the last grant,
-//! whatever the fetch came to.
+//! Three things keep a call back, the strongest first: an open breaker (WeChat said that trying again is useless now),
+//! the daily limit, and the interval: a fetch is granted no earlier than one interval after the last grant, whatever
+//! the outcome of that fetch.
 
 mod breaker;
 mod saved;
@@ -22,17 +22,17 @@ use crate::config::AppConfig;
 use crate::wechat::labels::labels;
 use crate::wechat::{DailyLimitReached, Reason};
 
-/// A scrape that comes this much too early waits instead of being turned away (see [`RateLimiter::try_acquire`]).
+/// A scrape that is early by up to the interval divided by this waits (see [`RateLimiter::try_acquire`]).
 const EARLY_SHARE: u32 = 100;
-/// Bound of that wait for long intervals.
+/// The upper bound of that wait for long intervals.
 const EARLY_MAX: Duration = Duration::from_millis(500);
 /// The longest back-off.
 const BACKOFF_MAX: Duration = Duration::from_secs(600);
-/// Where the back-off begins for an operator who set the interval to 0.
+/// The first back-off if the operator set the interval to 0.
 const ZERO_INTERVAL_BACKOFF: Duration = Duration::from_secs(1);
-/// A token that is renewed more than once in this time has somebody else who ends it.
+/// If a token has to be renewed more than once in this time, another program keeps invalidating it.
 const RENEWAL_BACKOFF_MIN: Duration = Duration::from_secs(60);
-/// Days whose calls are kept. More than one, so that a clock that is set finds its day's count again.
+/// The days whose calls are kept. More than one, so that the right day's count is found again when the clock is set.
 const DAYS_KEPT: usize = 8;
 
 labels! {
@@ -57,7 +57,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What an app's settings allow.
+    /// Returns the budget that an app's settings allow.
     pub(crate) fn of(config: &AppConfig) -> Self {
         Self {
             min_interval: config.min_interval,
@@ -65,12 +65,12 @@ impl Budget {
         }
     }
 
-    /// How much too early a scrape may come (see [`RateLimiter::try_acquire`]).
+    /// Returns how early a scrape may come (see [`RateLimiter::try_acquire`]).
     pub(crate) fn early(self) -> Duration {
         (self.min_interval / EARLY_SHARE).min(EARLY_MAX)
     }
 
-    /// The wait after so many failures before this one: doubles from the interval to [`BACKOFF_MAX`].
+    /// Returns the wait after a failure with so many failures before it: doubles from the interval to [`BACKOFF_MAX`].
     fn backoff(self, failures: u32) -> Duration {
         let first = match self.min_interval {
             Duration::ZERO => ZERO_INTERVAL_BACKOFF,
@@ -85,7 +85,7 @@ impl Budget {
     }
 }
 
-/// One app's limiter. Among replicas all go by the common clock.
+/// One app's limiter. Among replicas, all limiters use the common clock.
 #[derive(Debug)]
 pub struct RateLimiter(Mutex<State>);
 
@@ -93,21 +93,22 @@ pub struct RateLimiter(Mutex<State>);
 struct State {
     budget: Budget,
     saved: SavedLimiter,
-    /// The clocks as `saved` goes by them.
+    /// The last reading of the clocks, which the times in `saved` go by.
     seen: Moment,
-    /// When another configuration last came into force.
+    /// When the configuration was last reloaded.
     reloaded: Option<Instant>,
-    /// Calls of a day that the state shared by replicas doesn't count; negative where it counts calls never sent.
+    /// Calls of a day that the shared state of replicas doesn't count; negative if it counts calls that were never
+    /// sent.
     unshared: (ChinaDay, i64),
-    /// A reload that the state shared by replicas has not seen.
+    /// Whether there was a reload that the shared state of replicas doesn't reflect yet.
     reload_unshared: bool,
 }
 
-/// Fetches in a row whose access token was rejected at first.
+/// Consecutive fetches whose access token was rejected at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rejections {
-    /// How many.
+    /// The number of these fetches.
     pub in_a_row: u32,
     /// When the token may be renewed again.
     #[serde(rename = "next_renewal_unix_ms")]
@@ -115,11 +116,11 @@ pub struct Rejections {
 }
 
 impl RateLimiter {
-    /// The state as of now. Where the wall clock was set since the last look, all waits go along: they are as long as
-    /// on a clock that nobody sets, but for a quota that comes back at midnight.
+    /// Returns the state as of `now`. If the wall clock was set since the last look, all waits move with it: they last
+    /// as long as on a clock that can't be set, except for a quota that comes back at midnight.
     fn at(&self, now: Moment) -> MutexGuard<'_, State> {
         let mut state = self.0.lock();
-        // Whoever read the clocks before the last look goes by that one.
+        // If `now` was read before the last look, the last look stands.
         if let Some(since) = now.monotonic.checked_duration_since(state.seen.monotonic) {
             let expected = state.seen.wall + since;
             for wait in state.saved.waits() {
@@ -131,14 +132,14 @@ impl RateLimiter {
         state
     }
 
-    /// Grants one fetch, to begin after the returned wait; most often none.
+    /// Grants one fetch that begins after the returned wait, which is usually zero.
     ///
-    /// A scrape interval equal to the limiter's would lose every second fetch to a few milliseconds of jitter.
-    /// So a scrape that comes at most 1 % of the interval (500 ms at most) early is granted the fetch that begins
-    /// when the interval ends; the distance between two fetches is never less than the interval.
+    /// If the scrape interval equals the limiter's, a few milliseconds of jitter would cost every second fetch. A
+    /// scrape that is early by at most 1 % of the interval (500 ms at most) is therefore granted the fetch that begins
+    /// when the interval ends. The time between two fetches is never less than the interval.
     ///
     /// # Errors
-    /// The cause, when no fetch is granted.
+    /// Returns the cause if no fetch is granted.
     pub fn try_acquire(&self, now: Moment) -> Result<Duration, Cause> {
         let mut state = self.at(now);
         if state.open_breaker(now).is_some() {
@@ -155,12 +156,12 @@ impl RateLimiter {
         Ok(wait)
     }
 
-    /// A granted fetch begins only now, as it had to wait for its place among those of other apps: the interval counts
-    /// from here.
+    /// Counts the interval from now: the granted fetch had to wait for those of other apps and begins only now.
     pub(crate) fn begins(&self, now: Moment) {
         let mut state = self.at(now);
         let Budget { min_interval, .. } = state.budget;
-        // Where it hardly waited the grant stands, lest scrapes at the limiter's own rhythm fall out of step with it.
+        // If the fetch hardly waited, the interval still counts from the grant. Otherwise scrapes at the limiter's own
+        // interval would fall out of step with it.
         if state.saved.next_fetch.left(now.wall) + state.budget.early() < min_interval {
             state.saved.next_fetch = DueTime::after(min_interval, now.wall);
         }
@@ -169,7 +170,7 @@ impl RateLimiter {
     /// Takes one call from the day's budget.
     ///
     /// # Errors
-    /// When none is left.
+    /// Fails if no call is left.
     pub fn spend(&self, now: Moment) -> Result<(), DailyLimitReached> {
         let mut state = self.at(now);
         if state.remaining(now) == Some(0) {
@@ -182,22 +183,22 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Calls left today; `None` where there is no limit.
+    /// Returns the calls left today; `None` if there is no limit.
     pub(crate) fn remaining(&self, now: Moment) -> Option<u64> {
         self.at(now).remaining(now)
     }
 
-    /// Calls sent today.
+    /// Returns the calls sent today.
     pub fn used(&self, now: Moment) -> u64 {
         self.at(now).used_on(ChinaDay::at(now.wall))
     }
 
-    /// A fetch succeeded: nothing is wrong any more.
+    /// Closes the breaker after a successful fetch.
     pub(crate) fn succeeded(&self) {
         self.0.lock().saved.breaker = None;
     }
 
-    /// A fetch that began then failed: opens the breaker where the reason asks for one.
+    /// Opens the breaker if the reason for a failed fetch calls for it. `began` is when that fetch began.
     pub fn failed(&self, reason: Reason, errcode: Option<i64>, began: Instant, now: Moment) {
         let mut state = self.at(now);
         let before = state.saved.breaker;
@@ -207,8 +208,8 @@ impl RateLimiter {
         }
     }
 
-    /// WeChat rejected the token that a fetch had at first; says whether it may be renewed now. Fetch after fetch of these
-    /// may renew it ever more rarely: else each would cost a token call.
+    /// Records that WeChat rejected a fetch's first token; reports whether it may be renewed now. The more fetches in a
+    /// row are rejected, the more rarely a renewal is allowed: otherwise each fetch would cost a token call.
     pub(crate) fn token_rejected(&self, now: Moment) -> bool {
         let mut state = self.at(now);
         let budget = Budget {
@@ -225,53 +226,53 @@ impl RateLimiter {
         may_renew
     }
 
-    /// WeChat took the token that a fetch had at first.
+    /// Records that WeChat accepted a fetch's first token.
     pub(crate) fn token_accepted(&self) {
         self.0.lock().saved.rejections = Rejections::default();
     }
 
-    /// Fetches in a row whose token was rejected at first.
+    /// Returns the number of consecutive fetches whose token was rejected at first.
     pub(crate) fn rejections_in_a_row(&self) -> u32 {
         self.0.lock().saved.rejections.in_a_row
     }
 
-    /// The operator reloaded the configuration: what only they can fix may be fixed, so the next scrape may try.
+    /// Applies a reload. The operator may have fixed what only they can fix, so the next scrape may try.
     ///
-    /// Both the back-off and the interval are lifted then; holds that WeChat asked for stay. Otherwise the wait is cut
-    /// to the interval that is in force now, which may be a shorter one.
+    /// In that case, both the back-off and the interval are lifted; holds that WeChat asked for stay. Otherwise the
+    /// wait is shortened to the interval that is in force now, which may be a shorter one.
     pub(crate) fn reloaded(&self, budget: Budget, now: Moment) {
         let mut state = self.at(now);
         state.budget = budget;
         state.reloaded = Some(now.monotonic);
         state.reload_unshared = true;
         state.saved.rejections.next_renewal = DueTime::default();
-        // A granted fetch can still be waiting for its begin.
+        // A granted fetch may still be waiting to begin.
         let longest = budget.early() + budget.min_interval;
         let wait = state.saved.next_fetch.left(now.wall).min(longest);
         state.saved.next_fetch = DueTime::after(wait, now.wall);
         state.retry_fixable();
     }
 
-    /// What opened the breaker is gone: the next scrape may try.
+    /// Lifts the breaker because its cause is gone: the next scrape may try.
     pub(crate) fn lift_breaker(&self) {
         self.0.lock().lift_breaker_if(|_| true);
     }
 
-    /// A person asks for one fetch now: neither the interval nor the back-off from what only they can fix keeps it back.
-    /// The day's limit and holds that WeChat asked for stay.
+    /// Lifts the interval, and the back-off from what only the operator can fix, for a person who asks for one fetch
+    /// now. The day's limit and holds that WeChat asked for stay.
     pub(crate) fn lift_waits(&self) {
         let mut state = self.0.lock();
         state.retry_fixable();
         state.saved.next_fetch = DueTime::default();
     }
 
-    /// Why the breaker keeps calls back now, and until when; `None`: it is closed.
+    /// Returns why the breaker keeps calls back now, and until when; `None` if it is closed.
     pub fn open_breaker(&self, now: Moment) -> Option<(Reason, SystemTime)> {
         let breaker = self.at(now).open_breaker(now)?;
         Some((breaker.reason, now.wall + breaker.until.left(now.wall)))
     }
 
-    /// Whether a fetch is due, and has been for less than that time.
+    /// Reports whether a fetch is due, and has been for less than that time.
     pub(crate) fn is_newly_due(&self, time: Duration, now: Moment) -> bool {
         let state = self.at(now);
         let SavedLimiter {
@@ -285,7 +286,7 @@ impl RateLimiter {
         is_due && (is_new(*next_fetch) || breaker.is_some_and(|breaker| is_new(breaker.until)))
     }
 
-    /// Whether the interval since the last grant is over.
+    /// Reports whether the interval since the last grant is over.
     pub(crate) fn interval_is_over(&self, now: Moment) -> bool {
         self.at(now).saved.next_fetch.has_come(now.wall)
     }
@@ -296,8 +297,8 @@ impl State {
         self.saved.calls.get(&day).copied().unwrap_or(0)
     }
 
-    /// Notes a day's calls. Of too many days the earliest goes: a clock that begins in 1970 at each boot must not cost the
-    /// count of the day that it is.
+    /// Records a day's calls. If too many days are kept, the earliest is dropped: a clock that begins in 1970 at each
+    /// boot must not cost the current day's count.
     fn count(&mut self, day: ChinaDay, used: u64) {
         let calls = &mut self.saved.calls;
         calls.insert(day, used);
@@ -323,8 +324,8 @@ impl State {
         Some(limit.saturating_sub(used))
     }
 
-    /// No hold is longer than its rule allows: a used-up quota of the day comes back at midnight, also by a clock that was
-    /// set back meanwhile.
+    /// Limits a hold to what its rule allows: a used-up quota of the day comes back at midnight, even by a clock that
+    /// was set back meanwhile.
     fn cut_breaker(&mut self, now: Moment) {
         if let Some(breaker) = &mut self.saved.breaker {
             let longest = Breaker::longest(breaker.reason, self.budget, now.wall);
@@ -337,7 +338,7 @@ impl State {
         (!breaker.until.has_come(now.wall)).then_some(breaker)
     }
 
-    /// What only the operator can fix may be fixed now: the next scrape may try.
+    /// Lifts the breaker if only the operator can fix its cause, which may be fixed now: the next scrape may try.
     fn retry_fixable(&mut self) {
         self.lift_breaker_if(|breaker| breaker.reason.needs_operator());
     }

@@ -1,4 +1,4 @@
-//! A limiter over a restart and among replicas.
+//! Limiters across restarts and among replicas.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use super::{Budget, RateLimiter, Rejections, State};
 use crate::clock::{ChinaDay, DueTime, Moment};
 use crate::wechat::Reason;
 
-/// What of a limiter survives a restart. Times are by the wall clock, among replicas by their common one.
+/// The part of a limiter that survives a restart. Times are by the wall clock, among replicas by their common clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedLimiter {
@@ -19,16 +19,15 @@ pub struct SavedLimiter {
     pub next_fetch: DueTime,
     /// Calls sent, by China day, counted from 1970-01-01.
     pub calls: BTreeMap<ChinaDay, u64>,
-    /// Calls that the work under way can send. Whoever goes on after a crash counts them as sent.
+    /// Calls that the work under way can send. After a crash, they count as sent.
     pub reserved: u64,
     /// The breaker, open or closed.
     pub breaker: Option<Breaker>,
-    /// Rejected tokens.
     pub rejections: Rejections,
 }
 
 impl SavedLimiter {
-    /// All times that something is kept back until, but for a quota that comes back at midnight.
+    /// Returns all times until which something is kept back, except for a quota that comes back at midnight.
     pub(super) fn waits(&mut self) -> impl Iterator<Item = &mut DueTime> {
         let breaker = self.breaker.as_mut();
         let breaker = breaker.filter(|breaker| breaker.reason != Reason::DailyQuota);
@@ -37,7 +36,8 @@ impl SavedLimiter {
         others.into_iter().chain(breaker)
     }
 
-    /// Cuts each wait to what its rule can have asked for; says whether one was set under a clock that was ahead.
+    /// Shortens each wait to the longest that its rule allows; reports whether one was set under a clock that was
+    /// ahead.
     fn cut(&mut self, budget: Budget, now: SystemTime) -> bool {
         let longest = budget.min_interval.saturating_add(budget.early());
         let mut clock_was_ahead = self.next_fetch.cut(longest, now);
@@ -51,8 +51,8 @@ impl SavedLimiter {
 }
 
 impl RateLimiter {
-    /// A limiter that goes on where a saved one ended. The second value says whether that holds a time that only a clock
-    /// that was ahead can have given; it keeps nothing back.
+    /// Returns a limiter that continues from a saved one, and whether that holds a time that can only come from a clock
+    /// that was ahead. Such a time keeps nothing back.
     pub fn restore(mut saved: SavedLimiter, budget: Budget, now: Moment) -> (Self, bool) {
         let clock_was_ahead = saved.cut(budget, now.wall);
         let reserved = std::mem::take(&mut saved.reserved);
@@ -70,16 +70,16 @@ impl RateLimiter {
         (Self(state.into()), clock_was_ahead)
     }
 
-    /// What must survive a restart. `reserved`: calls of a fetch about to begin, so that a crash in its midst may count too
-    /// many, never too few.
+    /// Returns what must survive a restart. `reserved` counts the calls of a fetch about to begin, so that a crash
+    /// during the fetch may count too many calls, but never too few.
     pub fn save(&self, reserved: u64, now: Moment) -> SavedLimiter {
         let saved = self.at(now).saved.clone();
         SavedLimiter { reserved, ..saved }
     }
 
-    /// Goes on from the state that replicas share: what the others spent counts here, and what was spent here without
-    /// them counts on top. `is_locked`: nobody else is at work, so that calls still reserved are those of a replica that
-    /// has died.
+    /// Continues from the state that replicas share: what the others spent counts here, and what was spent here without
+    /// them counts on top. If `is_locked`, no other replica is at work, so calls still reserved are those of a replica
+    /// that has died.
     pub(crate) fn adopt(&self, shared: &SavedLimiter, is_locked: bool, now: Moment) {
         let mut state = self.at(now);
         let today = ChinaDay::at(now.wall);
@@ -101,7 +101,7 @@ impl RateLimiter {
         }
     }
 
-    /// The replicas' state now counts all calls, and so many more as if they were sent.
+    /// Records that the shared state now counts all calls, and `reserved` more as if they were sent.
     pub(crate) fn is_shared(&self, reserved: u64, now: Moment) {
         let mut state = self.at(now);
         let reserved = i64::try_from(reserved).unwrap_or(i64::MAX);

@@ -17,7 +17,7 @@ const UNLIMITED: Budget = Budget {
     daily_limit: None,
 };
 
-/// 2026-11-24 12:00 in China.
+/// Returns 2026-11-24 12:00 in China.
 fn noon() -> Moment {
     static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
     Moment {
@@ -26,12 +26,12 @@ fn noon() -> Moment {
     }
 }
 
-/// A limiter that knows nothing yet.
+/// Returns a limiter without a history.
 fn fresh(budget: Budget) -> RateLimiter {
     RateLimiter::restore(SavedLimiter::default(), budget, noon()).0
 }
 
-/// The next run's limiter, at that time.
+/// Returns the limiter of the next run.
 fn restored(limiter: &RateLimiter, saved: Moment, now: Moment) -> RateLimiter {
     RateLimiter::restore(limiter.save(0, saved), UNLIMITED, now).0
 }
@@ -40,7 +40,7 @@ fn until(limiter: &RateLimiter, now: Moment) -> Option<SystemTime> {
     limiter.open_breaker(now).map(|(_, until)| until)
 }
 
-/// The wall clock set by hours.
+/// Returns `now` with the wall clock set by so many hours.
 fn set(now: Moment, hours: i64) -> Moment {
     let by = Duration::from_secs(3600 * hours.unsigned_abs());
     let wall = match hours {
@@ -147,7 +147,7 @@ fn what_only_the_operator_can_fix_backs_off_from_the_interval_to_ten_minutes() {
         let before = now.after(minutes * MINUTE - Duration::from_millis(1));
         let refused = limiter.try_acquire(before);
         assert_eq!(refused, Err(Cause::Breaker), "{minutes}");
-        // Over a restart too.
+        // Also across a restart.
         assert!(
             restored(&limiter, now, before)
                 .open_breaker(before)
@@ -166,7 +166,7 @@ fn wechats_holds_last_as_long_as_it_said() {
     let midnight = noon().after(12 * 60 * MINUTE);
     for (at, reason, errcode, minutes) in [
         (noon(), Reason::Rate, 45011, 1),
-        // "Minute" in the message of 45009.
+        // The message of 45009 names a minute.
         (noon(), Reason::Rate, 45009, 10),
         (noon(), Reason::DailyQuota, 45009, 12 * 60),
         // Just after midnight it can still be yesterday's quota.
@@ -175,7 +175,7 @@ fn wechats_holds_last_as_long_as_it_said() {
     ] {
         let limiter = fresh(UNLIMITED);
         limiter.failed(reason, Some(errcode), at.monotonic, at);
-        // A reload or a person does not lift it.
+        // Neither a reload nor a person lifts it.
         limiter.reloaded(UNLIMITED, at);
         limiter.lift_waits();
         let end = at.after(minutes * MINUTE);
@@ -289,7 +289,7 @@ fn next_run_goes_on_where_the_last_one_ended() {
     assert_eq!(same.try_acquire(now), Err(Cause::Interval));
     assert_eq!(same.remaining(now), Some(2));
     assert!(same.try_acquire(now.after(MINUTE)).is_ok());
-    // A fetch that a crash broke off.
+    // A crash during a fetch.
     assert_eq!(next(2).0.remaining(now), Some(0));
 }
 
@@ -305,7 +305,7 @@ fn wait_that_only_a_clock_that_was_ahead_can_have_asked_for_keeps_nothing_back()
         let (restored, clock_was_ahead) = RateLimiter::restore(saved, UNLIMITED, now);
         assert!(clock_was_ahead);
         assert_eq!(restored.try_acquire(now), Ok(Duration::ZERO));
-        // The next failure backs off as the one after that would have.
+        // The failure count survives: the next failure backs off as the second one.
         restored.failed(Reason::Config, None, now.monotonic, now);
         assert_eq!(until(&restored, now), Some(now.wall + 2 * MINUTE));
     }
@@ -336,11 +336,11 @@ fn calls_sent_alone_are_added_to_those_of_the_others_once() {
         limiter.spend(now).unwrap();
     }
     for _ in 0..2 {
-        // Until the others have been told.
+        // Until the calls have been shared.
         limiter.adopt(&others(10), true, now);
         assert_eq!(limiter.used(now), 12);
     }
-    // A fetch sends one of the four calls that were set aside for it, and can't say so.
+    // A fetch sends one of its four reserved calls, and can't share that.
     limiter.is_shared(4, now);
     limiter.spend(now).unwrap();
     let mut state = others(12);
@@ -349,10 +349,10 @@ fn calls_sent_alone_are_added_to_those_of_the_others_once() {
         limiter.adopt(&state, is_locked, now);
         assert_eq!(limiter.used(now), used);
     }
-    // Another replica has taken them for sent.
+    // Another replica has counted the reserved calls as sent.
     limiter.adopt(&others(12 + 4), true, now);
     assert_eq!(limiter.used(now), 13);
-    // What the others have lost is not forgotten.
+    // Calls that the shared state has lost still count here.
     limiter.is_shared(0, now);
     limiter.adopt(&others(0), true, now);
     assert_eq!(limiter.used(now), 13);
@@ -400,7 +400,7 @@ fn fetch_is_newly_due_for_a_while_after_nothing_keeps_it_back() {
         (due.after(MINUTE / 3), true),
         (due.after(MINUTE / 2), false),
     ] {
-        // What replicas share is taken over in between.
+        // The shared state is adopted in between.
         limiter.adopt(&limiter.save(0, at), true, at);
         assert_eq!(limiter.is_newly_due(MINUTE / 2, at), is_newly_due);
     }

@@ -1,4 +1,4 @@
-//! A line in logfmt for each event, as Prometheus and its exporters write them: `ts`, `level`, `msg`, then the fields.
+//! Writes each event as a line of logfmt, as Prometheus and its exporters do: `ts`, `level`, `msg`, then the fields.
 
 use std::fmt::{self, Write};
 
@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Formats events; spans, of which there are none, are left out.
+/// A formatter of events. It ignores spans, of which there are none.
 pub(super) struct Logfmt;
 
 impl<S, N> FormatEvent<S, N> for Logfmt
@@ -42,7 +42,7 @@ where
     }
 }
 
-/// Writes the fields of an event behind a line's beginning.
+/// A visitor that appends the fields of an event to a line.
 struct Fields<'a> {
     line: Writer<'a>,
     written: fmt::Result,
@@ -71,8 +71,8 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// Writes a value, in quotes where it needs them. What is escaped is so as in JSON, which is what logfmt's readers
-/// undo.
+/// Writes a value, in quotes if necessary. Characters are escaped as in JSON, because readers of logfmt unescape them
+/// that way.
 fn write_value(line: &mut impl Write, value: &str) -> fmt::Result {
     let plain = |c: char| !(c == '"' || c == '=' || c.is_whitespace() || is_unseen(c));
     if !value.is_empty() && value.chars().all(plain) {
@@ -92,8 +92,8 @@ fn write_value(line: &mut impl Write, value: &str) -> fmt::Result {
     line.write_char('"')
 }
 
-/// Controls, line ends and marks of direction: they would begin new lines or turn a terminal's text around. All are
-/// below U+10000, which four digits name.
+/// Reports whether a character is a control, a line break or a direction mark. These would start a new line or reverse
+/// text on a terminal. All of them are below U+10000, so that four digits can name them.
 fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -111,7 +111,7 @@ mod tests {
         line
     }
 
-    /// The value that begins a text and what follows it, by the rules of go-logfmt, which Loki reads logs with.
+    /// Reads the value at the start of a text and returns it with the rest, by the rules of go-logfmt, which Loki uses.
     fn read(text: &str) -> Option<(String, &str)> {
         let Some(quoted) = text.strip_prefix('"') else {
             let end = text.find(|c| c <= ' ').unwrap_or(text.len());

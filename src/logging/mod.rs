@@ -1,8 +1,8 @@
-//! The log on standard error, and what happens to a panic.
+//! The log on standard error, and the handling of panics.
 //!
-//! A thread of its own writes it, so that a reader of standard error who stalls costs lines and nothing else.
-//! Only events of our own crate are logged, at any level: the HTTP libraries log whole URLs at `trace`, and the
-//! access token travels in the query string.
+//! The log is written on a thread of its own, so that a stalled reader of standard error costs lines and nothing else.
+//! Only events of our own crate are logged, at any level: the HTTP libraries log whole URLs at `trace`, and the access
+//! token travels in the query string.
 
 mod logfmt;
 
@@ -19,13 +19,13 @@ use tracing_subscriber::registry::Registry;
 use crate::config::{LogConfig, LogFormat};
 use logfmt::Logfmt;
 
-/// Lines that may wait for a reader that stalls; about a MiB. Later ones are lost.
+/// The number of lines that may wait for a stalled reader; about a MiB. Later lines are lost.
 const MAX_WAITING_LINES: usize = 4096;
 
-/// Begins the target of every event of ours.
+/// The prefix of the targets of all events of our own crate.
 const OWN_TARGETS: &str = "wechat_logistics_exporter";
 
-/// The log of the process. When it is dropped it writes what waits, for a second at most; later lines are lost.
+/// The log of the process. When dropped, it writes the lines that wait, for a second at most; later lines are lost.
 #[derive(Debug)]
 pub struct Log {
     writer: NonBlocking,
@@ -33,10 +33,10 @@ pub struct Log {
 }
 
 impl Log {
-    /// Sends events to standard error and panics to the log.
+    /// Starts to log events to standard error, and panics to the log.
     ///
     /// # Panics
-    /// When the process has a log.
+    /// Panics if the process already has a log.
     #[must_use = "it ends when it is dropped"]
     pub fn start(config: LogConfig) -> Self {
         let (writer, guard) = NonBlockingBuilder::default()
@@ -55,7 +55,7 @@ impl Log {
     /// Writes a sentence that is not an event.
     pub fn say(&mut self, sentence: &str) {
         let line = format!("wechat-logistics-exporter: {sentence}\n");
-        // Where standard error is closed, the exit code has to do.
+        // If standard error is closed, the exit code has to be enough.
         let _ = self.writer.write_all(line.as_bytes());
     }
 }
@@ -73,7 +73,7 @@ where
         .with_target(OWN_TARGETS, level);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(writer)
-        // A log that can't be written is lost; to report that on standard error would panic where that is the closed one.
+        // A line that can't be written is lost. Reporting that on standard error would panic if that is what is closed.
         .log_internal_errors(false);
     let layer = match format {
         LogFormat::Logfmt => layer.event_format(Logfmt).boxed(),
@@ -88,8 +88,8 @@ where
     Box::new(Registry::default().with(layer.with_filter(ours)))
 }
 
-/// Logs where a panic began. Its message only where it is a literal of the source: a formatted one can hold anything
-/// that was in memory.
+/// Logs where a panic began. Its message is logged only if it is a literal in the source, because a formatted one can
+/// contain anything that was in memory.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let literal = panic.payload().downcast_ref::<&'static str>();
     let location = panic.location().map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! Several exporters in one process, a real Redis server, and a WeChat that counts what it is asked.
+//! Several exporters in one process, a real Redis server, and a mock WeChat that counts its calls.
 
 use std::path::PathBuf;
 
@@ -22,14 +22,14 @@ const PATIENT: Patience = Patience {
     away: Duration::from_millis(50),
 };
 
-/// Exporters, and what they share.
+/// The Redis server and the WeChat that a group of exporters shares.
 struct Cluster {
     redis: Server,
     world: World,
 }
 
 impl Cluster {
-    /// One app that may be read once an hour, and a WeChat that answers.
+    /// Creates a cluster with one app that may be fetched once an hour, and a WeChat that answers.
     async fn new() -> Self {
         let mut world = World::listing(accounts(&["YTO"; 15])).await;
         world.apps = vec![hourly(&world, APPID)];
@@ -65,13 +65,13 @@ impl Cluster {
         Replica(Collector::among(Some(replicas), &config, store).unwrap())
     }
 
-    /// What this command gives of the app's state.
+    /// Returns what this command answers about the app's state.
     async fn kept(&self, command: &str) -> Vec<u8> {
         let state = self.redis.run(&[command, &key("state")]).await;
         redis::from_redis_value(state).unwrap()
     }
 
-    /// Time passes, as the shared state has it.
+    /// Changes the shared state as if the next fetch had been due for `time`.
     async fn next_fetch_was_due_for(&self, time: Duration) {
         let mut state: serde_json::Value = serde_json::from_slice(&self.kept("GET").await).unwrap();
         let due = Moment::now().wall - time;
@@ -80,7 +80,7 @@ impl Cluster {
         self.redis.run(&["SET", &key("state"), &state]).await;
     }
 
-    /// Redis is there again, with a state that was dumped, and replicas have had the time to notice.
+    /// Restarts Redis with a dumped state, and gives the replicas the time to notice.
     async fn comes_back_with(&mut self, state: &[u8]) {
         self.redis.start_again();
         let mut connection = self.redis.connect().await;
@@ -90,14 +90,14 @@ impl Cluster {
         tokio::time::sleep(2 * PATIENT.away).await;
     }
 
-    /// The day's calls as the replicas share them.
+    /// Returns the day's calls in the shared state.
     async fn used(&self) -> u64 {
         let state = form::read_state(&self.kept("GET").await, APPID).unwrap();
         state.limiter.calls.values().sum()
     }
 }
 
-/// An app that may be read once an hour.
+/// Returns an app that may be fetched once an hour.
 fn hourly(world: &World, appid: &str) -> AppConfig {
     AppConfig {
         min_interval: HOUR,
@@ -119,7 +119,7 @@ impl Replica {
         scrape.remove(0)
     }
 
-    /// Scrapes, and waits until what was found is on the server.
+    /// Scrapes, and waits until the outcome is on the server.
     async fn settle(&self) -> AppReading {
         let reading = self.scrape().await;
         self.0.settled_by(Instant::now() + FAR).await;
@@ -188,7 +188,7 @@ async fn four_replicas_over_several_intervals_cost_what_one_does() {
             "an interval has passed"
         );
     }
-    // As many as one limiter could have granted in the time that it took.
+    // At most as many as one limiter could have granted in that time.
     let intervals = began.elapsed().as_millis() / cluster.world.apps[0].min_interval.as_millis();
     let lists = cluster.world.calls(LIST).await as u128;
     assert!(lists <= intervals + 1, "{lists} in {intervals}");
@@ -200,7 +200,7 @@ async fn daily_limit_is_one_for_all_replicas() {
     cluster.world.apps[0].min_interval = Duration::ZERO;
     cluster.world.apps[0].daily_limit = Some(8);
     let replicas = [(); 3].map(|()| cluster.replica());
-    // Of those who come at one time some wait for another's fetch, and send none.
+    // Of replicas that are scraped at the same time, some wait for another one's fetch and send no call.
     for _ in 0..8 {
         join_all(replicas.iter().map(Replica::settle)).await;
     }
@@ -209,7 +209,7 @@ async fn daily_limit_is_one_for_all_replicas() {
         8
     );
     assert_eq!(cluster.used().await, 8);
-    // One that starts now knows nothing and is told.
+    // A replica that starts now learns of the limit from the shared state.
     let late = cluster.replica();
     assert_eq!(late.settle().await.source, Source::Snapshot);
     assert_eq!(late.app().state.counters.refused(Cause::DailyLimit), 1);
@@ -275,7 +275,7 @@ async fn flush_costs_one_fetch_at_most_and_loses_no_count() {
         1,
         "each knows of the interval"
     );
-    // One that starts now knows of nothing.
+    // A replica that starts now does not know of the interval.
     cluster.replica().settle().await;
     assert_eq!(cluster.world.calls(LIST).await, 2);
     assert!(used > 0);
@@ -286,7 +286,7 @@ async fn replica_that_hangs_or_dies_in_a_fetch_holds_the_others_up_until_its_loc
     let cluster = Cluster::new().await;
     let first = cluster.replica();
     first.settle().await;
-    // As if it had died in the next one.
+    // As if the replica had died in its next fetch.
     let lock = ["SET", &key("lock"), "another", "PX", "500"];
     cluster.redis.run(&lock).await;
     cluster.redis.run(&["DEL", &key("state")]).await;
@@ -294,7 +294,7 @@ async fn replica_that_hangs_or_dies_in_a_fetch_holds_the_others_up_until_its_loc
     assert!(reading.up);
     assert_eq!(cluster.world.calls(LIST).await, 2);
 
-    // Whoever has lost the lock writes nothing.
+    // A replica that has lost the lock writes nothing.
     let replicas = Arc::new(Replicas::new(cluster.shared_state(), Default::default()));
     let mut lock = replicas.lock("wx9").await.unwrap().lock.unwrap();
     cluster.redis.run(&["FLUSHALL"]).await;
@@ -312,7 +312,7 @@ async fn replica_that_cannot_get_the_shared_snapshot_fetches_for_itself() {
     assert!(replica.settle().await.up);
     assert_eq!(replica.lists(), 1);
     assert_eq!(replica.failures(Failure::Content), 1);
-    // It has shared its own.
+    // The replica has shared its own snapshot.
     assert_eq!(cluster.replica().settle().await.source, Source::Snapshot);
     assert_eq!(cluster.world.calls(LIST).await, 2);
 }
@@ -337,7 +337,7 @@ async fn keys_that_cannot_be_used_leave_one_app_alone_and_others_together() {
         assert!(first.failures(failure) > 0, "{failure}");
         let other = second.0.apps().list()[1].last_reading(HOUR, Moment::now());
         assert!(other.0.is_some() && other.1, "{failure}");
-        // What is not a state is replaced by one; a key of another type stays.
+        // A value that is not a state is replaced; a key of another type stays.
         let alone = usize::from(failure == Failure::Refused);
         assert_eq!(
             cluster.world.calls(LIST).await - before,
@@ -433,7 +433,7 @@ async fn what_one_spent_alone_is_added_where_others_fetch() {
     replica.settle().await;
     assert_eq!(replica.lists(), 2, "the common interval is not over");
     assert_eq!(cluster.used().await, 3, "a token and two lists");
-    // What it read alone is not there to be shown.
+    // What the replica read alone is not in the shared snapshot.
     assert_eq!(shared_last(cluster.kept("GET").await), before);
 }
 
@@ -450,7 +450,7 @@ async fn replica_that_fails_by_itself_lets_another_fetch_first() {
     broken.app().state.limiter.lift_waits();
     assert!(!broken.settle().await.up);
     assert_eq!(tokens(), 1, "it has not tried again");
-    // Nobody else comes.
+    // No other replica is scraped.
     cluster.next_fetch_was_due_for(HOUR).await;
     broken.app().state.limiter.lift_waits();
     assert!(!broken.settle().await.up);
@@ -482,7 +482,7 @@ async fn server_that_is_no_longer_the_primary_is_looked_for_anew() {
         replica.app().state.limiter.lift_waits();
         replica.settle().await;
     }
-    // One for each look at the statistics, and one more for the replica.
+    // Each look at the statistics opens one connection, and the replica opens one more.
     assert!(connections().await > before + 1);
     assert!(replica.failures(Failure::Refused) > 0);
 }

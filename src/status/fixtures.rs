@@ -1,4 +1,4 @@
-//! Apps and accounts for tests, and the pages of them that the browser tests look at.
+//! Apps and accounts for tests, and the pages that the browser tests open.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use crate::snapshot::{Dropped, Snapshot};
 use crate::store::{Failure, LastFetch};
 use crate::wechat::{Account, AccountList, Api, Cause, Reason};
 
-/// 2026-11-24 20:15 in China.
+/// Returns 2026-11-24 20:15 in China.
 pub(super) fn now() -> Moment {
     Moment {
         wall: UNIX_EPOCH + Duration::from_secs(1_795_522_500),
@@ -20,7 +20,7 @@ pub(super) fn now() -> Moment {
     }
 }
 
-/// An app that was fetched 42 seconds ago.
+/// Returns an app that was fetched 42 seconds ago.
 pub(super) fn app(appid: &str, name: &str, accounts: Vec<Account>) -> AppFacts {
     app_fetched(Duration::from_secs(42), appid, name, accounts)
 }
@@ -77,7 +77,7 @@ pub(super) fn failed(reason: Reason) -> LastFetch {
     }
 }
 
-/// So many accounts of every kind.
+/// Returns `count` accounts of every kind.
 pub(super) fn accounts(count: usize) -> Vec<Account> {
     const COURIERS: [&str; 10] = [
         "YTO", "ZTO", "STO", "YUNDA", "JTSD", "SF", "BEST", "JDL", "EMS", "NEWCO",
@@ -106,7 +106,7 @@ pub(super) fn accounts(count: usize) -> Vec<Account> {
     (0..count).map(account).collect()
 }
 
-/// Three shops as an operator may have them.
+/// Returns three shops such as an operator may have.
 pub(super) fn shops() -> Vec<AppFacts> {
     let mut first = accounts(22);
     let mut second = first.split_off(10);
@@ -128,7 +128,7 @@ pub(super) fn shops() -> Vec<AppFacts> {
     ]
 }
 
-/// One app for each way to fail, and for each way to be without a snapshot.
+/// One app for each reason of failure, and one for each other state that is not `Up`.
 fn failures() -> Vec<AppFacts> {
     let mut apps: Vec<_> = Reason::ALL
         .iter()
@@ -157,7 +157,7 @@ fn failures() -> Vec<AppFacts> {
     apps
 }
 
-/// Texts that break a page which doesn't expect them.
+/// Returns an app with texts that break a page which isn't prepared for them.
 pub(super) fn hostile() -> Vec<AppFacts> {
     let texts = [
         "<script>document.title='owned'</script>",
@@ -192,7 +192,7 @@ pub(super) fn page(facts: &[AppFacts], appid: Option<&str>, language: Language) 
     page.render()
 }
 
-/// Writes the pages that `tests/browser` opens, each in both languages, and the policy to serve them with, into
+/// Writes the pages that `tests/browser` opens, in both languages, and the policy to serve them with, to
 /// `target/status-pages`.
 #[test]
 fn pages_for_the_browser_tests() {

@@ -1,9 +1,9 @@
-//! The status page for people, at `/`: apps and accounts in trouble first, and how to fix it.
+//! The status page for people, at `/`. It shows apps and accounts in trouble first, and how to fix them.
 //!
-//! `overview` takes what the apps know, without a call to WeChat, judges it by the rules of `state` and puts it in
-//! order; `templates` writes it. The page is one document without scripts or outside assets, so its
-//! Content-Security-Policy forbids everything but its own stylesheet. Its size is bounded: it shows the worst of what
-//! there is and counts the rest. Its links are relative, so that they work behind a proxy under any path.
+//! `overview` collects what the apps know, without calling WeChat, rates it by the rules of `state` and sorts it;
+//! `templates` renders it. The page is a single document without scripts or external assets, so its
+//! Content-Security-Policy forbids everything but its own stylesheet. Its size is bounded: it shows the worst apps and
+//! accounts and counts the rest. Its links are relative, so that they work behind a proxy under any path.
 
 #[cfg(test)]
 mod fixtures;
@@ -31,9 +31,9 @@ use translations::Texts;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The HTML document, to be served with [`content_security_policy`]. Never calls WeChat, and shows no secret.
+/// Returns the HTML document, to be served with [`content_security_policy`]. Never calls WeChat and shows no secret.
 ///
-/// `appid`: only this app, with more of its accounts; `None` where it isn't configured.
+/// `appid` selects a single app and shows more of its accounts. Returns `None` if that app isn't configured.
 pub(crate) fn page(
     collector: &Collector,
     appid: Option<&str>,
@@ -56,8 +56,8 @@ pub(crate) fn page(
     Some(page.render())
 }
 
-/// The value of the page's `Content-Security-Policy` header: no scripts, nothing from elsewhere, no frame around it,
-/// and of styles only the page's own.
+/// Returns the value of the page's `Content-Security-Policy` header. It allows no scripts, no external content, no
+/// framing, and no styles but the page's own.
 pub(crate) fn content_security_policy() -> &'static str {
     static POLICY: LazyLock<String> = LazyLock::new(|| {
         let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));

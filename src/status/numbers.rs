@@ -1,14 +1,14 @@
-//! Numbers and times as people read them.
+//! Formats numbers and times for people.
 
 use time::macros::{format_description, offset};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::translations::{Texts, fill};
 
-/// China has one time zone and no summer time since 1991.
+/// China has one time zone and has had no daylight saving time since 1991.
 const CHINA: UtcOffset = offset!(+8);
 
-/// `2026-11-24 20:15:00` in China. `None` beyond the calendar.
+/// Formats a time as `2026-11-24 20:15:00` in China. Returns `None` for a time beyond the calendar.
 pub(crate) fn china_time(unix: i64) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp(unix).ok()?;
     let time = time.checked_to_offset(CHINA)?;
@@ -16,7 +16,6 @@ pub(crate) fn china_time(unix: i64) -> Option<String> {
     time.format(&format).ok()
 }
 
-/// How long ago.
 pub(crate) fn ago(seconds: u64, texts: &Texts) -> String {
     match seconds {
         0..=1 => texts.just_now.to_owned(),
@@ -24,7 +23,7 @@ pub(crate) fn ago(seconds: u64, texts: &Texts) -> String {
     }
 }
 
-/// A length of time in the largest unit of which there are two, so that it needs no singular.
+/// Formats a time span in the largest unit of which it contains at least two, so that no singular is needed.
 pub(crate) fn span(seconds: u64, texts: &Texts) -> String {
     let (count, unit) = match seconds {
         seconds @ ..120 => (seconds, texts.seconds),
@@ -35,7 +34,7 @@ pub(crate) fn span(seconds: u64, texts: &Texts) -> String {
     format!("{count}\u{a0}{unit}")
 }
 
-/// How long a balance lasts: hours below two days, tenths below ten days, then whole days.
+/// Formats how long a balance lasts: in hours below two days, in tenths of a day below ten days, then in whole days.
 pub(crate) fn days_left(days: f64, texts: &Texts) -> String {
     let hours = (days * 24.0).floor();
     match days {
@@ -47,7 +46,7 @@ pub(crate) fn days_left(days: f64, texts: &Texts) -> String {
     }
 }
 
-/// A whole number as `12,345` or `−1,234`.
+/// Formats a whole number as `12,345` or `−1,234`.
 pub(crate) fn amount(amount: f64) -> String {
     let mut text = (amount.abs().round() as u64).to_string();
     let mut end = text.len();

@@ -1,4 +1,4 @@
-//! What the page shows, taken from the apps without a call to WeChat, and put in order.
+//! The content of the page, collected from the apps without calling WeChat, and sorted.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
@@ -16,43 +16,43 @@ use crate::wechat::{Account, CredentialKind, Reason};
 
 use super::state::{AccountState, AppHealth, Severity};
 
-/// Apps in the table of apps.
+/// The number of apps in the table of apps.
 pub(super) const APPS: usize = 200;
-/// Apps with their details and accounts, where there are more apps than one.
+/// The number of apps shown with their details and accounts, if there is more than one app.
 const SECTIONS: usize = 50;
 
-/// Accounts of a page of all apps. With [`MAX_CHARS`](super::templates::MAX_CHARS) this keeps a page within 1 MB.
+/// Accounts on a page of all apps. With [`MAX_CHARS`](super::templates::MAX_CHARS) this keeps a page within 1 MB.
 const ROWS: usize = 300;
-/// Accounts of a page of one app.
+/// The number of accounts on a page of one app.
 const ROWS_OF_ONE_APP: usize = 1_000;
 
-/// Everything that is shown of one app.
+/// Everything that the page shows of one app.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AppFacts {
     pub(crate) appid: String,
     pub(crate) name: String,
-    /// Where its token comes from.
+    /// The kind of its token source.
     pub(crate) credential: CredentialKind,
-    /// Where calls go now.
+    /// The host that calls go to now.
     pub(crate) host: String,
-    /// The last good one, however old.
+    /// The last good snapshot, however old.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     pub(crate) snapshot_age: Option<Duration>,
     /// Whether the snapshot is too old to be exported.
     pub(crate) is_expired: bool,
     pub(crate) last_fetch: Option<LastFetch>,
-    /// Fetches in a row whose access token was rejected at first.
+    /// The number of consecutive fetches whose access token was rejected at first.
     pub(crate) token_rejections: u32,
     /// Why no call is made, and until when.
     pub(crate) breaker: Option<(Reason, SystemTime)>,
     pub(crate) calls_used: u64,
-    /// `None`: there is no limit.
+    /// `None` if there is no limit.
     pub(crate) calls_left: Option<u64>,
-    /// Of each account of the snapshot, in its order. Unit: days.
+    /// How long the balance of each account lasts, in the order of the snapshot. Unit: days.
     pub(crate) days_left: Vec<Option<f64>>,
-    /// Whether the operator asks for `remark_wrong_msg` now; a snapshot from before a reload may hold it all the same.
+    /// Whether the operator wants `remark_wrong_msg` now; a snapshot from before a reload may contain it regardless.
     pub(crate) shows_remarks: bool,
-    /// What the operator says of couriers.
+    /// The operator's settings of couriers.
     pub(crate) couriers: Arc<Couriers>,
     /// The couriers that WeChat listed.
     pub(crate) deliveries: Arc<Deliveries>,
@@ -86,19 +86,19 @@ impl AppFacts {
         }
     }
 
-    /// The last fetch where it failed, and why; `None` where it succeeded or there was none.
+    /// Returns the last fetch and why it failed, or `None` if it succeeded or there was none.
     pub(crate) fn failed(&self) -> Option<(&LastFetch, &Failure)> {
         let last = self.last_fetch.as_ref()?;
         Some((last, last.failure.as_ref()?))
     }
 }
 
-/// The page's content in its order.
+/// The content of the page, sorted.
 #[derive(Debug)]
 pub(crate) struct Overview<'a> {
-    /// Its only app; `None`: the page is for all.
+    /// The only app on the page; `None` on the page of all apps.
     pub(crate) appid: Option<&'a str>,
-    /// All of them, worst first.
+    /// All apps, worst first.
     pub(crate) apps: Vec<AppRows<'a>>,
     pub(crate) apps_by_health: BTreeMap<AppHealth, usize>,
     pub(crate) accounts_by_state: BTreeMap<AccountState, usize>,
@@ -110,9 +110,9 @@ pub(crate) struct Overview<'a> {
 pub(crate) struct AppRows<'a> {
     pub(crate) facts: &'a AppFacts,
     pub(crate) health: AppHealth,
-    /// All of them, worst first.
+    /// All accounts, worst first.
     pub(crate) rows: Vec<Row<'a>>,
-    /// How many of them there is room for.
+    /// How many of the accounts there is room for.
     pub(crate) shown: usize,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct AppRows<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) account: &'a Account,
-    /// The courier's name; its id where no name is known.
+    /// The courier's name, or its id if no name is known.
     pub(crate) courier: &'a str,
     pub(crate) network: Network,
     pub(crate) days_left: Option<f64>,
@@ -133,8 +133,8 @@ impl<'a> Overview<'a> {
         let rows = rows / facts.len().clamp(1, SECTIONS);
         let apps = facts.iter().map(|facts| AppRows::new(facts, rows, now));
         let mut apps: Vec<_> = apps.collect();
-        // Stable: apps in the same state stay in the configuration's order. Of two in trouble the one that can't be
-        // fetched comes first: nobody knows how its accounts are.
+        // The sort is stable: apps in the same state keep the order of the configuration. Of two apps in trouble, the
+        // one that can't be fetched comes first, because the state of its accounts is unknown.
         apps.sort_by_key(|app| {
             let troubled = Reverse(app.rows_in_trouble());
             (app.severity(), app.health, app.worst_account(), troubled)
@@ -156,12 +156,12 @@ impl<'a> Overview<'a> {
         }
     }
 
-    /// The apps that are shown with their accounts.
+    /// Returns the apps that are shown with their accounts.
     pub(crate) fn sections(&self) -> &[AppRows<'a>] {
         &self.apps[..self.apps.len().min(SECTIONS)]
     }
 
-    /// The worst of all.
+    /// Returns the worst severity of all apps.
     pub(crate) fn severity(&self) -> Severity {
         let severities = self.apps.iter().map(AppRows::severity);
         severities.min().unwrap_or(Severity::Ok)
@@ -195,7 +195,7 @@ impl<'a> AppRows<'a> {
         }
     }
 
-    /// Accounts that somebody should look at.
+    /// Returns the number of accounts that somebody should look at.
     pub(crate) fn rows_in_trouble(&self) -> usize {
         self.rows
             .partition_point(|row| row.state.severity() <= Severity::Warning)
@@ -206,7 +206,7 @@ impl<'a> AppRows<'a> {
         worst.map_or(Severity::Ok, |row| row.state.severity())
     }
 
-    /// The worst of the app and its accounts.
+    /// Returns the worst severity of the app and its accounts.
     pub(crate) fn severity(&self) -> Severity {
         self.health.severity().min(self.worst_account())
     }
@@ -214,7 +214,7 @@ impl<'a> AppRows<'a> {
 
 impl Row<'_> {
     fn worst_first(&self, other: &Self) -> Ordering {
-        // What is not known comes last.
+        // Unknown values come last.
         let number = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
         let days = |row: &Self| number(row.days_left);
         let balance = |row: &Self| number(row.account.quota_num);
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(app.shown, 100, "a third of 300 rows");
         let states: Vec<_> = app.rows.iter().map(|row| row.state).collect();
         assert!(states.is_sorted());
-        // Each state comes with those of its severity, so that trouble is never below what is fine.
+        // States are ordered by severity, so that no account in trouble is listed below a healthy one.
         assert!(states.is_sorted_by_key(|state| state.severity()));
         assert_eq!(overview.severity(), Severity::Critical);
     }

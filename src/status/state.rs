@@ -1,4 +1,4 @@
-//! What state apps and accounts are in, worst first: the page's order, marks and colours come from here.
+//! The states of apps and accounts, worst first. They determine the order, marks and colours of the page.
 
 use std::time::SystemTime;
 
@@ -13,17 +13,17 @@ use super::translations::Text;
 const RUNNING_OUT: f64 = 1.0;
 /// Unit: days.
 const LOW: f64 = 3.0;
-/// A balance below this is low as long as nobody knows how fast it falls. Unit: waybills.
+/// A balance below this is low as long as its rate of use is unknown. Unit: waybills.
 const FEW: f64 = 100.0;
-/// A review that takes longer is stuck; shops have waited for half a year without asking. Unit: seconds.
+/// A review that takes longer is stuck; shops have waited half a year without asking. Unit: seconds.
 const LONG_REVIEW: i64 = 3 * 24 * 3600;
-/// A balance that WeChat has not refreshed for longer may be far from the truth. Unit: seconds.
+/// A balance that WeChat hasn't refreshed for longer may be far from the truth. Unit: seconds.
 const OLD_BALANCE: i64 = 24 * 3600;
 
-/// The worst comes first in the order.
+/// How bad a state is, ordered from worst to best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// A shop can't ship, or soon can't, or nobody can tell.
+    /// A shop can't ship, or soon won't be able to, or nobody can tell.
     Critical,
     /// Somebody should look at it soon.
     Warning,
@@ -31,10 +31,10 @@ pub(crate) enum Severity {
     Ok,
 }
 
-/// How bad a state is, and what it is called.
+/// The severity and the name of a state.
 pub(crate) type Mark = (Severity, Text);
 
-/// The worst comes first in the order.
+/// The state of an account, ordered from worst to best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AccountState {
     /// No waybills are left.
@@ -45,25 +45,25 @@ pub(crate) enum AccountState {
     BindingFailed,
     /// The balance lasts less than three days.
     Low,
-    /// Few waybills are left, and how fast they are used is not known.
+    /// Few waybills are left, and their rate of use is unknown.
     Few,
-    /// Few waybills or none are left at a courier of which nobody knows whether it sells them in advance.
+    /// Few waybills or none are left, and it is unknown whether this courier sells them in advance.
     UnknownCourier,
     /// The binding has been under review for more than three days.
     ReviewStuck,
-    /// A binding status that the API's documentation doesn't name.
+    /// A binding status that the API's documentation doesn't name, or none.
     UnknownStatus,
     /// WeChat refreshed the balance more than a day ago.
     OldBalance,
     UnderReview,
     Unbound,
     Ok,
-    /// Bound to a courier that is paid by the month: there is no balance to run out.
+    /// Bound to a courier that is paid by the month, so that there is no balance to run out.
     Monthly,
 }
 
 impl AccountState {
-    /// `days_left`: how long the balance lasts, where known.
+    /// Returns the state of an account. `days_left`: how long the balance lasts, if known.
     pub(crate) fn of(
         account: &Account,
         network: Network,
@@ -84,11 +84,11 @@ impl AccountState {
             _ => return Self::UnknownStatus,
         }
         if network == Network::Direct {
-            // WeChat sends some number here too; it is not a stock of waybills.
+            // WeChat sends a number here too, but it isn't a stock of waybills.
             return Self::Monthly;
         }
         match (account.quota_num, days_left) {
-            // WeChat sends -1 where it knows of no balance; only one that was seen to fall is overdrawn.
+            // WeChat sends -1 if it knows of no balance; only a balance that has been seen to fall is overdrawn.
             (Some(balance), None) if balance < 0.0 => Self::Ok,
             (Some(balance), None) if balance < FEW && network == Network::Unknown => {
                 Self::UnknownCourier
@@ -106,13 +106,13 @@ impl AccountState {
         self.described().0
     }
 
-    /// How it is shown.
+    /// Returns how the state is shown.
     pub(crate) fn mark(self) -> Mark {
         let (severity, name, _) = self.described();
         (severity, name)
     }
 
-    /// How bad it is, what it is called, and what it means for the shop.
+    /// Returns the severity, the name, and the meaning for the shop.
     #[rustfmt::skip]
     pub(crate) const fn described(self) -> (Severity, Text, Text) {
         match self {
@@ -153,16 +153,16 @@ impl AccountState {
     }
 }
 
-/// The worst comes first in the order.
+/// The state of an app, ordered from worst to best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AppHealth {
     /// The last fetch failed.
     Failing,
     /// The exporter's own daily limit is used up.
     DailyLimitReached,
-    /// Fetch after fetch finds its access token rejected and gets another one.
+    /// The access token was rejected in one fetch after another, and replaced each time.
     TokenRejected,
-    /// The snapshot is too old to be exported: nobody scrapes.
+    /// The snapshot is too old to be exported, because nobody scrapes.
     NotScraped,
     NeverFetched,
     Up,
@@ -188,7 +188,7 @@ impl AppHealth {
         self.mark().0
     }
 
-    /// How it is shown.
+    /// Returns how the state is shown.
     pub(crate) const fn mark(self) -> Mark {
         match self {
             Self::Failing => (Severity::Critical, ["Failing", "读取失败"]),
@@ -200,8 +200,8 @@ impl AppHealth {
         }
     }
 
-    /// What is wrong, with `{span}` since the last fetch and `{fetches}` with a rejected token in a row, and how to fix
-    /// it, with `{path}` of the metrics; of a failure its own explanation.
+    /// Returns what is wrong and how to fix it; for a failure, its own explanation. `{span}` is the time since the last
+    /// fetch, `{fetches}` the consecutive fetches with a rejected token, and `{path}` the path of the metrics.
     #[rustfmt::skip]
     pub(crate) fn explanation(self, facts: &AppFacts) -> Option<[Text; 2]> {
         Some(match self {
@@ -264,7 +264,7 @@ mod tests {
             (Franchise, Some(0.0), None, Empty),
             (Franchise, Some(-1.0), None, Ok),
             (Franchise, Some(-3.0), Some(0.0), Empty),
-            // Not sent is not empty.
+            // A missing balance is not an empty one.
             (Franchise, None, None, Ok),
             // Paid by the month: there is no balance to run out.
             (Direct, None, Some(0.1), Monthly),
@@ -272,7 +272,7 @@ mod tests {
             (Unknown, Some(0.0), None, UnknownCourier),
             (Unknown, Some(99.0), None, UnknownCourier),
             (Unknown, Some(5000.0), None, Ok),
-            // A balance that was seen to fall is a stock of waybills.
+            // A balance that has been seen to fall is a stock of waybills.
             (Unknown, Some(0.0), Some(0.0), Empty),
             (Unknown, Some(80.0), Some(2.0), Low),
         ] {

@@ -1,5 +1,5 @@
-//! The page's HTML, from top to bottom. `maud` escapes every value; `bdi` keeps text from outside, which may bring its
-//! own direction, from turning its surroundings around.
+//! The page's HTML, from top to bottom. `maud` escapes every value. `bdi` isolates text from outside, so that its
+//! writing direction doesn't affect the text around it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::state::{AccountState, AppHealth, Mark, Severity};
 use super::translations::{Language, Text, Texts, fill};
 
 const API_DOCUMENTATION: &str = "https://developers.weixin.qq.com/miniprogram/dev/server/API/express/express-by-business/api_getallaccount";
-/// Longer texts from outside are cut, so that no alias makes the page big.
+/// Longer texts from outside are truncated, so that no alias can make the page big.
 pub(super) const MAX_CHARS: usize = 80;
 
 pub(super) struct Page<'a> {
@@ -184,7 +184,7 @@ impl Page<'_> {
         }
     }
 
-    /// What is wrong with the app and how to fix it.
+    /// Renders what is wrong with the app and how to fix it.
     fn problem(&self, app: &AppRows<'_>, [what, fix]: [Text; 2]) -> Markup {
         let t = self.texts;
         let facts = app.facts;
@@ -200,7 +200,7 @@ impl Page<'_> {
         }
     }
 
-    /// The failure's details, and when the exporter tries again.
+    /// Renders the details of the failure, and when the exporter tries again.
     fn failure(&self, facts: &AppFacts, last: &LastFetch, failure: &Failure) -> Markup {
         let t = self.texts;
         let until = facts
@@ -239,7 +239,7 @@ impl Page<'_> {
             dl.facts {
                 (fact(t.last_fetched, &html! {
                     @match (&facts.snapshot, facts.snapshot_age) {
-                        // The age is the monotonic clock's; the time beside it is what the wall clock said then.
+                        // The age comes from the monotonic clock; the time beside it is what the wall clock said then.
                         (Some(snapshot), Some(age)) => (self.dated(unix_seconds(snapshot.fetched()), age)),
                         _ => (t.never),
                     }
@@ -284,7 +284,7 @@ impl Page<'_> {
     fn account(&self, row: &Row<'_>, shows_remarks: bool) -> Markup {
         let t = self.texts;
         let account = row.account;
-        // WeChat's names are Chinese; a screen reader has to know.
+        // WeChat's names are Chinese, and a screen reader has to know that.
         let is_foreign = t.language == Language::English && !row.courier.is_ascii();
         let is_monthly = row.network == Network::Direct;
         let has_stock = !is_monthly && account.status_code == Some(0);
@@ -306,7 +306,7 @@ impl Page<'_> {
                 }
                 td.number data-label=(t.lasts) {
                     @match row.days_left.filter(|_| has_stock) {
-                        // "Less than an hour" is too much for nothing.
+                        // "< 2 hours" would be too much.
                         Some(_) if row.state == AccountState::Empty => { "0" }
                         Some(days) => (days_left(days, t)),
                         None => (self.not_known()),
@@ -328,7 +328,7 @@ impl Page<'_> {
         }
     }
 
-    /// By the names of the API's documentation.
+    /// Names a binding status as the API's documentation does.
     fn binding(&self, status_code: Option<i64>) -> Cow<'static, str> {
         let t = self.texts;
         match status_code {
@@ -341,18 +341,18 @@ impl Page<'_> {
         }
     }
 
-    /// A time as its age with the time itself beside it.
+    /// Renders a time as its age, with the time itself beside it.
     fn dated(&self, unix: i64, age: Duration) -> Markup {
         let age = ago(age.as_secs(), self.texts);
         html! { (age) " " small { (china_time(unix).unwrap_or_default()) } }
     }
 
-    /// A dash for the eye, words for the ear.
+    /// Renders an unknown value as a dash, and in words for screen readers.
     fn not_known(&self) -> Markup {
         html! { span.quiet aria-hidden="true" { "–" } span.hidden { (self.texts.not_known) } }
     }
 
-    /// How many there are of each kind, the worst first.
+    /// Renders how many there are of each kind, worst first.
     fn counts(&self, name: &str, of_each: impl Iterator<Item = (Mark, usize)> + Clone) -> Markup {
         let total = of_each.clone().map(|(_, number)| number).sum();
         html! {
@@ -369,7 +369,7 @@ impl Page<'_> {
         mark(severity, self.texts.of_both(name))
     }
 
-    /// What the states on this page mean.
+    /// Explains the states on this page.
     fn key(&self) -> Markup {
         let t = self.texts;
         html! {
@@ -405,8 +405,8 @@ impl Page<'_> {
     }
 }
 
-/// The address of a page from any other one; relative, for proxies that serve it under a path. An appid needs no
-/// escapes.
+/// Returns the address of a page relative to any other page, so that it works behind a proxy under any path. An appid
+/// needs no escaping.
 fn page_of(appid: Option<&str>, language: Language) -> String {
     let language = language.tag();
     match appid {
@@ -423,7 +423,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
 }
 
 fn count(number: usize) -> String {
-    // Far below the numbers that a float can't tell apart.
+    // Counts are far below the integers that a float can't represent.
     amount(number as f64)
 }
 
@@ -435,7 +435,7 @@ fn fact(term: &str, value: &Markup) -> Markup {
     html! { div { dt { (term) } dd { (value) } } }
 }
 
-/// A state in words, with a shape and a colour by its severity.
+/// Renders a state in words, with a shape and a colour for its severity.
 fn mark(severity: Severity, text: &str) -> Markup {
     html! { span.mark.(class(severity)) { (text) } }
 }

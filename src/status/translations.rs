@@ -3,20 +3,20 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
     English,
-    /// In simplified characters.
+    /// Simplified Chinese.
     Chinese,
 }
 
 impl Language {
-    /// What the page's own switch asks for (`?lang=zh`), else the first of both that the browser names: browsers name
-    /// the preferred one first.
+    /// Chooses the language of the page's own switch (`?lang=zh`), or else the first one that the browser lists and the
+    /// page has. Browsers list the preferred language first.
     pub(crate) fn choose(lang: Option<&str>, accept_language: Option<&str>) -> Self {
         let accepted = accept_language.unwrap_or_default().split(',');
         let mut tags = lang.into_iter().chain(accepted);
         tags.find_map(Self::of_tag).unwrap_or(Self::English)
     }
 
-    /// Of `zh-CN;q=0.9` the primary language.
+    /// Parses the primary language of a tag such as `zh-CN;q=0.9`.
     fn of_tag(tag: &str) -> Option<Self> {
         let primary = tag.split(['-', ';']).next()?.trim();
         match primary.to_ascii_lowercase().as_str() {
@@ -26,7 +26,7 @@ impl Language {
         }
     }
 
-    /// BCP 47.
+    /// Returns the BCP 47 tag.
     pub(crate) const fn tag(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -35,10 +35,10 @@ impl Language {
     }
 }
 
-/// English, Chinese.
+/// A text in English and in Chinese.
 pub(crate) type Text = [&'static str; 2];
 
-/// `template` with values in the places of their names in braces.
+/// Returns `template` with each name in braces replaced by its value.
 pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = template.to_owned();
     for (name, value) in values {
@@ -159,7 +159,7 @@ impl Texts {
         }
     }
 
-    /// A text that is not of this table, in its language.
+    /// Returns a text from outside this table, in its language.
     pub(crate) const fn of_both(&self, [english, chinese]: Text) -> &'static str {
         match self.language {
             Language::English => english,
@@ -168,8 +168,8 @@ impl Texts {
     }
 }
 
-/// Fails where a Chinese text has a Western punctuation mark. One between Latin letters belongs to a URL, a flag or a
-/// file name.
+/// Fails if a Chinese text has a Western punctuation mark. A mark between Latin letters is allowed, because it belongs
+/// to a URL, a flag or a file name.
 #[cfg(test)]
 pub(crate) fn assert_chinese_punctuation(text: &str) {
     let is_chinese =

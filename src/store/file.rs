@@ -1,4 +1,4 @@
-//! Files that are whole at any instant: written beside, flushed, then renamed over the old one.
+//! Files that are complete at any instant: written beside the old one, flushed, then renamed over it.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,11 +15,12 @@ use tokio::task;
 use super::StoreError;
 use crate::config::read_regular;
 
-/// A state file is refused beyond this. Unit: bytes. Above what 100,000 accounts need.
+/// The size beyond which a state file is refused. Unit: bytes. More than 100,000 accounts need.
 const FILE_MAX: u64 = 256 << 20;
-/// Files that may be written at one time: on a file system that hangs each write takes a thread.
+/// How many files may be written at the same time: on a hanging file system, each write ties up a thread.
 const WRITERS: usize = 16;
-/// Locked by the process that uses the directory; the system unlocks it when the process ends, however it ends.
+/// A file that a process locks while it uses the directory; the system unlocks it when the process ends, however it
+/// ends.
 const LOCK: &str = "in-use.lock";
 
 /// The state directory.
@@ -29,7 +30,7 @@ pub(super) struct Directory {
     writers: Arc<Semaphore>,
     /// Files that are being written.
     writing: Mutex<HashSet<String>>,
-    /// `None`: the directory can only be read, or another process uses it.
+    /// `None` if the directory is read-only, or another process uses it.
     _lock: Option<File>,
 }
 
@@ -38,7 +39,7 @@ impl Directory {
         fs::create_dir_all(path)?;
         let lock = lock(path);
         if let Err(TryLockError::WouldBlock) = &lock {
-            // No error, because the other one may be about to end.
+            // Not an error, because the other process may be about to end.
             tracing::warn!(
                 directory = %path.display(),
                 "another process uses this state directory; together they can spend more calls than the limits allow, so \
@@ -48,7 +49,7 @@ impl Directory {
         Ok(Self::locked(path, lock.ok()))
     }
 
-    /// Opens a directory that is there and that nobody else uses now, for writing; else says why not.
+    /// Opens an existing directory for writing if no other process uses it; otherwise returns why not.
     pub(super) fn open_unused(path: &Path) -> Result<Self, String> {
         let broken = |error: io::Error| format!("it can't be used: {error}");
         let metadata = match fs::metadata(path) {
@@ -76,13 +77,12 @@ impl Directory {
         }
     }
 
-    /// A file's content, as `read` understands it; `None` where there is none.
+    /// Returns a file's content, as parsed by `read`; `None` if there is no file.
     ///
-    /// A file that `read` refuses is set aside under another name, so that nothing is lost and the next write does
-    /// not meet it.
+    /// A file that `read` rejects is renamed, so that nothing is lost and the next write does not find it.
     ///
     /// # Errors
-    /// When there is one and nobody can tell what is in it; it stays where it is.
+    /// Fails if the file exists but its content can't be determined; it stays where it is.
     pub(super) fn read<T>(
         &self,
         name: &str,
@@ -93,7 +93,7 @@ impl Directory {
             Ok((content, _)) => read(&content),
             Err(source) => match source.kind() {
                 io::ErrorKind::NotFound => return Ok(None),
-                // Nothing that the exporter wrote.
+                // Not a file that the exporter wrote.
                 io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => Err(source.to_string()),
                 _ => return Err(StoreError::File { path, source }),
             },
@@ -113,8 +113,8 @@ impl Directory {
         Ok(None)
     }
 
-    /// Puts content in a file's place. A crash at any instant leaves the old file or the new one; whoever stops waiting
-    /// leaves the write running.
+    /// Replaces a file's content. A crash at any instant leaves the old file or the new one. If the caller stops
+    /// waiting, the write goes on.
     pub(super) async fn write(
         self: &Arc<Self>,
         name: String,
@@ -142,7 +142,7 @@ impl Directory {
             // The rename itself must reach the disk too.
             .and_then(|()| File::open(&self.path)?.sync_all());
         if written.is_err() {
-            // On a full disk the half-written file would hold the room that the next try needs.
+            // On a full disk, the half-written file would take the space that the next try needs.
             let _ = fs::remove_file(&beside);
         }
         written
@@ -161,22 +161,22 @@ fn lock(directory: &Path) -> Result<File, TryLockError> {
     Ok(file)
 }
 
-/// Whether files that root writes there would lock the exporter's own user out. Other users can't do harm: what they may
-/// not write, the system keeps from them.
+/// Reports whether files that root writes there would lock out the exporter's own user. Other users can do no harm: the
+/// system keeps them from writing where they may not.
 fn is_of_another_user(directory: &Path, metadata: &fs::Metadata) -> bool {
-    // Whoever has used the directory before, else whoever it was made for.
+    // The user who has used the directory before, else the one it was created for.
     let owner = fs::metadata(directory.join(LOCK)).map_or(metadata.uid(), |lock| lock.uid());
     rustix::process::geteuid().is_root() && owner != 0
 }
 
 fn write_flushed(path: &Path, content: &[u8]) -> io::Result<()> {
-    // For the exporter's user alone: balances are a shop's business.
+    // For the exporter's user only: balances are a shop's private data.
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        // Where a link leads, nothing is ours to overwrite.
+        // The target of a link is not the exporter's to overwrite.
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
     file.write_all(content)?;

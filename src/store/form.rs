@@ -1,5 +1,5 @@
-//! The form of the state files, and of what replicas share: JSON with a version. The snapshot is kept as WeChat lists
-//! accounts, and read by the same code.
+//! The form of the state files and of what replicas share: JSON with a version. A snapshot is kept in the form of
+//! WeChat's account list, and read by the same code.
 
 use std::time::SystemTime;
 
@@ -10,10 +10,10 @@ use crate::clock::{Moment, as_unix_millis};
 use crate::snapshot::{Dropped, Snapshot};
 use crate::wechat::{self, Account, ListLimits};
 
-/// Grows with each change that an older exporter would misread.
+/// The version of the form, which grows with each change that an older exporter would misread.
 const VERSION: u32 = 1;
 
-/// Whose content it is, beside the content.
+/// The content, and the app that it belongs to.
 #[derive(Serialize)]
 struct Owned<'a, T> {
     version: u32,
@@ -37,7 +37,7 @@ struct WrittenSnapshot<'a> {
     list: &'a [Account],
 }
 
-/// What stands beside the list, which is read as a reply of WeChat's.
+/// The fields beside the list. The list itself is read like a reply from WeChat.
 #[derive(Deserialize)]
 struct SnapshotHead {
     #[serde(rename = "fetched_unix_ms", with = "as_unix_millis")]

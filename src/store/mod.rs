@@ -1,8 +1,8 @@
 //! What survives a restart: each app's state and last snapshot, in files under `--state.dir`.
 //!
-//! Nothing here is ever fatal while the exporter runs: a file that is corrupt or another's is set aside, one that can't
-//! be written is counted and logged, and the exporter goes on from memory. A file that can't be read at all stops the
-//! start or the reload: what it says of calls already sent must not be lost. No token and no secret passes through
+//! While the exporter runs, no error here is fatal: a file that is corrupt or another app's is set aside, a failed
+//! write is counted and logged, and the exporter goes on from memory. A file that can't be read at all stops the start
+//! or the reload, because the calls that it counts as sent must not be lost. No token and no secret passes through
 //! here.
 
 mod file;
@@ -27,26 +27,25 @@ use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
 use crate::wechat::{Api, ApiQuota, Cause, ListLimits};
 
-/// How long a fetch waits for its state to reach the disk. A disk that hangs must not hold up what is only kept from
-/// being lost; the write goes on meanwhile.
+/// How long a fetch waits for its state to reach the disk. A hanging disk must not delay fetches for the sake of data
+/// that is only kept for a restart; the write goes on meanwhile.
 const WRITE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long WeChat's own figures are shown after they were due to be asked for again, which the next fetch does.
+/// How long WeChat's own figures are still shown after a new request for them is due; the next fetch sends it.
 const API_QUOTA_GRACE: Duration = Duration::from_secs(3600);
 
-/// One app's state: what the state directory keeps and what replicas share.
+/// One app's state, which the state directory keeps and replicas share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SavedState {
-    /// The limiter.
     pub limiter: SavedLimiter,
     /// How the latest fetch ended.
     pub last_fetch: Option<LastFetch>,
     /// When optional calls are due.
     pub optional_calls: OptionalCallsState,
-    /// Among replicas: whoever holds the app's lock is fetching.
+    /// Among replicas: whether the holder of the app's lock is fetching.
     pub fetching: bool,
-    /// Among replicas: tells one shared snapshot from another.
+    /// Among replicas: the ID of the shared snapshot.
     pub snapshot_id: Option<u64>,
 }
 
@@ -57,15 +56,15 @@ pub struct OptionalCallsState {
     /// When WeChat's own figures are asked for again.
     #[serde(rename = "api_quota_due_unix_ms")]
     pub api_quota_due: DueTime,
-    /// WeChat's own figures of that API.
+    /// WeChat's own figures, with the API that they concern.
     pub api_quota: Option<(Api, ApiQuota)>,
-    /// Before that no live balance is asked for, as one was refused.
+    /// The time before which no live balance is asked for, because one was refused.
     #[serde(rename = "balances_due_unix_ms")]
     pub balances_due: DueTime,
 }
 
 impl OptionalCallsState {
-    /// WeChat's own figures, unless they are of too long ago: they may be another day's.
+    /// Returns WeChat's own figures, unless they are so old that they may be another day's.
     pub(crate) fn api_quota(&self, now: SystemTime) -> Option<(Api, ApiQuota)> {
         let is_recent = !self.api_quota_due.has_come(now - API_QUOTA_GRACE);
         self.api_quota.filter(|_| is_recent)
@@ -78,14 +77,14 @@ pub struct LastFetch {
     /// When it ended.
     #[serde(rename = "at_unix_ms", with = "as_unix_millis")]
     pub at: SystemTime,
-    /// Why it failed; `None`: it brought a snapshot.
+    /// Why it failed; `None` if it brought a snapshot.
     pub failure: Option<Failure>,
 }
 
 /// Why a fetch failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What its explanation depends on.
+    /// The cause, on which the explanation depends.
     #[serde(flatten)]
     pub cause: Cause,
     /// The error with its causes, as one sentence without secrets.
@@ -93,12 +92,12 @@ pub struct Failure {
 }
 
 impl LastFetch {
-    /// Whether it brought a snapshot.
+    /// Reports whether it brought a snapshot.
     pub fn succeeded(&self) -> bool {
         self.failure.is_none()
     }
 
-    /// WeChat's errcode; 0 where it gave none.
+    /// Returns WeChat's errcode; 0 if it gave none.
     pub fn errcode(&self) -> i64 {
         self.failure
             .as_ref()
@@ -106,16 +105,16 @@ impl LastFetch {
     }
 }
 
-/// What a store knows of one app.
+/// What a store has kept of one app.
 #[derive(Debug, Default)]
 pub struct Saved {
-    /// Its state; fresh where nothing was kept.
+    /// The state; a fresh one if nothing was kept.
     pub state: SavedState,
     /// The last good snapshot.
     pub snapshot: Option<Snapshot>,
 }
 
-/// Where states and snapshots are kept; nowhere without `--state.dir`.
+/// The place where states and snapshots are kept; without `--state.dir` there is none.
 #[derive(Debug)]
 pub struct Store {
     directory: Option<Arc<Directory>>,
@@ -125,7 +124,7 @@ pub struct Store {
     failing: Mutex<HashSet<String>>,
 }
 
-/// What was kept can't be had.
+/// What was kept can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory can't be used at all.
@@ -136,7 +135,7 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
-    /// A file in it is there and can't be read.
+    /// A file exists in it and can't be read.
     #[error("the state file {} can't be read, and without it calls already sent would not count; let the exporter's user read it (chown, chmod)", path.display())]
     File {
         /// Its path.
@@ -147,10 +146,10 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens the directory, which is made where it is missing.
+    /// Opens the directory, and creates it if it is missing.
     ///
     /// # Errors
-    /// When it is missing and can't be made, or is no directory. One that can only be read is good enough to start.
+    /// Fails if it is missing and can't be created, or is no directory. A read-only one is good enough to start.
     pub fn open(directory: Option<PathBuf>, list_limits: ListLimits) -> Result<Self, StoreError> {
         let directory = match directory {
             None => None,
@@ -162,10 +161,10 @@ impl Store {
         Ok(Self::new(directory, list_limits))
     }
 
-    /// Opens a directory that exporters keep their state in, while none of them is running.
+    /// Opens the state directory of exporters while none of them is running.
     ///
     /// # Errors
-    /// Why it can't be used, as one sentence; nothing has been changed then.
+    /// Returns why it can't be used, as one sentence; nothing has been changed then.
     pub fn open_unused(directory: &Path, list_limits: ListLimits) -> Result<Self, String> {
         let directory = Directory::open_unused(directory)?;
         Ok(Self::new(Some(directory), list_limits))
@@ -180,10 +179,10 @@ impl Store {
         }
     }
 
-    /// What was kept of an app. What is corrupt or another's is set aside with a warning.
+    /// Returns what was kept of an app. A file that is corrupt or another app's is set aside with a warning.
     ///
     /// # Errors
-    /// When a file is there and can't be read.
+    /// Fails if a file exists and can't be read.
     pub fn load(&self, appid: &str, now: Moment) -> Result<Saved, StoreError> {
         let Some(directory) = &self.directory else {
             return Ok(Saved::default());
@@ -198,14 +197,12 @@ impl Store {
         })
     }
 
-    /// Keeps a state.
     pub async fn save_state(&self, appid: &str, state: SavedState) {
         let owner = appid.to_owned();
         self.write(state_file(appid), move || form::write_state(&state, &owner))
             .await;
     }
 
-    /// Keeps a snapshot.
     pub async fn save_snapshot(&self, appid: &str, snapshot: &Arc<Snapshot>) {
         let snapshot = Arc::clone(snapshot);
         let owner = appid.to_owned();
@@ -215,7 +212,7 @@ impl Store {
         .await;
     }
 
-    /// Writes that failed since the start.
+    /// Returns the number of writes that have failed since the start.
     pub fn write_failures(&self) -> u64 {
         self.write_failures.load(Ordering::Relaxed)
     }

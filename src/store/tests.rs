@@ -16,7 +16,7 @@ fn store(directory: &Path) -> Store {
     Store::open(Some(directory.to_owned()), ListLimits::default()).unwrap()
 }
 
-/// A state in which so many calls were sent.
+/// Returns a state in which so many calls were sent.
 fn state(calls: u64) -> SavedState {
     let mut state = SavedState::default();
     state.limiter.calls.insert(ChinaDay(20_000), calls);

@@ -1,4 +1,4 @@
-//! A token on the standard output of a command, run without a shell each time the token is old.
+//! Reads a token from the standard output of a command, which runs without a shell each time the token is old.
 
 use std::env;
 use std::process::Stdio;
@@ -13,11 +13,11 @@ use super::parse::{self, TEXT_MAX};
 use crate::config::CommandLine;
 use crate::wechat::AccessToken;
 
-/// The exporter's own settings, secrets among them.
+/// The prefix of the exporter's own environment variables, some of which hold secrets.
 const OWN_VARIABLES: &str = "WECHAT_LOGISTICS_";
 
-/// `secrets` names environment variables that the command doesn't inherit. A command that is no longer waited for is
-/// killed with all that it started.
+/// Runs the command and reads its token. `secrets` names environment variables that the command doesn't inherit. If the
+/// future is dropped, the command is killed with all that it started.
 pub(super) async fn read(line: &CommandLine, secrets: &[String]) -> Result<AccessToken, Error> {
     let output = output(command(line, secrets)).await?;
     parse::find(&output, None, Some(SystemTime::now()))
@@ -55,7 +55,7 @@ fn command(line: &CommandLine, secrets: &[String]) -> Command {
         .args(&line.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // Tools print requests and answers there when something fails: no place in a log.
+        // When something fails, tools print requests and answers there, which don't belong in a log.
         .stderr(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);
@@ -68,15 +68,15 @@ fn command(line: &CommandLine, secrets: &[String]) -> Command {
     command
 }
 
-/// A command that is killed where nobody waits for its end, with all that it started: a script's `curl` would hang on.
+/// A command that is killed on drop with all that it started. Otherwise a script's `curl` would keep running.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // `None` once it has ended and been waited for; the number can belong to another process then.
+        // `None` once the command has ended and been waited for. Another process may have its id by then.
         let group = self.0.id().and_then(|id| i32::try_from(id).ok());
         if let Some(group) = group.and_then(Pid::from_raw) {
-            // It can have ended by itself just now.
+            // The command may just have ended by itself.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }

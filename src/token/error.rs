@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::wechat::{self, Cause, Reason};
 
-/// There is no token. The text names the source and what is wrong with it.
+/// The error when there is no token. The text names the source and what is wrong with it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
     cause: Cause,
     text: String,
-    /// What went wrong beneath.
+    /// The underlying error.
     #[source]
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -27,12 +27,12 @@ impl Error {
         }
     }
 
-    /// The source answers, but with no token: see why the program that keeps the token doesn't.
+    /// Creates the error for a source that gives no token. The cause lies with the program that keeps the token.
     pub(super) fn no_token(why: impl std::fmt::Display) -> Self {
         Self::new(Reason::Token, format!("gives no token: {why}"))
     }
 
-    /// The settings or the permissions are wrong; trying again can't help.
+    /// Creates the error for wrong settings or permissions. Retrying can't help.
     pub(super) fn settings(what: impl std::fmt::Display) -> Self {
         Self::new(Reason::Config, format!("can't be used: {what}"))
     }
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// The error of that source: without a password or a query.
+    /// Puts the source in front of the text. `place` names it without a password or a query.
     pub(super) fn of(self, place: &str) -> Self {
         Self {
             text: format!("{place} {}", self.text),
@@ -56,7 +56,7 @@ impl Error {
         }
     }
 
-    /// WeChat gave none.
+    /// Wraps the error of a call that mints a token.
     pub(super) fn mint(error: wechat::Error) -> Self {
         Self {
             cause: error.cause(),
@@ -64,17 +64,17 @@ impl Error {
         }
     }
 
-    /// What is to be done about it, and what its explanation depends on. Without an `api`, no call was sent to WeChat.
+    /// Returns what to do about the failure and what explains it. Without an `api`, no call was sent to WeChat.
     ///
-    /// The reason is `config` where only the operator can fix it: an AppSecret, a headers file or a password that can't be
-    /// read, a login that a token server or Redis refuses, a file without permission. `token` where the program that keeps
-    /// the token has put none there yet, or something else. `network` and `timeout` where a source can't be asked.
+    /// The reason is `config` if only the operator can fix it: an AppSecret, a headers file or a password that can't be
+    /// read, a login that a token server or Redis refuses, a file without permission. It is `token` if the program that
+    /// keeps the token has written none yet or something else, and `network` or `timeout` if the source can't be asked.
     #[must_use]
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// Whether the next try may well work, so that a token which is still good for a while can serve until then.
+    /// Reports whether the next attempt may succeed. If so, a token that is still valid can be used until then.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self.cause.reason,

@@ -1,4 +1,4 @@
-//! A token in a file that another program keeps fresh, read each time it is needed.
+//! Reads a token from a file that another program keeps up to date, each time it is needed.
 
 use std::io;
 use std::path::Path;

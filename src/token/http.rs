@@ -1,4 +1,4 @@
-//! A token from a central token server (中控服务器), asked each time the token is old.
+//! Reads a token from a central token server (中控服务器), which is asked each time the token is old.
 
 use std::time::SystemTime;
 
@@ -16,10 +16,10 @@ use crate::http_client;
 use crate::proxy;
 use crate::wechat::{AccessToken, Reason};
 
-/// Reads the token; where WeChat rejected the last one, the server is told so before, if it has a URL for it.
+/// Reads the token. If WeChat rejected the last one, the server is told first, provided that it has a URL for it.
 ///
-/// `told_of` is the rejected token that the server took notice of last: to be told a second time could make it replace
-/// the good token of everybody else.
+/// `told_of` is the last rejected token that the server was told about. If it were told twice, it could replace the
+/// valid token of everybody else.
 pub(super) async fn read(
     config: &HttpTokenConfig,
     rejected: Option<&AccessToken>,
@@ -37,7 +37,7 @@ pub(super) async fn read(
     {
         match send(client, url, &headers).await {
             Ok(_) => *told_of.lock() = Some(rejected.secret.clone()),
-            // The server may have a new token all the same.
+            // The server may have a new token anyway.
             Err(error) => tracing::warn!(
                 error = chain(&error.of("refresh_url")),
                 "the token server was not told of the rejected token; it is asked for a token all the same"

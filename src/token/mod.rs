@@ -1,8 +1,8 @@
-//! Access tokens: minted rarely, or read where another program keeps them.
+//! Access tokens, minted rarely or read from where another program keeps them.
 //!
-//! Each kind of source that another program keeps is a file of its own, `parse` finds the token in what they give, and
-//! the cache here keeps it while it is good. Such a token is never minted here: where WeChat rejects it, it is read once
-//! more, and no more.
+//! Each kind of source that another program keeps has its own module. `parse` finds the token in what they return, and
+//! the cache here holds it while it is valid. The exporter never mints such a token: if WeChat rejects it, the exporter
+//! only reads it once more.
 
 mod command;
 mod error;
@@ -26,25 +26,25 @@ use crate::config::{AppConfig, ConfigError, Credential, SecretSource};
 use crate::error::chain;
 use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason, without_long_words};
 
-/// The longest that a source other than WeChat may take, from asking to the token's last byte.
+/// The timeout of a source other than WeChat, from the request to the last byte of the token.
 ///
-/// Half of Prometheus's usual scrape timeout: the account list needs the rest.
+/// Half of Prometheus's usual scrape timeout, because the account list needs the rest.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time before its end at which a token is no longer used.
+/// How long before its expiry a token is no longer used.
 ///
-/// WeChat gives a new stable token in the last 5 minutes of the old one, and both work until then
+/// WeChat gives a new stable token in the last 5 minutes of the old one, and both work until the old one expires
 /// (`getStableAccessToken`, seen 2026-11).
 const REFRESH_MARGIN: Duration = Duration::from_secs(300);
 
-/// How long a token whose end is unknown is used. WeChat's advice to users of a central token server is to keep it for
+/// How long a token with an unknown expiry is used. WeChat advises users of a central token server to keep a token for
 /// about a minute (`AccessToken.html`, seen 2026-11).
 const UNKNOWN_KEEP: Duration = Duration::from_secs(60);
 
-/// Life that a token must have left to be used once more when its source fails. Longer than any fetch takes.
+/// The lifetime that a token must have left to be used again after its source failed. Longer than any fetch takes.
 const LAST_RESORT: Duration = Duration::from_secs(30);
 
-/// The environment variables that hold an `AppSecret`: no token command inherits them.
+/// Returns the environment variables that hold an `AppSecret`. No token command inherits them.
 pub(crate) fn secret_variables(apps: &[AppConfig]) -> Arc<[String]> {
     let names = apps.iter().filter_map(|app| match &app.credential {
         Credential::StableToken {
@@ -58,23 +58,23 @@ pub(crate) fn secret_variables(apps: &[AppConfig]) -> Arc<[String]> {
     names.collect()
 }
 
-/// Where one app's token comes from, and the token while it is good.
+/// Where one app's token comes from, and the token while it is valid.
 ///
-/// An app has one fetch at a time, so nobody waits here for what another one asks.
+/// An app has only one fetch at a time, so no caller waits for another one here.
 #[derive(Debug)]
 pub struct TokenSource {
     appid: String,
     credential: Credential,
     secret_variables: Arc<[String]>,
-    /// Of the file with the token, the AppSecret or the headers.
+    /// The reads of the file with the token, the AppSecret or the headers.
     reads: BlockingReads,
-    /// The rejected token that the token server was told of last.
+    /// The last rejected token that the token server was told about.
     told_of: Mutex<Option<SecretString>>,
     redis: OnceLock<crate::redis::Client>,
     cache: Mutex<Option<Held>>,
 }
 
-/// What the source gave last.
+/// The authorization that the source gave last.
 #[derive(Clone, Debug)]
 struct Held {
     authorization: Authorization,
@@ -83,7 +83,7 @@ struct Held {
 }
 
 impl TokenSource {
-    /// A source that was not asked yet. `secret_variables`: see the function of that name.
+    /// Creates a source. For `secret_variables`, see the function of that name.
     #[must_use]
     pub fn new(app: &AppConfig, secret_variables: Arc<[String]>) -> Self {
         Self {
@@ -97,12 +97,12 @@ impl TokenSource {
         }
     }
 
-    /// What a call is authorised with: the token in the cache while it is good, else what the source gives.
+    /// Returns the authorization for a call: the cached token while it is valid, else what the source gives.
     ///
-    /// Must not be dropped midway: a minted token would be lost.
+    /// The future must not be dropped before it completes, because a minted token would be lost.
     ///
     /// # Errors
-    /// When there is no token. One that lives for some more time bridges a failure that may pass.
+    /// When there is no token. After a failure that may pass, a cached token that is valid a little longer is returned.
     pub async fn token(&self, client: &Client, meter: &dyn Meter) -> Result<Authorization, Error> {
         let held = self.cache.lock().clone();
         if let Some(held) = &held
@@ -126,9 +126,9 @@ impl TokenSource {
         Ok(held)
     }
 
-    /// After WeChat rejected a token: another one; `None` where the source still gives the same one.
+    /// Returns another token after WeChat rejected one, or `None` if the source still gives the same one.
     ///
-    /// A token that another program keeps is read once more, one of our own is minted once more without force.
+    /// A token that another program keeps is read once more. The exporter's own is minted once more, without force.
     ///
     /// # Errors
     /// When there is no token.
@@ -155,26 +155,26 @@ impl TokenSource {
         Ok(None)
     }
 
-    /// The next fetch asks the source: where another program keeps the token, that costs no call to WeChat, and there may be
-    /// another one by then.
+    /// Makes the next fetch ask the source. If another program keeps the token, that costs no call to WeChat, and there
+    /// may be another token by then.
     pub(crate) fn forget(&self) {
         *self.cache.lock() = None;
     }
 
-    /// When the token in use ends, where known.
+    /// Returns when the token in use expires, if known.
     #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
         expiry(&self.cache.lock().as_ref()?.authorization)
     }
 
-    /// Whether it mints for that app as it did for the app before a reload, so that its token stays in use.
+    /// Reports whether the source mints for `app` as it did before a reload, so that its token can stay in use.
     pub(crate) fn mints_for(&self, app: &AppConfig) -> bool {
         let mints = app.credential.token_api().is_some();
         mints && self.appid == app.appid && self.credential == app.credential
     }
 
-    /// Where another program keeps the token, as sentences name it: without a password or a query. `None`: the exporter
-    /// mints its own, or calls go without one.
+    /// Returns where another program keeps the token, as messages name it, without a password or a query. `None` if the
+    /// exporter mints the token or sends none.
     #[must_use]
     pub fn place(&self) -> Option<String> {
         Some(match &self.credential {
@@ -198,7 +198,7 @@ impl TokenSource {
         })
     }
 
-    /// Asks the source; for another token than WeChat `rejected`, where it did.
+    /// Asks the source for a token. `rejected` is the token that WeChat rejected, if any.
     async fn read(
         &self,
         rejected: Option<&AccessToken>,
@@ -207,7 +207,7 @@ impl TokenSource {
     ) -> Result<Authorization, Error> {
         let ask = self.ask(rejected, client, meter);
         let held = match self.place() {
-            // WeChat's client has a limit of its own.
+            // The client of WeChat has its own timeout.
             None => ask.await?,
             Some(place) => {
                 let answer = tokio::time::timeout(SOURCE_TIMEOUT, ask).await;
@@ -262,7 +262,7 @@ impl TokenSource {
         token.map(Authorization::AccessToken)
     }
 
-    /// Spends a call of `api`. The secret is read afresh, so that a rotated one works from the next token on.
+    /// Mints a token with a call of `api`. The secret is read anew, so that a rotated one works from the next token.
     async fn mint(
         &self,
         api: Api,
@@ -285,10 +285,10 @@ impl TokenSource {
         minted.map_err(Error::mint)
     }
 
-    /// How long a token is used before the source is asked again.
+    /// Returns how long a token is used before the source is asked again.
     fn keep(&self, held: &Authorization) -> Duration {
         match (&self.credential, expiry(held)) {
-            // Cheap to read, so each fetch has the newest.
+            // These are cheap to read, so each fetch uses the newest token.
             (
                 Credential::File { .. }
                 | Credential::Cloudbase { .. }

@@ -1,4 +1,4 @@
-//! The token in what a source gives: bare text, a JSON string, or JSON of the shapes that token servers and SDKs use.
+//! Finds the token in what a source gives: bare text, a JSON string, or JSON in the forms of token servers and SDKs.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 use super::error::Error;
 use crate::wechat::AccessToken;
 
-/// What is read of a source. Unit: bytes.
+/// The maximum that is read from a source. Unit: bytes.
 pub(super) const TEXT_MAX: usize = 64 << 10;
 
-/// Longest token. Unit: bytes. WeChat asks to reserve 512 (`getStableAccessToken`, seen 2026-11).
+/// The maximum length of a token. WeChat asks to reserve 512 (`getStableAccessToken`, seen 2026-11). Unit: bytes.
 const TOKEN_MAX: usize = 4096;
 
-/// Shortest token without a digit: what is shorter is a word. WeChat's tokens have more than 100 letters and digits.
+/// The length below which text without a digit is a word. WeChat's tokens have more than 100 letters and digits.
 const WORD_MAX: usize = 32;
 
-/// More seconds left are a date or a mistake: WeChat's tokens live two hours.
+/// The maximum lifetime. A longer one is a date or a mistake, because WeChat's tokens live for two hours.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) const TOO_LONG: &str = "it is too long for a token";
@@ -37,7 +37,7 @@ const LIFETIME_POINTERS: [&str; 3] = ["/expires_in", "/data/expires_in", "/time"
 
 /// Finds the token in what a source gave. Errors never show the text.
 ///
-/// `written`: when seconds left in the text were right; `None`: nobody knows, so they say nothing.
+/// A lifetime in the text counts from `written`, and is ignored if that is `None`.
 pub(super) fn find(
     bytes: &[u8],
     pointer: Option<&str>,
@@ -46,7 +46,7 @@ pub(super) fn find(
     parse(bytes, pointer, written).map_err(Error::no_token)
 }
 
-/// Errors are what is wrong with the text.
+/// Parses the text. An error says what is wrong with it.
 fn parse(
     bytes: &[u8],
     pointer: Option<&str>,
@@ -82,7 +82,7 @@ fn parse(
     }
 }
 
-/// Whether it was stored with a language's own serializer: PHP's `serialize` or igbinary, or Java's.
+/// Reports whether the bytes are from a language's own serializer: PHP's `serialize` or igbinary, or Java's.
 fn is_serialized(bytes: &[u8]) -> bool {
     matches!(
         bytes,
@@ -117,7 +117,7 @@ fn in_document(
     })
 }
 
-/// The first text at one of the pointers.
+/// Returns the first text at one of the pointers.
 fn text_at<'a>(document: &'a Value, pointers: &[&str]) -> Result<&'a str, String> {
     let mut values = pointers.iter().filter_map(|at| document.pointer(at));
     if let Some(text) = values.clone().find_map(Value::as_str) {
@@ -149,7 +149,7 @@ fn token(text: &str) -> Result<SecretString, &'static str> {
     }
 }
 
-/// A number, also as text, as some languages' JSON libraries write it.
+/// Reads a number, which the JSON libraries of some languages write as text.
 fn number(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => text.trim().parse().ok(),
@@ -170,7 +170,7 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// The token with the seconds it has left.
+    /// Returns the token and the seconds that it has left.
     fn parsed(
         text: impl AsRef<[u8]>,
         pointer: Option<&str>,
@@ -197,7 +197,7 @@ mod tests {
             (r#"{"accessToken":"82_tok-En"}"#, None),
             (r#"{"authorizer_access_token":"82_tok-En","expires_in":7200}"#, Some(7200)),
             (r#"{"access_token":null,"data":{"access_token":"82_tok-En"}}"#, None),
-            // What can't be the seconds left.
+            // These can't be the seconds left.
             (r#"{"token":"82_tok-En","expires_in":-5}"#, None),
             (r#"{"token":"82_tok-En","expires_in":1764547200}"#, None),
             (r#"{"token":"82_tok-En","expires_in":1e300}"#, None),

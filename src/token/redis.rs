@@ -1,4 +1,4 @@
-//! A token in Redis or Valkey, where SDKs of other languages keep theirs. Read each time it is needed.
+//! Reads a token from Redis or Valkey, where SDKs of other languages keep theirs, each time it is needed.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<A
         )
     })?;
     let end = values.next().flatten().as_deref().and_then(unix_millis);
-    // Nobody knows when seconds beside a token were stored.
+    // A lifetime beside the token is ignored, because it is not known when it was stored.
     let mut token = parse::find(&text, config.token_pointer.as_deref(), None)?;
     token.expires = match end {
         None => end_of_key(&config.key, client).await,
@@ -28,7 +28,7 @@ pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<A
     Ok(token)
 }
 
-/// The value, or of a hash the token's field and `expire_field`.
+/// Returns the value of the key or, if it is a hash, the token's field and `expire_field`.
 async fn stored(
     config: &RedisTokenConfig,
     client: &Client,
@@ -49,11 +49,11 @@ async fn stored(
 
 fn unix_millis(text: &[u8]) -> Option<SystemTime> {
     let millis = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
-    // 0 is how some SDKs write "none".
+    // Some SDKs write 0 for "none".
     from_unix_millis(millis).filter(|_| millis > 0)
 }
 
-/// `None`: it doesn't end, or the user may not ask.
+/// Returns when the key expires; `None` if it doesn't or if the Redis user may not ask.
 async fn end_of_key(key: &str, client: &Client) -> Option<SystemTime> {
     let now = SystemTime::now();
     let mut time_left = redis::cmd("PTTL");

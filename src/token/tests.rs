@@ -20,7 +20,7 @@ fn client(api_url: String) -> Client {
     Client::new(&options).unwrap()
 }
 
-/// Nobody listens there.
+/// Returns a client of a URL where nobody listens.
 fn nowhere() -> Client {
     client("http://127.0.0.1:9".to_owned())
 }
@@ -43,7 +43,7 @@ async fn read(credential: Credential) -> Result<String, Error> {
     Ok(text(&token.secret))
 }
 
-/// The reason, and the error with its causes. It must not show what a source gave.
+/// Returns the reason, and the error with its causes, which must not show what the source gave.
 async fn failure(credential: Credential) -> (Reason, String) {
     let error = read(credential).await.unwrap_err();
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
@@ -54,7 +54,7 @@ async fn failure(credential: Credential) -> (Reason, String) {
     (cause.reason, text)
 }
 
-/// How long it lives from now. Unit: minutes, rounded up, as the clock goes on.
+/// Returns how long the token is still valid. Unit: minutes, rounded up, because time passes during the test.
 fn left(token: &AccessToken) -> Option<u64> {
     let now = SystemTime::now();
     let left = |expires: SystemTime| expires.duration_since(now).unwrap_or_default();
@@ -66,7 +66,7 @@ fn left(token: &AccessToken) -> Option<u64> {
 mod minted {
     use super::*;
 
-    /// A WeChat that gives these answers to token calls in order, and an app with an AppSecret.
+    /// A mock WeChat that gives the answers of the test to token calls in order, and an app with an AppSecret.
     struct World {
         server: MockServer,
         client: Client,
@@ -108,7 +108,7 @@ mod minted {
             renewed.unwrap()
         }
 
-        /// The secrets of the calls.
+        /// Returns the secrets that were sent in the calls.
         async fn secrets(&self) -> Vec<serde_json::Value> {
             let requests = self.server.received_requests().await.unwrap();
             let body = |request: &wiremock::Request| request.body_json::<serde_json::Value>();
@@ -298,7 +298,7 @@ mod http {
             let renewed = source.renew(&held, &nowhere(), &()).await.unwrap();
             assert!(renewed.is_none());
         }
-        // The next fetch asks again, however long the token is said to last.
+        // The next fetch asks again, whatever lifetime the server gave.
         source.token(&nowhere(), &()).await.unwrap();
         let requests = server.received_requests().await.unwrap();
         let paths: Vec<_> = requests.iter().map(|request| request.url.path()).collect();
@@ -409,7 +409,7 @@ mod command {
         }
     }
 
-    /// Whether a process that was killed ends: it is gone, or a zombie until somebody waits for it.
+    /// Reports whether a killed process ends: it is gone, or a zombie that nobody has waited for yet.
     async fn ends(pid: &str) -> bool {
         for _ in 0..600 {
             match fs::read_to_string(format!("/proc/{pid}/stat")) {
@@ -447,7 +447,7 @@ mod redis {
             (text(&first.secret), left(&first)),
             ("tok-1".to_owned(), Some(117))
         );
-        // Nobody knows when these seconds were written, and the key doesn't end.
+        // It is not known when this lifetime was written, and the key doesn't expire.
         let json = r#"{"access_token":"tok-2","expires_in":7200}"#;
         server.run(&["SET", "key", json]).await;
         let next = token(&source).await.unwrap();

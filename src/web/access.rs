@@ -1,4 +1,4 @@
-//! What stands before every route: the rules of the web configuration.
+//! Access control: the rules of the web configuration, which apply before every route.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,8 +12,8 @@ use crate::config::ConfigError;
 use super::passwords::Passwords;
 use crate::web_config::{ConfigFile, RateLimit, Rules};
 
-/// What requests are refused with: the web configuration is bad, `rate_limit` is used up, no user has that password, or
-/// too many passwords wait to be checked.
+/// The status codes of refused requests: the web configuration is bad, `rate_limit` is used up, no user has that
+/// password, or too many passwords wait to be checked.
 pub(super) const REFUSALS: [StatusCode; 4] = [
     StatusCode::INTERNAL_SERVER_ERROR,
     StatusCode::TOO_MANY_REQUESTS,
@@ -21,7 +21,7 @@ pub(super) const REFUSALS: [StatusCode; 4] = [
     StatusCode::SERVICE_UNAVAILABLE,
 ];
 
-/// Lets requests in, or not. Without a web configuration everybody gets in.
+/// The access control of the server. Without a web configuration it admits every request.
 pub(super) struct Access {
     pub(super) file: Option<ConfigFile>,
     bucket: Option<Bucket>,
@@ -31,7 +31,7 @@ pub(super) struct Access {
 /// A leaky bucket.
 struct Bucket {
     limit: RateLimit,
-    /// When it is empty again.
+    /// When the bucket is empty again.
     empty_at: Mutex<Instant>,
 }
 
@@ -49,12 +49,12 @@ impl Access {
         })
     }
 
-    /// The file that the next TLS handshake is made with; `None`: plain HTTP is served.
+    /// Returns the file that configures the next TLS handshake, or `None` if plain HTTP is served.
     pub(super) fn tls(&self) -> Option<&ConfigFile> {
         self.file.as_ref().filter(|file| file.serves_tls)
     }
 
-    /// Lets a request in, or not, in exporter-toolkit's order. The rules hold the headers that the answer gets.
+    /// Decides whether to admit a request, in exporter-toolkit's order. The rules hold the headers of the reply.
     pub(super) async fn admit(
         &self,
         headers: &HeaderMap,

@@ -1,7 +1,7 @@
-//! Open connections: TLS, HTTP/1.1, and what keeps a client from holding one for nothing.
+//! Open connections: TLS, HTTP/1.1, and what keeps clients from holding connections without using them.
 //!
-//! Their number is bounded. When there are too many, the one that has waited longest for its client makes room for the
-//! next, so that whoever opens connections and says nothing keeps nobody out.
+//! The number of connections is bounded. At the bound, the connection that has waited longest for its client is closed
+//! to make room for the next, so that silent clients can't keep others out.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -30,39 +30,39 @@ use super::replies;
 use super::routes::Routes;
 use crate::exposition::Handler;
 
-/// A request's head with its first line; a longer one gets 431. Browsers and scrapers send less than 2 KiB. Unit: bytes.
+/// The longest request head with its first line; others get 431. Browsers and scrapers send under 2 KiB. Unit: bytes.
 const MAX_HEAD: usize = 16 << 10;
 
-/// What hyper holds for a client that doesn't read, besides one chunk of a page. Unit: bytes.
+/// The most that hyper buffers for a client that doesn't read, besides one chunk of a page. Unit: bytes.
 const MAX_BUFFER: usize = 32 << 10;
 
-/// To a client that speaks plain HTTP on a TLS port, in Go's words.
+/// The reply to a client that speaks plain HTTP on a TLS port, in Go's words.
 const HTTPS_ONLY: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
     Client sent an HTTP request to an HTTPS server.\n";
 
-/// The time between two tries to find a connection that can make room while each is being answered.
+/// How long a new connection waits, while all are being answered, before it looks again for one that can be closed.
 const ROOM_RETRY: Duration = Duration::from_millis(50);
 
-/// Connections that may be open at one time; more only where there are many Mini Programs to be probed.
+/// The number of connections that may be open at one time, unless more are needed to probe many Mini Programs.
 const MIN_CONNECTIONS: usize = 512;
 
-/// What a client may hold, and for how long.
+/// Limits on what a client may hold, and for how long.
 pub(super) struct Limits {
-    /// Connections open at one time.
+    /// The number of connections open at one time.
     pub(super) connections: usize,
-    /// For the TLS handshake.
+    /// The time for the TLS handshake.
     pub(super) handshake: Duration,
-    /// For the client to send a whole request after the last one, and to take something of what is ready for it. Beyond
-    /// the scrape intervals that most people use, so that a scraper can keep its connection.
+    /// The time for a client to send a whole request after the last one, and to read some of what is ready for it. It
+    /// exceeds the usual scrape intervals, so that a scraper can keep its connection.
     pub(super) client: Duration,
 }
 
 impl Limits {
-    /// For so many requests at one time, each of which needs a connection.
+    /// Returns the limits for that many requests at one time, each of which needs a connection.
     pub(super) fn of(requests: Option<usize>) -> Self {
         let connections = requests.unwrap_or(0).max(MIN_CONNECTIONS);
-        // Half of this process's file descriptors are left for WeChat and for files.
+        // Half of the process's file descriptors are reserved for WeChat and for files.
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let descriptors = usize::try_from(descriptors / 2).unwrap_or(usize::MAX);
         Self {
@@ -73,13 +73,12 @@ impl Limits {
     }
 }
 
-/// All connections.
 pub(super) struct Connections {
     routes: Routes,
     limits: Limits,
     stop: CancellationToken,
     tasks: TaskTracker,
-    /// May hold some that have ended; see [`Self::open`].
+    /// May include connections that have ended; see [`Self::open`].
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -88,7 +87,7 @@ struct Connection {
     waiting_since: WaitingSince,
 }
 
-/// Since when a connection waits for its client; `None` while a request is being answered.
+/// When a connection began to wait for its client; `None` while a request is being answered.
 type WaitingSince = Arc<Mutex<Option<Instant>>>;
 
 /// A request being answered, until its reply has been handed to hyper or dropped.
@@ -105,11 +104,11 @@ impl Connections {
         })
     }
 
-    /// Serves one more connection in a task of its own, as soon as there is room.
+    /// Serves another connection in a task of its own, as soon as there is room.
     pub(super) async fn add(self: &Arc<Self>, socket: Socket) {
         while self.open().len() >= self.limits.connections {
             if self.close_longest_waiting() {
-                // Its descriptor is free when its task has ended.
+                // The descriptor is free once the task has ended.
                 tokio::task::yield_now().await;
             } else {
                 tokio::time::sleep(ROOM_RETRY).await;
@@ -124,7 +123,7 @@ impl Connections {
         });
     }
 
-    /// False where each one is being answered.
+    /// Closes the connection that has waited longest for its client. Returns false if all are being answered.
     pub(super) fn close_longest_waiting(&self) -> bool {
         let open = self.open();
         let waiting = open.iter().filter_map(|connection| {
@@ -135,7 +134,7 @@ impl Connections {
         longest.map(|(_, task)| task.abort()).is_some()
     }
 
-    /// Takes no more requests, and waits for the answers under way.
+    /// Stops taking requests and waits for those in progress to be answered.
     pub(super) async fn finish(&self) {
         self.stop.cancel();
         self.tasks.close();
@@ -148,7 +147,7 @@ impl Connections {
         }
     }
 
-    /// Those that have not ended.
+    /// Returns the connections that have not ended.
     fn open(&self) -> MutexGuard<'_, Vec<Connection>> {
         let mut connections = self.connections.lock();
         connections.retain(|connection| !connection.task.is_finished());
@@ -167,7 +166,7 @@ impl Connections {
         let service = service_fn(|request: Request<Incoming>| {
             let answering = Answering::new(&waiting_since);
             let routes = &self.routes;
-            // Bodies are never read. hyper closes the connection where it can't skip one.
+            // Bodies are never read. hyper closes the connection if it can't skip one.
             let (head, _) = request.into_parts();
             async move {
                 let reply = routes.answer(&head, local).await;
@@ -179,7 +178,7 @@ impl Connections {
             .header_read_timeout(self.limits.client)
             .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_BUFFER)
-            // A client may say that it sends nothing more and still wait for its answer (`nc -N`).
+            // A client may close its sending side and still wait for the reply (`nc -N`).
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
@@ -191,7 +190,7 @@ impl Connections {
             }
         };
         let Err(error) = ended else { return };
-        // hyper has answered a request that was too broken to be routed.
+        // hyper has already answered a request that was too malformed to be routed.
         if error.is_parse() {
             let code = if error.is_parse_too_large() {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -203,7 +202,7 @@ impl Connections {
         tracing::debug!(error = &error as &dyn Error, "connection ended");
     }
 
-    /// The bytes that HTTP is spoken in.
+    /// Returns the stream that carries HTTP, after the TLS handshake if TLS is served.
     async fn handshake(
         &self,
         mut socket: Socket,
@@ -212,7 +211,7 @@ impl Connections {
         if tls.is_some() && listen::begins_with_a_letter(&socket).await {
             let code = StatusCode::BAD_REQUEST;
             self.routes.count(Handler::Other, code);
-            // What is left unread when a connection is closed resets it, and the answer may be lost.
+            // Closing a connection with unread data resets it, and the reply may be lost.
             let _ = socket.read(&mut vec![0; MAX_HEAD]).await?;
             socket.write_all(HTTPS_ONLY).await?;
             return Err(io::Error::other("the client speaks plain HTTP"));

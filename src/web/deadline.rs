@@ -6,13 +6,13 @@ use hyper::HeaderMap;
 
 use crate::config::ScrapeConfig;
 
-/// What Prometheus tells of its own timeout, in seconds.
+/// The header in which Prometheus sends its own timeout, in seconds.
 const SCRAPE_TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// How long a scrape with these headers may take.
+/// Returns how long a scrape with these headers may take.
 ///
-/// The header is whatever a client sends. One that is no positive number of seconds (`NaN`, `-1`, empty) says
-/// nothing; one beyond our own limit changes nothing. A timeout too short for the offset leaves half of itself.
+/// A client may send anything. A header that isn't a positive number of seconds (`NaN`, `-1`, empty) is ignored, and
+/// one beyond our own limit changes nothing. If the timeout is too short for the offset, half of the timeout is left.
 pub(super) fn time_allowed(headers: &HeaderMap, scrape: ScrapeConfig) -> Duration {
     let Some(theirs) = headers
         .get(SCRAPE_TIMEOUT_HEADER)
@@ -22,12 +22,12 @@ pub(super) fn time_allowed(headers: &HeaderMap, scrape: ScrapeConfig) -> Duratio
     else {
         return scrape.timeout;
     };
-    // Infinity and 1e300 are no Duration; they allow more than we do anyway.
+    // Infinity and 1e300 don't fit a `Duration`, and exceed our own limit anyway.
     let theirs = Duration::try_from_secs_f64(theirs).unwrap_or(Duration::MAX);
     let less_offset = theirs
         .checked_sub(scrape.timeout_offset)
         .filter(|left| !left.is_zero())
-        // Half of next to nothing rounds to nothing.
+        // Half of the shortest timeout rounds to zero.
         .unwrap_or((theirs / 2).max(Duration::from_nanos(1)));
     less_offset.min(scrape.timeout)
 }

@@ -1,4 +1,4 @@
-//! Listening sockets: TCP, Unix, and those that systemd opened.
+//! Listening sockets: TCP, Unix, and those that systemd passes.
 
 use std::fmt;
 use std::fs;
@@ -17,34 +17,33 @@ use crate::config::{ListenAddress, WebConfig};
 
 use super::ServerError;
 
-/// What the kernel holds for a client that doesn't read; it doubles the number for its own use. Left to itself it takes
-/// megabytes, and a slow client then seems to take nothing for minutes. Unit: bytes.
+/// The send buffer of a connection, which the kernel doubles for its own use. By default the kernel buffers megabytes,
+/// and a slow client then seems to read nothing for minutes. Unit: bytes.
 const SEND_BUFFER: usize = 128 << 10;
 
-/// Connections that the kernel holds until they are accepted; as many as tokio asks for.
+/// The number of connections that the kernel queues until they are accepted; tokio uses the same number.
 const BACKLOG: u32 = 1024;
 
-/// A listening socket.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix {
-        /// `None`: it isn't ours to remove. Dropped before the socket, so that it is never a successor's file.
+        /// `None` if it isn't ours to remove. Dropped before the socket, so that it never removes a successor's file.
         _file: Option<SocketFile>,
         listener: UnixListener,
     },
 }
 
-/// A connection that somebody opened.
+/// An accepted connection.
 pub(super) type Socket = Either<TcpStream, UnixStream>;
 
 impl Listener {
     pub(super) async fn accept(&self) -> io::Result<Socket> {
-        // A socket that refuses a setting is still good.
+        // A socket that rejects a setting still works.
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // An answer is written in one go; there is nothing to wait for.
+                // A reply is written in one go, so there is nothing to wait for.
                 let _ = stream.set_nodelay(true);
                 let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
                 Ok(Either::Left(stream))
@@ -58,7 +57,7 @@ impl Listener {
     }
 }
 
-/// Our own address; `None`: a Unix socket.
+/// Returns our own address of a connection, or `None` for a Unix socket.
 pub(super) fn local_address(socket: &Socket) -> Option<SocketAddr> {
     match socket {
         Either::Left(stream) => stream.local_addr().ok(),
@@ -66,9 +65,9 @@ pub(super) fn local_address(socket: &Socket) -> Option<SocketAddr> {
     }
 }
 
-/// Whether the client begins with a letter, as each HTTP method does and no TLS handshake.
+/// Reports whether the client's first byte is a letter, as in every HTTP method and in no TLS handshake.
 pub(super) async fn begins_with_a_letter(socket: &Socket) -> bool {
-    // Nobody speaks TLS over a Unix socket by mistake.
+    // Whoever connects to a Unix socket knows what it speaks.
     let Either::Left(stream) = socket else {
         return false;
     };
@@ -76,7 +75,7 @@ pub(super) async fn begins_with_a_letter(socket: &Socket) -> bool {
     stream.peek(&mut first).await.is_ok() && first[0].is_ascii_alphabetic()
 }
 
-/// As on the command line, but with the port that was found.
+/// Formats the address as on the command line, but with the actual port.
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,7 +84,7 @@ impl fmt::Display for Listener {
                 let address = listener.local_addr().ok();
                 match address.as_ref().and_then(|address| address.as_pathname()) {
                     Some(path) => write!(f, "unix:{}", path.display()),
-                    // One of Linux's names without a file, which only systemd passes.
+                    // A Linux socket without a file, which only systemd passes.
                     None => f.write_str("a Unix socket without a path"),
                 }
             }
@@ -93,7 +92,7 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Opens what the configuration asks for.
+/// Opens the sockets that the configuration asks for.
 pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerError> {
     if config.systemd_socket {
         return from_systemd().map_err(|source| ServerError::Listen {
@@ -105,7 +104,7 @@ pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerErro
     for address in &config.listen_addresses {
         let opened = match address {
             ListenAddress::AnyAddress(port) => any_address(*port).await.map(Listener::Tcp),
-            // Of a name, the first of its addresses that this machine has.
+            // Of the addresses of a host name, this binds to the first that the machine has.
             ListenAddress::Host(address) => TcpListener::bind(address).await.map(Listener::Tcp),
             ListenAddress::Unix(path) => unix(path).await,
         };
@@ -117,7 +116,7 @@ pub(super) async fn open(config: &WebConfig) -> Result<Vec<Listener>, ServerErro
     Ok(listeners)
 }
 
-/// IPv6 and IPv4, or IPv4 alone where the machine has no IPv6.
+/// Listens on IPv6 and IPv4, or on IPv4 alone if the machine has no IPv6.
 async fn any_address(port: u16) -> io::Result<TcpListener> {
     match any_ipv6_and_ipv4(port) {
         Err(error) if is_no_such_family(&error) => {
@@ -130,19 +129,19 @@ async fn any_address(port: u16) -> io::Result<TcpListener> {
 fn any_ipv6_and_ipv4(port: u16) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v6()?;
     socket.set_reuseaddr(true)?;
-    // Whatever net.ipv6.bindv6only says.
+    // Regardless of net.ipv6.bindv6only.
     set_ipv6_v6only(&socket, false)?;
     socket.bind((Ipv6Addr::UNSPECIFIED, port).into())?;
     socket.listen(BACKLOG)
 }
 
 fn is_no_such_family(error: &io::Error) -> bool {
-    // IPv6 is not in the kernel; `disable_ipv6=1` leaves the family, but no address in it.
+    // The kernel has no IPv6, or `disable_ipv6=1` leaves the address family without addresses.
     error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
         || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// A Unix socket. The file of one that nobody answers any more is replaced; any other file is left alone.
+/// Opens a Unix socket. Replaces the file of a socket that nobody serves any more, and leaves any other file alone.
 async fn unix(path: &Path) -> io::Result<Listener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     if is_socket
@@ -158,7 +157,7 @@ async fn unix(path: &Path) -> io::Result<Listener> {
     })
 }
 
-/// A socket's file, removed with it.
+/// The file of a Unix socket, removed when dropped.
 #[derive(Debug)]
 pub(super) struct SocketFile(PathBuf);
 

@@ -2,19 +2,19 @@
 //!
 //! | path | method | answer |
 //! |---|---|---|
-//! | `--web.telemetry-path` (`/metrics`) | `GET`, `HEAD` | all apps and the exporter itself; `?appid=` (repeatable) and `?name[]=` narrow, the exporter's own metrics alone fetch nothing; 400 for an unknown appid |
+//! | `--web.telemetry-path` (`/metrics`) | `GET`, `HEAD` | all apps and the exporter itself; `?appid=` (repeatable) and `?name[]=` select from them, and selecting only the exporter's own metrics fetches nothing; 400 for an unknown appid |
 //! | `/probe?target=APPID` | `GET`, `HEAD` | that app alone; 400 for a target that is missing, unknown or repeated |
 //! | `/sd` | `GET`, `HEAD` | Prometheus HTTP service discovery, one target per app |
 //! | `/` | `GET`, `HEAD` | the status page, in the language of `Accept-Language`; `?appid=` narrows it to one app |
 //! | `/-/healthy`, `/-/ready` | `GET`, `HEAD` | 200; neither calls WeChat |
-//! | `/-/reload` | `POST`, `PUT` | reads the configuration again; 500 and the reason when it is bad; 403 without `--web.enable-lifecycle` |
+//! | `/-/reload` | `POST`, `PUT` | reloads the configuration; 500 and the reason if it is bad; 403 without `--web.enable-lifecycle` |
 //! | any path | `OPTIONS` | 204 with `Allow` |
 //! | anything else | | 404 |
 //!
-//! Other methods get 405 with `Allow`. Where `--web.external-url` has a path, each route is there too. Before every
-//! route stands the web configuration (`--web.config.file`): 500 while that file is bad, 429 beyond its `rate_limit`,
-//! 401 without a user's password. More than `--web.max-requests` at one time get 503, except for `/-/` paths; where it
-//! is not given, one for each app is allowed. A request whose handler panics loses its connection.
+//! Other methods get 405 with `Allow`. If `--web.external-url` has a path, each route is also served under it. The web
+//! configuration (`--web.config.file`) applies before every route: 500 while that file is bad, 429 beyond its
+//! `rate_limit`, 401 without a user's password, 503 while too many passwords wait to be checked. Requests beyond
+//! `--web.max-requests` get 503, except for `/-/` paths. A panic in a handler closes its connection.
 
 mod access;
 mod connections;
@@ -44,13 +44,13 @@ use crate::collector::Collector;
 use crate::config::{ConfigError, WebConfig};
 use crate::exposition::Exposition;
 
-/// What requests under way get beyond the longest that a scrape may take, before they are cut at the end.
+/// The time that requests in progress get at shutdown, beyond the longest scrape, before they are cut off.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The pause after a connection could not be accepted.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What the routes work on.
+/// The parts of the exporter that the routes use.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) collector: Arc<Collector>,
@@ -59,33 +59,33 @@ pub(crate) struct Site {
     pub(crate) config: WebConfig,
 }
 
-/// Asks for the configuration to be read again and put in force. On failure the old one stays, and the text says why.
+/// A request to reload the configuration. On failure the old one stays in force, and the text says why.
 pub(crate) type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// Listening sockets, not yet answered.
+/// A server whose sockets are open but not yet served.
 pub(crate) struct Server {
     listeners: Vec<Listener>,
     access: Access,
     limits: Limits,
 }
 
-/// The server can't start.
+/// The reason why the server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// An address can't be had.
+    /// The server can't listen on an address.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address as configured.
         address: String,
         source: io::Error,
     },
-    /// `--web.config.file` is wrong.
+    /// `--web.config.file` is invalid.
     #[error(transparent)]
     WebConfig(#[from] ConfigError),
 }
 
 impl Server {
-    /// Opens the sockets and reads the web configuration. `apps`: how many there are now; the limit of connections stays.
+    /// Opens the sockets and reads the web configuration. `apps`: their number, which fixes the limit of connections.
     pub(crate) async fn bind(config: &WebConfig, apps: usize) -> Result<Self, ServerError> {
         let access = Access::open(config.config_file.as_deref())?;
         Ok(Self {
@@ -95,17 +95,17 @@ impl Server {
         })
     }
 
-    /// Where it listens; the real port where 0 was asked for, and `unix:` before a path.
+    /// Returns the addresses that it listens on, with the actual port in place of 0, and `unix:` before a path.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = impl fmt::Display> {
         self.listeners.iter()
     }
 
-    /// Whether connections speak TLS, as the web configuration says.
+    /// Reports whether connections speak TLS, as the web configuration says.
     pub(crate) fn serves_tls(&self) -> bool {
         self.access.tls().is_some()
     }
 
-    /// Answers until `shutdown` is ready, then lets requests under way finish, but not longer than a scrape may take.
+    /// Serves until `shutdown` is ready, then lets requests in progress finish, but no longer than a scrape may take.
     pub(crate) async fn run(self, site: Arc<Site>, shutdown: impl Future<Output = ()> + Send) {
         let routes = Routes::new(Arc::clone(&site), self.access);
         let connections = Connections::new(routes, self.limits);
@@ -115,7 +115,7 @@ impl Server {
         }
         shutdown.await;
 
-        // The sockets close first, so that a successor can have them.
+        // The sockets close first, so that a successor can bind to them.
         accepting.shutdown().await;
         let longest = site.collector.apps().scrape_config().timeout + GRACE;
         let finished = tokio::time::timeout(longest, connections.finish());
@@ -126,7 +126,7 @@ impl Server {
     }
 }
 
-/// Accepts connections until cancelled; no error ends it.
+/// Accepts connections until cancelled; errors don't end it.
 async fn accept(listener: Listener, connections: Arc<Connections>) {
     let mut is_failing = false;
     loop {
@@ -135,7 +135,7 @@ async fn accept(listener: Listener, connections: Arc<Connections>) {
                 is_failing = false;
                 connections.add(socket).await;
             }
-            // Out of file descriptors or memory.
+            // The process is out of file descriptors or memory.
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {
                     tracing::error!(%error, "connections can't be accepted");

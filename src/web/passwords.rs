@@ -1,4 +1,4 @@
-//! Basic authentication: a user's password against a bcrypt hash.
+//! Basic authentication: checks a user's password against a bcrypt hash.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use tokio::sync::Semaphore;
 
 use crate::blocking;
 
-/// Right passwords that are remembered, so that not each scrape pays for bcrypt. As many as exporter-toolkit keeps.
+/// The number of correct passwords remembered, so that most scrapes need no bcrypt. exporter-toolkit keeps as many.
 const REMEMBERED: usize = 100;
 
-/// Checks that may be under way or waiting. Each takes some 50 ms of one core, so the last one waits a few seconds.
+/// The number of checks that may run or wait. Each takes about 50 ms of one core, so the last waits a few seconds.
 const MAX_CHECKS: usize = 64;
 
-/// Checks passwords: one at a time, so that a flood of wrong ones takes one core and leaves the others to the scrapes.
+/// Checks one password at a time, so that a flood of wrong ones takes one core and leaves the others to the scrapes.
 pub(super) struct Passwords {
-    /// Made at the start of the process, and never stored.
+    /// A random key, generated when the process starts and never stored.
     key: hmac::Key,
-    /// Tags of users with their right passwords, oldest first. The passwords themselves aren't kept.
+    /// The tags of users with their correct passwords, oldest first. The passwords themselves aren't kept.
     right: Mutex<VecDeque<hmac::Tag>>,
     checks: Semaphore,
     one_at_a_time: Arc<tokio::sync::Mutex<()>>,
@@ -43,7 +43,7 @@ impl Passwords {
         }
     }
 
-    /// Lets a request in whose `Authorization` names one of the users with the right password.
+    /// Admits a request whose `Authorization` names one of the users with the correct password.
     pub(super) async fn check(
         &self,
         users: &BTreeMap<String, SecretString>,
@@ -55,7 +55,7 @@ impl Passwords {
         let known = std::str::from_utf8(&user)
             .ok()
             .and_then(|user| users.get(user));
-        // An unknown user takes as long as a wrong password: another user's hash is checked, and the outcome ignored.
+        // An unknown user takes as long as a wrong password: another user's hash is checked and the result ignored.
         let Some(hash) = known.or_else(|| users.values().next()) else {
             return Err(StatusCode::UNAUTHORIZED);
         };
@@ -83,7 +83,7 @@ impl Passwords {
             .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
         let turn = Arc::clone(&self.one_at_a_time).lock_owned().await;
         let is_right = blocking::run(move || {
-            // Held until the work ends, even if the client has left by then.
+            // Held until the check ends, even if the client has disconnected by then.
             let _turn = turn;
             bcrypt::verify(password.expose_secret(), hash.expose_secret()).unwrap_or(false)
         });
@@ -93,7 +93,7 @@ impl Passwords {
     fn tag(&self, user: &[u8], hash: &SecretString, password: &SecretSlice<u8>) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(user);
-        // Neither a user nor a hash holds a colon, so no other three parts make the same bytes.
+        // Neither users nor hashes contain a colon, so no other three parts produce the same bytes.
         context.update(b":");
         context.update(hash.expose_secret().as_bytes());
         context.update(b":");
@@ -110,7 +110,7 @@ impl Passwords {
     }
 }
 
-/// User and password of `Basic dXNlcjpwYXNz` (RFC 7617).
+/// Parses the user and the password of `Basic dXNlcjpwYXNz` (RFC 7617).
 fn credentials(header: &[u8]) -> Option<(Vec<u8>, SecretSlice<u8>)> {
     let (scheme, encoded) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn users() -> BTreeMap<String, SecretString> {
-        // The lowest cost there is, for the sake of the tests' time.
+        // The lowest cost that bcrypt has, to keep the tests fast.
         let hash = |password: &str| bcrypt::hash(password, 4).unwrap().into();
         BTreeMap::from([
             ("ann".to_owned(), hash("a:b")),
@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn new_hash_shuts_a_remembered_password_out() {
         let (passwords, mut users) = (Passwords::new(), users());
-        // The second time it is remembered.
+        // The second time, the password is remembered.
         for _ in 0..2 {
             let checked = passwords.check(&users, Some(&header("ann", "a:b"))).await;
             assert_eq!(checked, Ok(()));

@@ -1,26 +1,26 @@
-//! What a query asks for.
+//! The parameters of a query.
 
 use std::borrow::Cow;
 
 use form_urlencoded::parse;
 
-/// Parameters of `/metrics`, `/probe` and `/`; unknown ones are ignored.
+/// The parameters of `/metrics`, `/probe` and `/`; unknown ones are ignored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Query<'a> {
     /// `appid`
     pub(super) appids: Vec<Cow<'a, str>>,
     /// `target`
     pub(super) targets: Vec<Cow<'a, str>>,
-    /// `name[]`: metrics by name.
+    /// `name[]`: names of metrics.
     pub(super) names: Vec<String>,
-    /// `lang`: of the status page.
+    /// `lang`: the language of the status page.
     pub(super) lang: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
     pub(super) fn read(query: Option<&'a str>) -> Self {
         let mut read = Self::default();
-        // No query, as with most scrapes, allocates nothing.
+        // Parsing no query, as in most scrapes, allocates nothing.
         for (key, value) in parse(query.unwrap_or_default().as_bytes()) {
             match key.as_ref() {
                 "appid" => read.appids.push(value),
@@ -34,7 +34,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// What somebody sent, fit to be shown to them in one line.
+/// Quotes and truncates what a client sent, so that it can be shown to the client in one line.
 pub(super) fn shown(text: &str) -> String {
     /// Longer than any appid.
     const MAX: usize = 80;

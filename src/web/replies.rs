@@ -1,4 +1,4 @@
-//! Replies: their type, and the small ones of plain text.
+//! Replies: their type, and short ones of plain text.
 
 use std::error::Error;
 
@@ -11,14 +11,14 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
-/// An error breaks the connection, so that nobody takes half of a page for all of it.
+/// The body of a reply. An error breaks the connection, so that nobody takes half of a page for all of it.
 pub(super) type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 pub(super) type Reply = Response<Body>;
 
 const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// 200 with a body of that type, written while it is sent.
+/// Returns 200 with a body of that type, which is written while it is sent.
 pub(super) fn streamed<B>(content_type: HeaderValue, body: B) -> Reply
 where
     B: hyper::body::Body<Data = Bytes> + Send + 'static,
@@ -29,7 +29,6 @@ where
     reply
 }
 
-/// A body of that type.
 pub(super) fn reply(
     status: StatusCode,
     content_type: HeaderValue,
@@ -40,7 +39,7 @@ pub(super) fn reply(
     reply
 }
 
-/// A line of plain text, which no browser takes for anything else.
+/// Returns a line of plain text, which no browser takes for anything else.
 pub(super) fn line(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     let mut reply = reply(status, PLAIN_TEXT, text);
     let nosniff = HeaderValue::from_static("nosniff");
@@ -48,7 +47,7 @@ pub(super) fn line(status: StatusCode, text: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// A line of plain text with one more header.
+/// Returns a line of plain text with one more header.
 pub(super) fn line_with(
     status: StatusCode,
     text: &'static str,
@@ -68,18 +67,18 @@ pub(super) fn redirect(url: &str) -> Reply {
     reply
 }
 
-/// Too much at this moment; a second later it may be less.
+/// Returns a reply for a momentary overload, which asks the client to retry after a second.
 pub(super) fn busy(text: &'static str) -> Reply {
     line_with(StatusCode::SERVICE_UNAVAILABLE, text, RETRY_AFTER, "1")
 }
 
-/// To who isn't let in.
+/// Returns the reply to a client that was refused access.
 pub(super) fn refused(code: StatusCode) -> Reply {
     match code {
         StatusCode::UNAUTHORIZED => line_with(code, "unauthorized\n", WWW_AUTHENTICATE, "Basic"),
         StatusCode::TOO_MANY_REQUESTS => line(code, "too many requests\n"),
         StatusCode::SERVICE_UNAVAILABLE => busy("too many passwords to check; try again\n"),
-        // The reason is in the log: whoever asks may be anybody.
+        // The reason is only in the log, because anybody may be asking.
         _ => line(
             code,
             "the web configuration can't be used; the log says why\n",
@@ -87,10 +86,10 @@ pub(super) fn refused(code: StatusCode) -> Reply {
     }
 }
 
-/// The same reply, which keeps the guard until its body has been sent or dropped.
+/// Keeps the guard until the body of the reply has been sent or dropped.
 pub(super) fn holding(reply: Reply, guard: impl Send + 'static) -> Reply {
     reply.map(|body| {
-        // The closure owns the guard, and the body the closure.
+        // The closure owns the guard, and the body owns the closure.
         let body = body.map_err(move |error| {
             let _ = &guard;
             error

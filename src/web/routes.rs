@@ -26,8 +26,8 @@ use super::replies::{self, Reply, line, line_with, reply};
 use super::{Site, deadline, sd};
 use crate::status::{self, Language};
 
-/// Go with the status page, beside its own policy: no browser guesses its type, frames it, tells where it came from or
-/// keeps it.
+/// The headers of the status page, besides its policy. They keep browsers from guessing its type, framing it, sending
+/// its address as a referrer, and caching it.
 const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (X_FRAME_OPTIONS, HeaderValue::from_static("deny")),
@@ -36,22 +36,21 @@ const PAGE_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (VARY, HeaderValue::from_static("Accept-Language")),
 ];
 
-/// What a page depends on.
+/// The request headers that a page of metrics depends on.
 const ACCEPT_VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 
-/// Answers requests.
 pub(super) struct Routes {
     pub(super) site: Arc<Site>,
     pub(super) access: Access,
-    /// Requests that `--web.max-requests` counts.
+    /// The number of requests in progress that count towards `--web.max-requests`.
     under_way: Arc<AtomicUsize>,
 }
 
-/// One of the requests that `--web.max-requests` allows, until dropped.
+/// One of the requests that `--web.max-requests` allows, held until dropped.
 struct RequestSlot(Arc<AtomicUsize>);
 
 impl RequestSlot {
-    /// `limit`: `None` for none.
+    /// Takes a slot if one is free. `limit`: `None` for no limit.
     fn take(under_way: &Arc<AtomicUsize>, limit: Option<usize>) -> Option<Self> {
         let one_more = |count| limit.is_none_or(|limit| count < limit).then_some(count + 1);
         under_way
@@ -67,11 +66,10 @@ impl Drop for RequestSlot {
     }
 }
 
-/// A request.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     head: &'a request::Parts,
-    /// Our address of the connection.
+    /// Our own address of the connection.
     local: Option<SocketAddr>,
     at: Instant,
 }
@@ -92,12 +90,12 @@ impl Routes {
         }
     }
 
-    /// Answers one request. `local`: our address of the connection.
+    /// Answers one request. `local`: our own address of the connection.
     pub(super) async fn answer(&self, head: &request::Parts, local: Option<SocketAddr>) -> Reply {
         let asked = Asked {
             head,
             local,
-            // The scraper's time runs from here, while its password waits to be checked too.
+            // The scraper's timeout starts here, and includes the time for which its password waits to be checked.
             at: Instant::now(),
         };
         let handler = self.handler(head.uri.path());
@@ -106,7 +104,7 @@ impl Routes {
             Ok(()) => self.routed(handler, asked).await,
             Err(code) => replies::refused(code),
         };
-        // What the operator wrote wins over what a page brings along.
+        // The operator's headers override those of the page.
         for (name, value) in rules.into_iter().flat_map(|rules| rules.headers) {
             reply.headers_mut().insert(name, value);
         }
@@ -114,7 +112,7 @@ impl Routes {
         reply
     }
 
-    /// `Other`: also a request that was too broken to be routed.
+    /// Counts a reply. `Other` includes requests that were too malformed to be routed.
     pub(super) fn count(&self, handler: Handler, code: StatusCode) {
         let exporter = self.site.exposition.exporter();
         exporter.count_http_request(handler, code);
@@ -122,11 +120,11 @@ impl Routes {
 
     fn handler(&self, path: &str) -> Handler {
         let path = match &self.site.config.external_url {
-            // A proxy may pass its path on or take it away; both work.
+            // A proxy may pass its path on or strip it; both work.
             Some(url) => url.strip_path(path),
             None => path,
         };
-        // First, because an operator may want the metrics at `/`.
+        // The metrics come first, because an operator may want them at `/`.
         if path == self.site.config.telemetry_path {
             return Handler::Metrics;
         }
@@ -163,7 +161,7 @@ impl Routes {
                 return line_with(StatusCode::METHOD_NOT_ALLOWED, text, ALLOW, allowed);
             }
             Handler::Reload => return self.reload().await,
-            // An exporter that is busy with scrapes is healthy all the same.
+            // An exporter that is busy with scrapes is still healthy.
             Handler::Healthy => return line(StatusCode::OK, "healthy\n"),
             Handler::Ready => return line(StatusCode::OK, "ready\n"),
             Handler::Metrics | Handler::Probe | Handler::Sd | Handler::Status => {}
@@ -260,7 +258,7 @@ impl Routes {
         if let Some(url) = &self.site.config.external_url
             && head.uri.path() == url.path
         {
-            // The page's links are relative to the slash.
+            // The page's links are relative to the path with its final slash.
             return replies::redirect(&format!("{url}/"));
         }
         let query = Query::read(head.uri.query());
@@ -270,7 +268,7 @@ impl Routes {
         let language = Language::choose(query.lang.as_deref(), language);
         let site = Arc::clone(&self.site);
         let asked = appid.clone();
-        // Few people look at it, and that of thousands of accounts takes long.
+        // Rendered on another thread: few people look at the page, and rendering thousands of accounts takes long.
         let page = blocking::run(move || {
             let path = &site.config.telemetry_path;
             status::page(
@@ -295,7 +293,7 @@ impl Routes {
 
     async fn reload(&self) -> Reply {
         if !self.site.config.enable_lifecycle {
-            // Prometheus's own words.
+            // This is Prometheus's own message.
             return line(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.\n");
         }
         let (request, reloaded) = oneshot::channel();

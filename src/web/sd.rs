@@ -13,20 +13,20 @@ use serde_json::{Value, json};
 use crate::collector::Apps;
 use crate::config::ExternalUrl;
 
-/// Host names are at most 253 characters long; brackets and a port come on top.
+/// Host names have at most 253 characters; brackets and a port add a few.
 const MAX_HOST: usize = 270;
 
-/// Where each app is to be scraped.
+/// The address at which Prometheus scrapes the apps.
 pub(super) struct Target {
-    /// Host, and a port where it isn't the scheme's own.
+    /// The host, with a port unless it is the scheme's default.
     address: String,
-    /// `None`: as the scrape configuration says.
+    /// `None` to use the scheme of the scrape configuration.
     scheme: Option<&'static str>,
     path: String,
 }
 
 impl Target {
-    /// Where the proxy in front of us is.
+    /// Returns the target at the proxy in front of the exporter.
     pub(super) fn external(url: &ExternalUrl) -> Self {
         Self {
             address: url.authority.clone(),
@@ -35,7 +35,7 @@ impl Target {
         }
     }
 
-    /// Where the client reached us: that works for it again. Our own address of the connection where it didn't say.
+    /// Returns the target at the address that the client used, as that works for it, or else at our own address.
     pub(super) fn asked(
         head: &request::Parts,
         local: Option<SocketAddr>,
@@ -58,11 +58,11 @@ impl Target {
     }
 }
 
-/// The document: each app, to be scraped there.
+/// Returns the JSON document, with one target for each app.
 pub(super) fn document(apps: &Apps, target: &Target) -> Vec<u8> {
     let groups = apps.list().iter().map(|app| {
         let mut labels = json!({
-            // Wins over `metrics_path` of the scrape configuration, so that this needn't be set.
+            // Overrides `metrics_path` of the scrape configuration, so that it needn't be set there.
             "__metrics_path__": target.path,
             "__param_target": app.config.appid,
             "__meta_wechat_logistics_appid": app.config.appid,
@@ -80,7 +80,7 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     headers.get(HOST)?.to_str().ok()
 }
 
-/// A name or an address, with or without a port.
+/// Reports whether it is a name or an address, with or without a port.
 fn is_sane(host: &str) -> bool {
     let authority = host.parse::<Authority>();
     let is_authority = authority.is_ok_and(|authority| !authority.host().is_empty());

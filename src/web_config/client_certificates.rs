@@ -1,4 +1,4 @@
-//! Clients' certificates: who is asked for one, and which are good.
+//! Client certificates: which clients must show one, and which certificates are accepted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ const EXTENSIONS: Tag = Tag::ContextSpecific {
     number: TagNumber(3),
 };
 
-/// The identifier of the extension with alternative names, 2.5.29.17.
+/// The identifier of the extension with subject alternative names, 2.5.29.17.
 const SUBJECT_ALT_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
 
-/// Decides over a client's certificate as Go's `tls.ClientAuthType` and exporter-toolkit's `client_allowed_sans` do.
+/// A verifier that follows Go's `tls.ClientAuthType` and exporter-toolkit's `client_allowed_sans`.
 #[derive(Debug)]
 pub(super) struct ClientCertificates {
     pub(super) is_needed: bool,
-    /// Verifies the chain; `None`: any certificate will do whose key the client holds.
+    /// The verifier of the chain; `None` to accept any certificate whose key the client holds.
     pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
-    /// `None`: any name.
+    /// `None` to accept any name.
     pub(super) allowed_sans: Option<Vec<String>>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
@@ -86,8 +86,8 @@ impl ClientCertVerifier for ClientCertificates {
     }
 }
 
-/// The DNS names, e-mail addresses, URIs and IP addresses of a certificate, which are what exporter-toolkit compares
-/// letter by letter. `None`: it has no such extension. Source: RFC 5280, appendix A.
+/// Returns the DNS names, e-mail addresses, URIs and IP addresses of a certificate, which exporter-toolkit compares
+/// literally, or `None` if it has no such extension. Source: RFC 5280, appendix A.
 fn subject_alt_names(certificate: &[u8]) -> Option<Vec<String>> {
     let certificate = AnyRef::from_der(certificate).ok()?;
     let to_be_signed = parts(certificate).next()?;
@@ -97,13 +97,13 @@ fn subject_alt_names(certificate: &[u8]) -> Option<Vec<String>> {
         id.is_some_and(|id| id.value() == SUBJECT_ALT_NAME)
     };
     let extension = parts(parts(extensions).next()?).find(is_of_names)?;
-    // An octet string, which holds the list of names.
+    // An octet string that contains the list of names.
     let content = parts(extension).last()?;
     let names = parts(content).next()?;
     Some(parts(names).filter_map(text).collect())
 }
 
-/// What a constructed value consists of, up to the first part that can't be read.
+/// Returns the parts of a constructed value, up to the first that can't be read.
 fn parts(constructed: AnyRef<'_>) -> impl Iterator<Item = AnyRef<'_>> {
     let mut reader = SliceReader::new(constructed.value()).ok();
     std::iter::from_fn(move || reader.as_mut()?.decode().ok())
@@ -115,7 +115,7 @@ fn text(name: AnyRef<'_>) -> Option<String> {
     };
     let value = name.value();
     match number.0 {
-        // An e-mail address, a DNS name, a URI.
+        // An e-mail address, a DNS name or a URI.
         1 | 2 | 6 => str::from_utf8(value).ok().map(str::to_owned),
         7 => {
             let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);

@@ -1,4 +1,4 @@
-//! What the web configuration says, checked as far as it can be without the files that it names.
+//! The content of the web configuration, checked as far as is possible without the files that it names.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,12 +14,12 @@ use serde::Deserialize;
 use crate::config::yaml::YamlFile;
 use crate::config::{ConfigError, read_duration, read_regular};
 
-/// No file of a web configuration is longer: a bundle of all public authorities has a quarter of a MiB. Unit: bytes.
+/// The longest file of a web configuration; a bundle of all public authorities has a quarter of a MiB. Unit: bytes.
 pub(super) const FILE_MAX: u64 = 4 << 20;
 
-/// The headers that the file may add, with the values that they may have; empty: any.
+/// The headers that the file may add, with their allowed values; empty if any value is allowed.
 ///
-/// The list is exporter-toolkit's; it is closed on purpose, so that the file means the same for each exporter.
+/// The list is exporter-toolkit's. It is closed on purpose, so that a file means the same to every exporter.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("Strict-Transport-Security", &[]),
@@ -28,10 +28,10 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("X-XSS-Protection", &[]),
 ];
 
-/// The costs that bcrypt knows.
+/// The costs that bcrypt supports.
 const BCRYPT_COSTS: RangeInclusive<u32> = 4..=31;
 
-/// The document as it is written. A section that is left empty is one that is left out.
+/// The document as written. An empty section counts as absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
@@ -63,13 +63,13 @@ pub(super) struct Tls {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpSection {
-    /// Has no effect: HTTP/1.1 is all that is served.
+    /// Ignored, because only HTTP/1.1 is served.
     #[serde(rename = "http2")]
     _http2: Option<bool>,
     headers: Option<BTreeMap<String, Option<String>>>,
 }
 
-/// `rate_limit`: one token per `interval`, and at most `burst` of them saved.
+/// `rate_limit`: one token per `interval`, of which at most `burst` are saved.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RateLimit {
@@ -79,23 +79,23 @@ pub(crate) struct RateLimit {
     pub(crate) burst: u32,
 }
 
-/// `client_auth_type`, Go's `tls.ClientAuthType`.
+/// `client_auth_type`, which is Go's `tls.ClientAuthType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) enum ClientAuth {
-    /// As if the key were left out.
+    /// The same as an absent key.
     #[serde(rename = "")]
     Unset,
     NoClientCert,
-    /// Asks for a certificate that nobody looks at, so none is asked for.
+    /// Asks for a certificate that nobody would look at, so none is requested.
     RequestClientCert,
-    /// Needed, but not verified. The alias is an old name that exporter-toolkit still takes.
+    /// Requires a certificate but doesn't verify it. The alias is an old name that exporter-toolkit still accepts.
     #[serde(alias = "RequireClientCert")]
     RequireAnyClientCert,
     VerifyClientCertIfGiven,
     RequireAndVerifyClientCert,
 }
 
-/// Those that rustls has, in their order.
+/// The versions that rustls supports, in ascending order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(super) enum TlsVersion {
     #[serde(rename = "TLS12")]
@@ -104,7 +104,7 @@ pub(super) enum TlsVersion {
     Tls13,
 }
 
-/// Those that rustls has.
+/// The curves that rustls supports.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) enum Curve {
     X25519,
@@ -112,39 +112,39 @@ pub(super) enum Curve {
     CurveP384,
 }
 
-/// What the file says; nothing that it names has been read.
+/// The content of the file. The files that it names have not been read.
 #[derive(Debug)]
 pub(super) struct WebConfigFile {
-    /// As it is written.
+    /// The file as written.
     pub(super) yaml: YamlFile,
-    /// `None`: plain HTTP.
+    /// `None` for plain HTTP.
     pub(super) tls: Option<Tls>,
     pub(super) rules: Rules,
-    /// `None`: no limit.
+    /// `None` for no limit.
     pub(super) rate_limit: Option<RateLimit>,
-    /// No key at all: an empty file, or one of comments.
+    /// Whether the file has no keys at all: it is empty or holds only comments.
     pub(super) is_empty: bool,
 }
 
-/// What counts for each request.
+/// The rules that apply to each request.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// Added to each answer.
+    /// Added to each reply.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// User → bcrypt hash; empty: everybody may read.
+    /// The bcrypt hash of each user; empty if everybody may read.
     pub(crate) users: BTreeMap<String, SecretString>,
 }
 
 /// A PEM document.
 pub(super) struct Pem<'a> {
-    /// The key that names or holds it.
+    /// The configuration key that names or contains the document.
     pub(super) key: String,
     pub(super) source: PemSource<'a>,
 }
 
 pub(super) enum PemSource<'a> {
     File(&'a Path),
-    /// In the configuration itself.
+    /// Text in the configuration itself.
     Inline(&'a SecretString),
 }
 
@@ -213,7 +213,7 @@ impl Tls {
     }
 }
 
-/// As in exporter-toolkit: the file counts where both are given, and what is empty isn't given.
+/// Returns the given document. As in exporter-toolkit, the file takes precedence, and an empty value counts as absent.
 fn pem<'a>(
     name: &str,
     file: Option<&'a PathBuf>,
@@ -281,7 +281,7 @@ fn headers_of(
             return Err(wrong(&format!("must be {}", allowed.join(" or "))));
         }
         if value.is_empty() {
-            // "Unset if blank", says exporter-toolkit's description.
+            // exporter-toolkit's documentation says "Unset if blank".
             continue;
         }
         let value = HeaderValue::from_str(value)

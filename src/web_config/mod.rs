@@ -1,12 +1,12 @@
 //! `--web.config.file`: exporter-toolkit's web configuration.
 //!
-//! The same file works with every official exporter. As there, it is read again for each request, and with its
-//! certificates for each handshake, so a change needs no restart. What is fixed at the start, as there: whether TLS is
-//! served, and `rate_limit`.
+//! The same file works with every official exporter. As in those, it is read again for each request, and together with
+//! its certificates for each handshake, so that a change needs no restart. Also as in those, only `rate_limit` and
+//! whether TLS is served are fixed at the start.
 //!
-//! A file that turns bad while the exporter runs, or can't be read in time, lets nobody in: each request gets 500 and
-//! each handshake fails until it is corrected. The reason is logged once. Where there have been users, an empty file is
-//! bad too: most often somebody is writing it just then.
+//! While the file of a running exporter is bad, or can't be read in time, nobody is admitted: each request gets 500 and
+//! each handshake fails. The reason is logged once. An empty file is bad too if there were users before, because most
+//! often somebody is just writing it.
 
 mod client_certificates;
 mod file;
@@ -26,18 +26,18 @@ use crate::blocking::BlockingReads;
 use crate::config::ConfigError;
 use file::WebConfigFile;
 
-/// The longest that a client waits for the files to be read: half of a scraper's usual time.
+/// How long a client may wait for the files to be read: half of a scraper's usual timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Checks a web configuration file with all certificates and keys that it names.
+/// Checks a web configuration file and all certificates and keys that it names.
 ///
 /// # Errors
-/// The first thing that is wrong, as one sentence with the file, the line and how to fix it.
+/// Returns the first thing that is wrong, as one sentence with the file, the line and how to fix it.
 pub fn check(path: &Path) -> Result<(), ConfigError> {
     ConfigFile::open(path).map(drop)
 }
 
-/// A web configuration file that could be used at the start.
+/// A web configuration file that was valid at the start.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
     path: Arc<Path>,
@@ -51,7 +51,7 @@ pub(super) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads the file and all that it names.
+    /// Reads the file and everything that it names.
     pub(super) fn open(path: &Path) -> Result<Self, ConfigError> {
         let file = WebConfigFile::read(path)?;
         if let Some(section) = &file.tls {
@@ -67,10 +67,10 @@ impl ConfigFile {
         })
     }
 
-    /// The rules for a request.
+    /// Returns the rules for a request.
     ///
     /// # Errors
-    /// While the file is bad; the reason is logged.
+    /// Fails while the file is bad; the reason is logged.
     pub(super) async fn rules(&self) -> Result<Rules, ConfigError> {
         let path = Arc::clone(&self.path);
         let must_have_keys = self.has_had_users.load(Ordering::Relaxed);
@@ -91,10 +91,10 @@ impl ConfigFile {
         Ok(rules)
     }
 
-    /// The settings of the next TLS handshake.
+    /// Returns the settings of the next TLS handshake.
     ///
     /// # Errors
-    /// While the file, a certificate or the key is bad; the reason is logged.
+    /// Fails while the file, a certificate or the key is bad; the reason is logged.
     pub(super) async fn tls(&self) -> Result<Arc<ServerConfig>, ConfigError> {
         let path = Arc::clone(&self.path);
         let read = move || {
@@ -111,7 +111,7 @@ impl ConfigFile {
     }
 }
 
-/// Readings of the same files, one at a time, and how the last one went.
+/// Reads of the same files, one at a time, and the error of the last one.
 #[derive(Debug, Default)]
 struct Readings {
     reads: BlockingReads,

@@ -1,4 +1,4 @@
-//! `tls_server_config` → what rustls serves with.
+//! Converts `tls_server_config` to the configuration of rustls.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::tls::system_roots;
 use super::client_certificates::ClientCertificates;
 use super::file::{ClientAuth, Curve, FILE_MAX, Pem, PemSource, Tls, TlsVersion};
 
-/// Reads certificates and key. `yaml`: the web configuration.
+/// Reads the certificates and the key and returns the configuration. `yaml`: the web configuration.
 pub(super) fn server_config(tls: &Tls, yaml: &YamlFile) -> Result<ServerConfig, ConfigError> {
     let provider = Arc::new(provider(tls, yaml)?);
     let versions: Vec<&'static SupportedProtocolVersion> = [
@@ -60,19 +60,19 @@ pub(super) fn server_config(tls: &Tls, yaml: &YamlFile) -> Result<ServerConfig, 
             fault(&certificate, yaml, &problem)
         })?;
     config.ignore_client_order = tls.prefer_server_cipher_suites.unwrap_or(true);
-    // The next handshake has a configuration of its own, which could make nothing of a ticket of this one.
+    // The next handshake has a configuration of its own, which couldn't use a ticket of this one.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(config)
 }
 
-/// The cipher suites and curves asked for.
+/// Returns a provider with the configured cipher suites and curves.
 fn provider(tls: &Tls, yaml: &YamlFile) -> Result<CryptoProvider, ConfigError> {
     let mut provider = ring::default_provider();
     let names = tls.cipher_suites.as_deref().unwrap_or_default();
     if !names.is_empty() {
-        // As in Go: the list is one for TLS 1.2, and TLS 1.3 always has all of its own.
+        // As in Go, the list applies to TLS 1.2, and TLS 1.3 always has all of its suites.
         provider
             .cipher_suites
             .retain(|suite| suite.tls13().is_some());
@@ -93,7 +93,7 @@ fn provider(tls: &Tls, yaml: &YamlFile) -> Result<CryptoProvider, ConfigError> {
     Ok(provider)
 }
 
-/// By its name in Go, which rustls has too, but for the prefix of TLS 1.3.
+/// Looks up a cipher suite by its name in Go, which is also its name in rustls, except for the prefix of TLS 1.3.
 fn cipher_suite(name: &str) -> Result<SupportedCipherSuite, String> {
     let served = ring::default_provider().cipher_suites;
     let names = served.iter().map(|suite| {
@@ -118,7 +118,7 @@ fn curve(curve: &Curve) -> &'static dyn SupportedKxGroup {
     }
 }
 
-/// `None`: no certificate is asked for.
+/// Returns the verifier of client certificates, or `None` if no certificate is requested.
 fn client_certificates(
     tls: &Tls,
     provider: &Arc<CryptoProvider>,
@@ -148,7 +148,7 @@ fn client_chain(
 ) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
     let roots = match tls.client_ca() {
         Some(pem) => authorities(&pem, yaml)?,
-        // As in Go: without authorities of one's own the system's are trusted. Where it has none, the verifier says so.
+        // As in Go, the default is the system's authorities. If the system has none, the verifier says so.
         None => system_roots().unwrap_or_else(|_| RootCertStore::empty()),
     };
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
@@ -194,7 +194,7 @@ fn certificates(
 
 fn private_key(pem: &Pem<'_>, yaml: &YamlFile) -> Result<PrivateKeyDer<'static>, ConfigError> {
     let content = read(pem, yaml)?;
-    // The reason isn't told: it could quote the key.
+    // The error is left out, because it could quote the key.
     PrivateKeyDer::from_pem_slice(content.expose_secret()).map_err(|_| {
         let problem = "holds no private key; it must be PEM without a passphrase";
         fault(pem, yaml, problem)
@@ -223,7 +223,7 @@ fn read(pem: &Pem<'_>, yaml: &YamlFile) -> Result<SecretSlice<u8>, ConfigError> 
     }
 }
 
-/// Relative paths begin at the folder of the web configuration.
+/// Resolves a relative path against the folder of the web configuration.
 fn from_folder(path: &Path, file: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join(file)
 }

@@ -1,4 +1,4 @@
-//! What WeChat says of a courier account, in the API's own terms.
+//! What WeChat reports about courier accounts, in the API's own terms.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,9 @@ use super::reply::{integer, number, text};
 
 /// One courier account as `logistics.getAllAccount` lists it.
 ///
-/// A field that WeChat did not send, sent as null or sent in a form that can't be read is `None`: the page has no
-/// series for it, never a 0. Written under the API's own names, so that a stored snapshot is read by the same code as
-/// a reply.
+/// A field that WeChat omitted, sent as null or sent in a form that can't be read is `None`. The page then has no
+/// series for it, never a 0. Accounts are serialized under the API's own names, so the same code reads stored snapshots
+/// and replies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Account {
     /// The customer code at the courier. Any UTF-8, Chinese for franchise couriers; never empty.
@@ -21,11 +21,11 @@ pub struct Account {
     pub update_time: Option<i64>,
     /// 0 bound, 1 under review, 2 failed, 3 unbound; other values as sent.
     pub status_code: Option<i64>,
-    /// Empty where none is set.
+    /// Empty if none is set.
     pub alias: Box<str>,
     /// Why binding failed. Can hold personal data.
     pub remark_wrong_msg: Box<str>,
-    /// What the shop wrote when it bound. Can hold personal data.
+    /// The shop's remark from when it bound the account. Can hold personal data.
     pub remark_content: Box<str>,
     /// Unit: electronic waybills left.
     pub quota_num: Option<f64>,
@@ -37,26 +37,26 @@ pub struct Account {
 }
 
 impl Account {
-    /// What tells it from the app's other accounts: `biz_id` and `delivery_id`.
+    /// Returns `biz_id` and `delivery_id`, which together identify the account within its app.
     pub(crate) fn id(&self) -> (&str, &str) {
         (&self.biz_id, &self.delivery_id)
     }
 
-    /// The same, to be kept.
+    /// Returns the id as an owned key.
     pub(crate) fn key(&self) -> AccountKey {
         (self.biz_id.clone(), self.delivery_id.clone())
     }
 }
 
-/// `biz_id` and `delivery_id`.
+/// The `biz_id` and `delivery_id` of an account.
 pub(crate) type AccountKey = (Box<str>, Box<str>);
 
 /// One entry of `service_type[]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ServiceType {
-    /// The courier's number for it.
+    /// The courier's number for the service.
     pub service_type: i64,
-    /// Empty where WeChat sent none.
+    /// Empty if WeChat sent none.
     pub service_name: Box<str>,
 }
 
@@ -65,21 +65,21 @@ pub struct ServiceType {
 pub struct AccountList {
     /// The accounts in WeChat's order; may hold duplicates.
     pub accounts: Vec<Account>,
-    /// `count`, where sent. The list is trusted, not this.
+    /// The reply's `count`, if sent. The exporter trusts the list instead.
     pub count: Option<i64>,
-    /// Rows that name no courier account: not an object, or without `biz_id` or `delivery_id`.
+    /// The number of rows that name no courier account: not an object, or without `biz_id` or `delivery_id`.
     pub invalid: u64,
-    /// Rows beyond a limit: more accounts than allowed, or an identifier longer than allowed.
+    /// The number of rows beyond a limit: more accounts than allowed, or an identifier longer than allowed.
     pub beyond_limit: u64,
 }
 
-/// How much of an account list is taken in.
+/// The limits on what is kept of an account list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListLimits {
-    /// Accounts per app; further rows are counted in `beyond_limit`.
+    /// The maximum number of accounts per app. Further rows are counted in `beyond_limit`.
     pub accounts: usize,
-    /// Unit: bytes. A row whose `biz_id` or `delivery_id` is longer is counted in `beyond_limit`; longer texts that
-    /// identify nothing (alias, remarks, service names) are cut at a character's end.
+    /// The maximum length of a text. A row with a longer `biz_id` or `delivery_id` is counted in `beyond_limit`. Longer
+    /// texts that identify nothing (alias, remarks, service names) are cut between characters. Unit: bytes.
     pub label_bytes: usize,
 }
 
@@ -99,24 +99,24 @@ pub struct Delivery {
     /// For example `YTO`.
     #[serde(alias = "deliveryId", deserialize_with = "text")]
     pub delivery_id: Box<str>,
-    /// Empty where WeChat sent none.
+    /// Empty if WeChat sent none.
     #[serde(alias = "deliveryName", deserialize_with = "text")]
     pub delivery_name: Box<str>,
-    /// 1 where a balance can be asked for, else 0; `None` where not sent.
+    /// 1 if the balance can be queried, else 0; `None` if not sent.
     #[serde(alias = "canGetQuota", deserialize_with = "integer")]
     pub can_get_quota: Option<i64>,
 }
 
-/// WeChat's own figures of one API path, from `openapi/quota/get`.
+/// WeChat's own quota figures for one API path, from `openapi/quota/get`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApiQuota {
-    /// `None` where 0, which says nothing.
+    /// `None` if WeChat sent 0, which means nothing.
     #[serde(deserialize_with = "number")]
     pub daily_limit: Option<f64>,
     #[serde(deserialize_with = "number")]
     pub used: Option<f64>,
-    /// `None` where the limit says nothing.
+    /// `None` if `daily_limit` is `None`.
     #[serde(deserialize_with = "number")]
     pub remain: Option<f64>,
 }

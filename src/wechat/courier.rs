@@ -1,8 +1,8 @@
-//! The couriers that WeChat documents: names and networks, built in.
+//! The built-in table of the couriers that WeChat documents, with their names and networks.
 //!
 //! Source: `developers.weixin.qq.com/miniprogram/dev/platform-capabilities/industry/express-old/expressinfo.html`.
-//! That a franchise (加盟) means waybills bought in advance and direct (直营) a monthly account follows from
-//! `logistics.getQuota`, which serves franchise couriers alone.
+//! Waybills of a franchise courier (加盟) are bought in advance, those of a direct one (直营) are billed monthly. This
+//! follows from `logistics.getQuota`, which serves only franchise couriers.
 
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ use Network::{Direct, Franchise};
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// 加盟: outlets sell waybills in advance, so there is a balance to run out.
+    /// 加盟: outlets sell waybills in advance, so there is a balance that can run out.
     Franchise,
     /// 直营: a monthly account, no stock of waybills.
     Direct,
@@ -23,7 +23,7 @@ pub enum Network {
 }
 
 impl Network {
-    /// The label's value.
+    /// Returns the label's value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Network {
 }
 
 impl Delivery {
-    /// What WeChat's list of couriers says: a balance can be asked for where waybills are sold in advance.
+    /// Returns the network according to WeChat's list: a balance can be queried if waybills are sold in advance.
     #[must_use]
     pub fn network(&self) -> Network {
         match self.can_get_quota {
@@ -49,17 +49,16 @@ impl Delivery {
 /// One courier of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Courier {
-    /// `delivery_id`.
     pub delivery_id: &'static str,
     /// The Chinese name.
     pub name: &'static str,
     /// How it sells waybills.
     pub network: Network,
-    /// `service_type` and `service_name`, where the page names them.
+    /// The `service_type` and `service_name` of each service that the page names.
     pub(crate) services: &'static [(i64, &'static str)],
 }
 
-/// All of them.
+/// All couriers that WeChat documents.
 #[rustfmt::skip]
 pub(crate) static ALL: [Courier; 14] = [
     Courier { delivery_id: "YTO", name: "圆通速递", network: Franchise, services: &[(0, "普通快递"), (1, "圆准达")] },
@@ -78,14 +77,14 @@ pub(crate) static ALL: [Courier; 14] = [
     Courier { delivery_id: "PJ", name: "品骏快递", network: Direct, services: &[(1, "普通快递")] },
 ];
 
-/// The courier of that id, if WeChat documents it.
+/// Returns the courier with this id, if WeChat documents it.
 #[must_use]
 pub fn lookup(delivery_id: &str) -> Option<&'static Courier> {
     ALL.iter()
         .find(|courier| courier.delivery_id == delivery_id)
 }
 
-/// A service's name: as WeChat sent it, else the documented one, else empty.
+/// Returns a service's name: the one that WeChat sent, else the documented one, else an empty string.
 #[must_use]
 pub fn service_name<'a>(delivery_id: &str, service: &'a ServiceType) -> &'a str {
     if !service.service_name.is_empty() {

@@ -1,14 +1,14 @@
-//! What WeChat's errcodes mean: one table, from which the `reason` label, the status page and `check` are fed.
+//! The meaning of WeChat's errcodes: one table that feeds the `reason` label, the status page and `check`.
 //!
 //! Sources: the tables of `developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken` and its siblings, of
 //! `wxcloud/reference` and Cloud Run's FAQ, of `wx-server-sdk`, and of the client libraries `WxJava` and `wechatpy`,
-//! read in November 2026. Where WeChat documents a code with half a sentence, the fix is what the forum's staff
-//! answered, or what users of other projects reported.
+//! read in November 2026. Where WeChat documents a code with only half a sentence, the fix comes from answers by the
+//! forum's staff or from reports by users of other projects.
 
 use super::explanation::Text;
 use super::{Api, Cause, CredentialKind, Reason, Symptom};
 
-/// What an errcode means in one place, and how to fix it.
+/// The meaning of an errcode in one place, and how to fix it.
 pub(super) struct Row {
     errcodes: &'static [i64],
     place: Place,
@@ -17,17 +17,17 @@ pub(super) struct Row {
     pub(super) fix: Text,
 }
 
-/// Where an errcode has that meaning.
+/// The kind of call in which an errcode has the meaning of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Anywhere,
-    /// The call for a token.
+    /// A call that mints a token.
     TokenCall,
-    /// The call for a token to `/cgi-bin/token`.
+    /// A call that mints a token with `/cgi-bin/token`.
     OldTokenCall,
     /// A call through Cloud Run's open-interface service.
     OpenInterface,
-    /// A call in the cloud function.
+    /// A call that the cloud function makes.
     Function,
     /// A call with a token that another program keeps.
     ForeignToken,
@@ -50,13 +50,13 @@ impl Place {
     }
 }
 
-/// The row that explains a failure; `None` where the errcode is not known.
+/// Returns the row that explains a failure, or `None` if the errcode is not known.
 pub(super) fn explain(cause: &Cause, credential: CredentialKind) -> Option<&'static Row> {
     rows(cause.errcode)
         .find(|row| row.reason == cause.reason && row.place.includes(cause, Some(credential)))
 }
 
-/// The reason that an errcode stands for.
+/// Returns the reason that an errcode stands for.
 pub(super) fn reason(errcode: i64, errmsg: &str, api: Api) -> Reason {
     let cause = Cause {
         reason: Reason::Unknown,
@@ -65,9 +65,9 @@ pub(super) fn reason(errcode: i64, errmsg: &str, api: Api) -> Reason {
         symptom: None,
     };
     match errcode {
-        // Documented as the daily limit; the message tells where a limit per minute was meant.
+        // Documented as the daily limit, but the message may say that it was a limit per minute.
         45009 if errmsg.to_ascii_lowercase().contains("minute") => Reason::Rate,
-        // A function that is stopped by its time limit has failed to execute.
+        // WeChat uses this code for failed functions, including those that exceeded their time limit.
         -504_002 if errmsg.contains("timed out") => Reason::Timeout,
         _ => rows(errcode)
             .find(|row| row.place.includes(&cause, None))
@@ -86,14 +86,14 @@ fn rows(errcode: i64) -> impl Iterator<Item = &'static Row> {
         .filter(move |row| row.errcodes.contains(&errcode))
 }
 
-/// How to fix what several errcodes tell: English, then Chinese.
+/// Defines the fixes, which several errcodes may share, in English and Chinese.
 macro_rules! fixes {
     ($($name:ident: $english:literal $chinese:literal)+) => {
         $(pub(super) const $name: Text = [$english, $chinese];)+
     };
 }
 
-/// By place: errcodes, reason, fix, and what they mean in English and Chinese.
+/// Defines the table. Each place lists errcodes with their reason, fix, and meaning in English and Chinese.
 macro_rules! table {
     ($($place:ident {
         $($($errcode:literal)|+ $reason:ident $fix:ident: $english:literal $chinese:literal)+
@@ -193,14 +193,14 @@ fixes! {
         "请在 mp.weixin.qq.com 的“开发管理 → 开发设置 → API安全”关闭 API 加密：导出器不支持签名与加密调用。"
     CLOUD_RUN_LIST: "Add the path /cgi-bin/express/business/account/getall to 云调用权限 at cloud.weixin.qq.com/cloudrun, 服务管理 → 云调用, and publish a new version afterwards."
         "请在 cloud.weixin.qq.com/cloudrun 的“服务管理 → 云调用”将路径 /cgi-bin/express/business/account/getall 加入云调用权限，并在之后发布新版本。"
-    // For a rejected token of which nothing is known.
+    // For a rejected token whose source is not known.
     NEW_TOKEN: "The exporter asks for a new one by itself. If it comes back, see where this app's token comes from."
         "导出器会自动重新获取。若反复出现，请检查该小程序的 token 来源。"
     DEPLOY_AGAIN: "Upload the cloud function again from WeChat DevTools (上传并部署), so that it gets a new token: the one that was rejected is the function's own, not the exporter's."
         "请在微信开发者工具中重新上传并部署该云函数，使其获得新的 token：被拒绝的是云函数自己的 token，不是导出器的。"
 }
 
-// A place comes before those that include it: the first row that fits holds.
+// The first matching row wins, so a place must come before those that include it.
 table! {
     TokenCall {
         40001 Config CHECK_SECRET: "The AppSecret is wrong or belongs to another appid" "AppSecret 错误，或不属于该 appid"
@@ -222,7 +222,7 @@ table! {
         48001 | 50001 Permission OPEN_LOGISTICS_OR_GRANT: "The Mini Program may not call this API" "该小程序没有此接口的权限"
     }
     Anywhere {
-        // Tokens and credentials. How to get a token that isn't rejected depends on where it comes from.
+        // Tokens and credentials. How to get a token that WeChat accepts depends on its source.
         -1 Transient TRY_AGAIN: "WeChat is busy" "微信系统繁忙"
         -1000 Transient TRY_AGAIN: "WeChat had a system error" "微信系统错误"
         40001 Token NEW_TOKEN: "The access token is invalid or not the latest one" "access_token 无效或不是最新的"
@@ -278,7 +278,7 @@ table! {
         61017 Permission AUTHORISE_AGAIN: "The platform has no permission for this API" "第三方平台没有此接口的权限"
         61023 Config AUTHORISE_AGAIN: "The platform's refresh token is invalid" "第三方平台的 refresh_token 无效"
         61024 Config AUTHORIZER_TOKEN: "The appid is a third-party platform's and not a Mini Program's" "该 appid 属于第三方平台，不是小程序"
-        // WeChat's own figures of an API.
+        // WeChat's own quota figures for an API.
         76003 Config REPORT: "The API's path is wrong" "cgi_path 填写有误"
         76021 Config NO_API_QUOTA: "WeChat keeps no figures of this API" "微信没有该接口的额度数据"
         76022 Config NO_API_QUOTA: "This kind of token may not ask for an API's figures" "当前 token 类型不能查询接口额度"
@@ -293,7 +293,7 @@ table! {
         85105 | 85107 Permission CLOUD_RUN_LIST: "The API's path is not in Cloud Run's list of 云调用" "接口路径不在云托管的云调用列表中"
         85112 Config CLOUD_RUN_SETTINGS: "Cloud Run's gateway could not pass the call on" "云托管网关转发失败"
         85113 Transient WAIT_FOR_CLOUD_TOKEN: "Cloud Run's token (微信令牌) is not ready yet" "云托管的微信令牌尚未就绪"
-        // The cloud call. Of the codes from -601000 on, only two are system errors.
+        // The cloud call. Of the -601xxx codes, only two are system errors.
         85088 Config OPEN_CLOUD: "The Mini Program has no cloud development (云开发)" "该小程序未开通云开发"
         -601_001 | -601_003 | -501_001 Transient TRY_AGAIN: "The cloud had a system error" "云端系统错误"
         -601_002 Config OPEN_CLOUD: "A parameter of the cloud call is wrong" "云调用参数错误"

@@ -4,10 +4,10 @@ use super::errcode::reason;
 use super::reply::Fault;
 use super::{Api, Cause, DailyLimitReached, Reason, Symptom, remote_text};
 
-/// A call failed: which one, what is to be done about it, and what happened.
+/// A failed call: which call it was, what to do about it, and what happened.
 ///
-/// What happened is for people: it may quote WeChat's message with its `rid`, cleaned of secrets and control
-/// characters, and differs from call to call, so it must not become a label.
+/// The text is for people. It may quote WeChat's message with its `rid`, cleaned of secrets and control characters. It
+/// differs from call to call, so it must not become a label.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
@@ -16,7 +16,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// `text` goes on after the call's name.
+    /// Creates an error. `text` continues the sentence that begins with the call's name.
     pub(super) fn new(api: Api, reason: Reason, symptom: Option<Symptom>, text: &str) -> Self {
         Self {
             cause: Cause {
@@ -34,7 +34,7 @@ impl Error {
         Self::new(api, Reason::DailyQuota, None, &text)
     }
 
-    /// A reply that is not what was asked for. `secrets` are what must not be quoted of it.
+    /// Creates the error for a reply that can't be used. `secrets` must not be quoted from it.
     pub(super) fn from_fault(api: Api, fault: Fault, secrets: &[&str]) -> Self {
         match fault {
             Fault::Refused {
@@ -67,35 +67,35 @@ impl Error {
         }
     }
 
-    /// What is to be done about it.
+    /// Returns what to do about the failure.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.cause.reason
     }
 
-    /// What its explanation depends on.
+    /// Returns the facts that the explanation depends on.
     #[must_use]
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// Whether another token might help. A cloud function that ran was called with a good token; what it is refused
-    /// with is not ours.
+    /// Reports whether another token might help. If a cloud function ran, the exporter's token was good, and a rejected
+    /// token is the function's own.
     #[must_use]
     pub fn token_rejected(&self) -> bool {
         self.cause.reason == Reason::Token && self.cause.symptom != Some(Symptom::FunctionRefused)
     }
 
-    /// Whether WeChat refused it for one courier account alone, as 9300525 ("biz id not bind"): the codes of 物流助手
-    /// about accounts and orders.
+    /// Reports whether WeChat refused the call because of a single courier account, as with 9300525 ("biz id not
+    /// bind"). These are the codes of 物流助手 for accounts and orders.
     #[must_use]
     pub fn concerns_the_account(&self) -> bool {
         let codes = 9_300_501..=9_300_599;
         codes.contains(&self.cause.errcode)
     }
 
-    /// Whether another host might answer: this one could not be reached, was late or failed by itself. What WeChat
-    /// answered, every host would.
+    /// Reports whether another host might answer: this one was unreachable, late or failed itself. WeChat's own answer
+    /// would be the same from every host.
     pub(super) fn concerns_the_host(&self) -> bool {
         use Reason::{Network, Timeout, Transient};
         self.cause.errcode == 0 && matches!(self.cause.reason, Network | Timeout | Transient)

@@ -1,7 +1,7 @@
-//! What a failure means and how to fix it, for people, in English and Chinese.
+//! Explanations for people, in English and Chinese: what a failure means and how to fix it.
 //!
-//! Chosen by what is known best: the symptom, the errcode (with the place that it came from), the reason. One sentence
-//! is shown, so that no general one can contradict it.
+//! The most specific explanation is chosen: by symptom, else by errcode and its place, else by reason. Only one is
+//! shown, so that no general one can contradict it.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::errcode::{self, API_SECURITY, CLOUD_RUN_LIST, DEPLOY_AGAIN, NEW_TOKEN, TRY_AGAIN};
 use super::{Api, CredentialKind, Reason, Symptom};
 
-/// English, Chinese.
+/// A text in English and Chinese.
 pub type Text = [&'static str; 2];
 
 /// What a failure means and how to fix it.
@@ -22,21 +22,21 @@ pub struct Explanation {
     pub fix: Text,
 }
 
-/// What an explanation depends on.
+/// The facts that an explanation depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// What is to be done.
+    /// What to do about the failure.
     pub reason: Reason,
-    /// The call that failed; `None`: none was sent to WeChat, for want of a token.
+    /// The call that failed; `None` if none was sent to WeChat, because there was no token.
     pub api: Option<Api>,
-    /// WeChat's; 0 where it gave none.
+    /// WeChat's errcode; 0 if it gave none.
     pub errcode: i64,
-    /// What else is known.
+    /// What else is known about the failure.
     pub symptom: Option<Symptom>,
 }
 
 impl Cause {
-    /// Of a failure of the exporter's own.
+    /// Returns the cause of a failure in the exporter itself.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
@@ -47,20 +47,20 @@ impl Cause {
         }
     }
 
-    /// Whether the exporter's own daily limit kept the call back, so that nothing was sent. Where WeChat's quota is used
-    /// up, there is an errcode.
+    /// Reports whether the exporter's own daily limit prevented the call, so that nothing was sent. If WeChat's quota
+    /// is used up, there is an errcode.
     #[must_use]
     pub fn throttled(&self) -> bool {
         self.reason == Reason::DailyQuota && self.errcode == 0
     }
 
-    /// Whether the same call from another machine might do better: no answer of WeChat's told of it, or one about the
-    /// address that it came from.
+    /// Reports whether the same call might succeed from another machine: WeChat itself did not report the failure, or
+    /// it refused this machine's address.
     pub(crate) fn is_of_this_machine(&self) -> bool {
         self.errcode == 0 || self.reason == Reason::IpWhitelist
     }
 
-    /// What it means for an app with that kind of credential.
+    /// Returns the explanation for an app with this kind of credential.
     #[must_use]
     pub fn explanation(&self, credential: CredentialKind) -> Explanation {
         if self.api.is_none() {
@@ -83,8 +83,8 @@ impl Cause {
     }
 }
 
-/// The address that has to be added to an IP whitelist, from WeChat's message: `invalid ip 1.2.3.4 ipv6
-/// ::ffff:1.2.3.4, not in whitelist` (40164), `requestIP: 1.2.3.4` (61004).
+/// Returns the address to add to an IP whitelist, from WeChat's message: `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not
+/// in whitelist` (40164), `requestIP: 1.2.3.4` (61004).
 #[must_use]
 pub fn address_to_whitelist(message: &str) -> Option<IpAddr> {
     let is_outside = |c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':';
@@ -96,7 +96,7 @@ const fn explanation(meaning: Text, fix: Text) -> Explanation {
     Explanation { meaning, fix }
 }
 
-/// How an app gets a token that WeChat doesn't reject: English, Chinese.
+/// Explains how an app gets a token that WeChat accepts, in English and Chinese.
 #[must_use]
 #[rustfmt::skip]
 pub const fn new_token(credential: CredentialKind) -> Text {
@@ -124,7 +124,7 @@ pub const fn new_token(credential: CredentialKind) -> Text {
 fn of_symptom(symptom: Symptom, credential: CredentialKind) -> Option<Explanation> {
     let in_cloud_run = matches!(credential, CredentialKind::Cloudbase | CredentialKind::None);
     Some(match symptom {
-        // The errcode tells more.
+        // The errcode says more.
         Symptom::FunctionRefused => return None,
         Symptom::FunctionResult => explanation(["The cloud function's result is not an account list", "云函数的返回结果不是账号列表"],
             ["Let the function return what openapi.logistics.getAllAccount answered, as an object and without JSON.stringify, as the one in cloudfunctions/ does. Where the list is deeper in the result, set `cloud_function.pointer`, for example to /body or /data. The function's own log is in WeChat DevTools, 云开发 → 云函数 → 日志.",
@@ -152,7 +152,7 @@ fn of_symptom(symptom: Symptom, credential: CredentialKind) -> Option<Explanatio
     })
 }
 
-/// What it means that no call was sent to WeChat, for want of a token.
+/// Explains a failure to get a token, because of which no call was sent to WeChat.
 #[rustfmt::skip]
 fn without_a_call(reason: Reason, credential: CredentialKind) -> Explanation {
     match reason {
@@ -175,7 +175,7 @@ fn without_a_call(reason: Reason, credential: CredentialKind) -> Explanation {
     }
 }
 
-/// A source that answers, but with no token.
+/// Explains that a token source answered without a usable token.
 #[rustfmt::skip]
 const fn no_token(credential: CredentialKind) -> Explanation {
     match credential {
@@ -198,7 +198,7 @@ const fn no_token(credential: CredentialKind) -> Explanation {
 }
 
 impl Reason {
-    /// What it means where nothing more is known.
+    /// Returns the explanation to use if only the reason is known.
     #[must_use]
     #[rustfmt::skip]
     pub const fn explanation(self) -> Explanation {

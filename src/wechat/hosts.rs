@@ -1,4 +1,4 @@
-//! Which of WeChat's hosts is asked first.
+//! The order in which WeChat's hosts are tried.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use reqwest::Url;
 use super::ClientError;
 use crate::proxy;
 
-/// How long calls stay with a host that stood in before the preferred one is tried again.
+/// How long calls stay with another host before the preferred one is tried again.
 ///
-/// Long enough that an outage of hours costs few calls and little waiting, short enough that a hiccup is forgotten
-/// before anybody asks why the disaster-recovery host is in use.
+/// Long enough that an outage of hours costs few calls and little waiting. Short enough that after a brief failure,
+/// calls return before anybody asks why the disaster-recovery host is in use.
 const PREFERRED_RETRY: Duration = Duration::from_secs(300);
 
 /// One host that serves WeChat's API.
 #[derive(Debug)]
 pub(super) struct Host {
     url: Url,
-    /// Host and port, for people and for the page.
+    /// The host and port, as messages and the status page show them.
     pub(super) name: String,
-    /// The same and the proxy on the way there, for sentences about a way that failed.
+    /// The name and the proxy on the way to the host, for messages about failed connections.
     pub(super) way: String,
 }
 
@@ -41,7 +41,7 @@ impl Host {
         Ok(Self { url, name, way })
     }
 
-    /// The URL of an API path there, with its query.
+    /// Returns the URL of an API path on this host, with its query.
     pub(super) fn url(&self, path: &str, query: &[(&str, &str)]) -> Url {
         let mut url = self.url.clone();
         url.set_path(path);
@@ -52,10 +52,10 @@ impl Host {
     }
 }
 
-/// The hosts in order of preference, and which of them answers one app.
+/// The hosts in order of preference, and the one that currently answers one app.
 ///
-/// Each app finds that out for itself: an answer that fails or is late may be the app's own, a list that takes WeChat
-/// too long or a cloud function that hangs, and must not lead other apps away from a host that answers them.
+/// Each app finds that out for itself. A failed or late answer may be due to the app itself, such as a list that takes
+/// WeChat too long or a cloud function that hangs, and must not drive other apps away from a host that answers them.
 #[derive(Debug)]
 pub(super) struct Hosts {
     /// At least one.
@@ -65,12 +65,12 @@ pub(super) struct Hosts {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// An index of the list: the host that answered last, or during an outage the one whose turn it is.
+    /// An index into `list`: the host that answered last or, during an outage, the one to try next.
     current: usize,
-    /// When the preferred host is tried again, while another one stands in.
+    /// When to try the preferred host again, while another one is in use.
     preferred_due: Option<Instant>,
-    /// No host answered the last call: until one does, each call tries one, so that an outage costs as many calls as
-    /// health does.
+    /// Whether no host answered the last call. Until one does, each call tries only one host, so that an outage costs
+    /// no more calls than normal operation.
     outage: bool,
 }
 
@@ -87,7 +87,7 @@ impl Hosts {
         })
     }
 
-    /// The same hosts, of which nothing is known yet.
+    /// Returns the same hosts in their initial state.
     pub(super) fn untried(&self) -> Self {
         Self {
             list: Arc::clone(&self.list),
@@ -108,7 +108,7 @@ impl Hosts {
         self.host(current)
     }
 
-    /// The hosts that a call tries, by index, one after the other.
+    /// Returns the indexes of the hosts that a call tries, in order.
     pub(super) fn order(&self, now: Instant) -> impl Iterator<Item = usize> + use<> {
         let mut state = self.state.lock();
         let count = self.list.len();
@@ -116,14 +116,14 @@ impl Hosts {
         if state.outage {
             tries = 1;
         } else if state.preferred_due.is_some_and(|due| due <= now) {
-            // This call alone begins with it; others at the same time stay where they are.
+            // Only this call begins with the preferred host. Concurrent calls stay with the current one.
             state.preferred_due = Some(now + PREFERRED_RETRY);
             first = 0;
         }
         (first..first + tries).map(move |index| index % count)
     }
 
-    /// This one answered: the next calls go there.
+    /// Records that this host answered. The next calls go there.
     pub(super) fn answered(&self, index: usize, now: Instant) {
         let mut state = self.state.lock();
         state.current = index;
@@ -135,7 +135,7 @@ impl Hosts {
         }
     }
 
-    /// Every host that a call tried failed. `out_of_time`: there was no time for the others.
+    /// Records that every host that a call tried failed. `out_of_time`: there was no time for the others.
     pub(super) fn none_answered(&self, out_of_time: bool) {
         let mut state = self.state.lock();
         if state.outage || out_of_time {

@@ -1,4 +1,4 @@
-//! Closed sets of values, each with the text that stands for it on pages and in state files.
+//! Closed sets of values. Each value has a label, its text on pages and in state files.
 
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
@@ -9,10 +9,10 @@ macro_rules! labels {
         }
 
         impl $name {
-            /// Every value, in the order of their declaration.
+            /// All values, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The label's value.
+            /// Returns the label's value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
@@ -38,21 +38,21 @@ labels! {
         AccountGetall = "account_getall",
         /// The account list through a cloud function.
         InvokeCloudFunction = "invoke_cloud_function",
-        /// A token that nobody else loses.
+        /// A token that leaves everybody else's valid.
         StableToken = "stable_token",
-        /// A token that replaces everybody else's.
+        /// A token that invalidates everybody else's.
         Token = "token",
         /// The couriers and their names.
         DeliveryGetall = "delivery_getall",
         /// The live balance of one account.
         QuotaGet = "quota_get",
-        /// WeChat's own daily figures of one API.
+        /// WeChat's own daily quota figures for one API.
         ApiQuotaGet = "api_quota_get",
     }
 }
 
 impl Api {
-    /// What the account list is read through.
+    /// Returns the call that reads the account list.
     pub(crate) const fn of_account_list(function: Option<&CloudFunction>) -> Self {
         match function {
             None => Self::AccountGetall,
@@ -60,7 +60,7 @@ impl Api {
         }
     }
 
-    /// Its path, as WeChat documents it.
+    /// Returns the path, as WeChat documents it.
     pub(crate) const fn path(self) -> &'static str {
         match self {
             Self::AccountGetall => "/cgi-bin/express/business/account/getall",
@@ -73,18 +73,17 @@ impl Api {
         }
     }
 
-    /// Whether it asks for a token.
     pub(crate) const fn mints_token(self) -> bool {
         matches!(self, Self::StableToken | Self::Token)
     }
 }
 
 labels! {
-    /// Why a call failed, as what is to be done about it.
+    /// Why a call failed, classified by what to do about it.
     Reason {
-        /// WeChat is busy; the next try may well work.
+        /// WeChat is busy. The next attempt may succeed.
         Transient = "transient",
-        /// The access token was rejected, or its source gave none that can be used.
+        /// WeChat rejected the access token, or its source gave no usable one.
         Token = "token",
         /// The settings or the request are wrong.
         Config = "config",
@@ -96,11 +95,11 @@ labels! {
         DailyQuota = "daily_quota",
         /// Too many calls in this minute.
         Rate = "rate",
-        /// The reply can't be read as what it should be.
+        /// The reply doesn't have the expected form.
         Decode = "decode",
-        /// No connection, or it broke.
+        /// The connection could not be made or broke.
         Network = "network",
-        /// No answer in time.
+        /// The answer was late.
         Timeout = "timeout",
         /// Anything else that WeChat answered.
         Unknown = "unknown",
@@ -108,7 +107,7 @@ labels! {
 }
 
 impl Reason {
-    /// Whether trying again can't help until somebody changes something.
+    /// Reports whether retrying can't help until somebody changes something.
     #[must_use]
     pub const fn needs_operator(self) -> bool {
         matches!(self, Self::Config | Self::Permission | Self::IpWhitelist)
@@ -116,7 +115,7 @@ impl Reason {
 }
 
 labels! {
-    /// What is known of a failure beside its reason and errcode, as far as the explanation depends on it.
+    /// What else is known about a failure, besides its reason and errcode, that the explanation depends on.
     Symptom {
         /// The errcode is the cloud function's: WeChat ran it, so the exporter's own call was good.
         FunctionRefused = "function_refused",
@@ -132,7 +131,7 @@ labels! {
         NoContentLength = "no_content_length",
         /// HTTP 502 from Cloud Run's open-interface service.
         NotInCloudRunList = "not_in_cloud_run_list",
-        /// The server's certificate comes from no authority that this machine trusts, or is another host's.
+        /// The server's certificate is not from an authority that this machine trusts, or belongs to another host.
         UntrustedCertificate = "untrusted_certificate",
         /// The server's certificate has expired, or is not valid yet.
         CertificateDates = "certificate_dates",
@@ -162,7 +161,7 @@ labels! {
 }
 
 impl Default for CredentialKind {
-    /// The recommended one.
+    /// Returns the recommended kind.
     fn default() -> Self {
         Self::StableToken
     }

@@ -28,20 +28,20 @@ use serde::{Deserialize, Deserializer, de};
 /// A token that WeChat accepts.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
-    /// Travels in the query string, so no error or log may show a URL.
+    /// The token itself. It is sent in the query string, so no error or log may show a URL.
     pub secret: SecretString,
-    /// When it ends, where known.
+    /// When the token expires, if known.
     pub expires: Option<SystemTime>,
 }
 
-/// How a call proves who it is.
+/// How a call is authorised.
 #[derive(Clone, Debug)]
 pub enum Authorization {
     /// `?access_token=`
     AccessToken(AccessToken),
     /// `?cloudbase_access_token=`: a token mounted into a WeChat Cloud Run container.
     CloudbaseAccessToken(AccessToken),
-    /// Nothing: Cloud Run's open-interface service adds it.
+    /// No token: Cloud Run's open-interface service adds it.
     None {
         /// `?from_appid=`: the app whose resources are shared.
         from_appid: Option<String>,
@@ -49,7 +49,7 @@ pub enum Authorization {
 }
 
 impl Authorization {
-    /// The token, where it has one.
+    /// Returns the token, if there is one.
     pub(crate) fn token(&self) -> Option<&AccessToken> {
         match self {
             Self::AccessToken(token) | Self::CloudbaseAccessToken(token) => Some(token),
@@ -64,14 +64,13 @@ impl Authorization {
 pub struct CloudFunction {
     /// The cloud environment's id.
     pub env: String,
-    /// The function's name.
     pub name: String,
-    /// Where the account list is in the function's result (RFC 6901); `None`: the result is the list's object.
+    /// The account list's JSON pointer (RFC 6901) in the function's result; `None` if the result is the list itself.
     #[serde(default, deserialize_with = "read_pointer")]
     pub pointer: Option<String>,
 }
 
-/// For serde: a JSON pointer of the configuration file.
+/// Deserializes a JSON pointer from the configuration file.
 pub(crate) fn read_pointer<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {
@@ -84,9 +83,9 @@ pub(crate) fn read_pointer<'de, D: Deserializer<'de>>(
     }
 }
 
-/// What every call passes before it is sent and reports to afterwards: one app's daily limit and counters.
+/// One app's daily limit and counters. The client asks it before each call and reports a failure to it afterwards.
 ///
-/// Each try counts, also those that fail over to another host.
+/// Each attempt counts, including those that fail over to another host.
 pub trait Meter: Send + Sync + std::fmt::Debug {
     /// Takes one call from the budget and counts it as sent.
     ///
@@ -97,7 +96,7 @@ pub trait Meter: Send + Sync + std::fmt::Debug {
     fn failed(&self, api: Api, cause: Cause);
 }
 
-/// Lets every call pass.
+/// A meter that allows every call.
 #[cfg(test)]
 impl Meter for () {
     fn sending(&self, _: Api) -> Result<(), DailyLimitReached> {
@@ -106,7 +105,7 @@ impl Meter for () {
     fn failed(&self, _: Api, _: Cause) {}
 }
 
-/// The app's own daily limit (`--wechat.daily-limit`) leaves no call.
+/// The error when the app's own daily limit (`--wechat.daily-limit`) allows no more calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the exporter's own daily limit of calls is reached; it ends at midnight in China")]
 pub struct DailyLimitReached;
@@ -116,10 +115,10 @@ pub struct DailyLimitReached;
 pub struct ClientOptions {
     /// Hosts in order of preference, each a scheme and authority, for example `https://api.weixin.qq.com`.
     pub api_urls: Vec<String>,
-    /// One call, from connecting to the reply's last byte.
+    /// The time limit of one call, from connecting to the last byte of the reply.
     pub timeout: Duration,
-    /// What is taken in of an account list.
+    /// The limits on what is kept of an account list.
     pub list_limits: ListLimits,
-    /// Whether `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` count.
+    /// Whether to honour `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
     pub proxy_from_env: bool,
 }

@@ -1,17 +1,17 @@
-//! Text that a remote side wrote, made fit for a log line: without secrets, without control characters, short.
+//! Cleans text from remote servers for log lines: without secrets, without control characters, and short.
 
-/// Unit: characters. WeChat's longest message, that of 40164, has about 150.
+/// The maximum length. WeChat's longest message, that of 40164, has about 150. Unit: characters.
 const CHARS_MAX: usize = 300;
-/// A run of token characters this long is taken for a secret, whoever's it is: an AppSecret has 32, a token more than
-/// 100. A `rid` has 26.
+/// The length from which a run of token characters counts as a secret, even an unknown one. An AppSecret has 32
+/// characters, a token more than 100, a `rid` only 26.
 const SECRET_CHARS: usize = 32;
 const REDACTED: &str = "[redacted]";
 
-/// Makes remote text fit for a log line. `secrets` are those of the call it answers.
+/// Cleans remote text for a log line. `secrets` are those of the call that it answers.
 pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        // As it looks in the query of a URL.
+        // The secret as it is encoded in the query of a URL.
         let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         text = text.replace(*secret, REDACTED).replace(&encoded, REDACTED);
     }
@@ -28,18 +28,18 @@ pub(super) fn clean(text: &str, secrets: &[&str]) -> String {
     }
 }
 
-/// Controls, and what reorders or hides the text around it.
+/// Reports whether a character is a control character, or reorders or hides the text around it.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The text without words of letters and digits that are as long as a secret.
+/// Redacts words of letters and digits that are as long as a secret.
 pub(crate) fn without_long_words(text: &str) -> String {
     without_runs(text, |c| !c.is_ascii_alphanumeric())
 }
 
-/// `is_outside`: what ends a run.
+/// Redacts runs that are as long as a secret. `is_outside` matches the characters that end a run.
 fn without_runs(text: &str, is_outside: impl Fn(char) -> bool + Copy) -> String {
     let mut cleaned = String::with_capacity(text.len());
     // Each piece is a run, which may be empty, and the character after it.

@@ -89,7 +89,7 @@ class StatusPage(unittest.TestCase):
         self.driver.get(page if page.startswith("http") else local)
 
     def run_axe(self):
-        # Through the debugger: the page's own policy allows no script.
+        # Injected through the debugger, because the page's own policy allows no script.
         self.driver.execute_script(AXE.read_text(encoding="utf-8"))
         return self.driver.execute_async_script(RUN_AXE)
 
@@ -109,7 +109,7 @@ class StatusPage(unittest.TestCase):
                     with self.subTest(page=page, language=language, theme=theme, width=size[0]):
                         self.open(f"{page}.{suffix}", theme, size)
                         self.check(language)
-                        # What axe sees doesn't depend on the language and the width together.
+                        # axe's results don't depend on the combination of language and width.
                         if (language, size) in [("en", DESKTOP), ("zh-CN", PHONE)]:
                             self.assertEqual(self.run_axe(), [])
 

@@ -1,5 +1,5 @@
-//! Clients that are greedy, broken or countless. Meanwhile every other scrape is answered before Prometheus gives up,
-//! and neither memory nor descriptors grow beyond a bound.
+//! Greedy, broken and countless clients. While they are connected, every other scrape is answered before Prometheus
+//! gives up, and neither memory nor descriptors grow beyond a bound.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 use crate::raw_api::*;
 use crate::support::*;
 
-/// What a process may have over what it had before, whatever its clients do; a debug build needs about a fifth of it.
-/// Unit: KiB.
+/// The most memory that the process may take beyond its use at rest, whatever its clients do; a debug build needs about
+/// a fifth of it. Unit: KiB.
 const MORE_MEMORY: u64 = 96 << 10;
 
-/// Connections (512 at most), WeChat, files.
+/// The most open descriptors: connections (512 at most), WeChat and files.
 const DESCRIPTORS: usize = 600;
 
-/// An exporter with one app that was read already, its API, and what the exporter took at rest.
+/// An exporter whose only app has been fetched, its API, and the memory that the exporter took at rest.
 struct Setup {
     exporter: Exporter,
     at_rest: u64,
@@ -48,16 +48,16 @@ impl Setup {
         stream.await.expect("the system takes the connection")
     }
 
-    /// A connection on which these bytes have been sent.
+    /// Opens a connection and sends these bytes.
     async fn sending(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = self.connect().await;
-        // Until the server no longer reads, because nobody takes its answers, or closes.
+        // Ends when the server closes the connection, or stops reading because nobody reads its replies.
         let sent = stream.write_all(bytes);
         let _ = tokio::time::timeout(Duration::from_millis(20), sent).await;
         stream
     }
 
-    /// What came of it is bounded, and nothing of the clients stays behind after they have gone.
+    /// Asserts that memory and descriptors stayed bounded, and that nothing of the clients remains once they are gone.
     async fn lets_go_of(&self, held: Vec<TcpStream>) {
         let (exporter, at_rest) = (&self.exporter, self.at_rest);
         let grown = exporter.peak().saturating_sub(at_rest);
@@ -74,10 +74,10 @@ impl Setup {
     }
 }
 
-/// Sends the bytes and gives the status that comes back before the server closes, if any.
+/// Sends the bytes and returns the status that comes back before the server closes, if any.
 async fn status(mut stream: TcpStream, bytes: &[u8]) -> Option<u16> {
     let mut answer = Vec::new();
-    // The server may close before it has read all. What is not finished never will be.
+    // The server may close before it has read everything. The shutdown tells it that a partial request stays partial.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;
     let read = stream.read_to_end(&mut answer);
@@ -90,11 +90,11 @@ async fn status(mut stream: TcpStream, bytes: &[u8]) -> Option<u16> {
 async fn thousands_of_idle_connections_keep_nobody_out() {
     let setup = Setup::with(2).await;
     let scraping = Scraping::of(&setup.exporter);
-    // As many as other tests of this process leave room for.
+    // Leaves room for the other tests of this process.
     let limit = getrlimit(Resource::Nofile).current;
     let count = limit.map_or(2000, |limit| limit / 2).min(2000);
     let mut held = Vec::new();
-    // Some say nothing, some say half of something, some have had an answer.
+    // Some send nothing, some send part of a request, and some have been answered.
     let words: [&[u8]; 4] = [
         b"",
         b"GET /metrics HTTP/1.1\r\nHo",
@@ -119,11 +119,11 @@ async fn answers_that_nobody_takes_and_reads_that_are_broken_off_are_bounded() {
     let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     for number in 0..150 {
         let mut stream = setup.sending(request).await;
-        // Gone before the answer, or in its midst, or never taking the rest.
+        // Some leave before the answer, some in the middle of it, and some never read the rest.
         if number % 3 > 0 {
             let _ = stream.read_u8().await;
         }
-        // Fewer than --web.max-requests, so that others have theirs.
+        // Fewer than --web.max-requests, so that other scrapes are admitted.
         if number % 3 == 2 && held.len() < 20 {
             held.push(stream);
         }
@@ -152,7 +152,7 @@ async fn huge_heads_are_refused_and_cost_nothing() {
         let (stream, head) = (setup.connect().await, head.clone());
         requests.spawn(async move { status(stream, head.as_bytes()).await });
     }
-    // A server that closes while the client still sends may reset the connection, and its answer with it.
+    // A server that closes while the client still sends may reset the connection, and the answer is lost with it.
     for status in requests.join_all().await.into_iter().flatten() {
         assert!([400, 414, 431].contains(&status), "{status}");
     }
@@ -213,7 +213,7 @@ async fn scrapes_beyond_the_limit_get_503_and_health_checks_go_on() {
         let request = exporter.request(Method::GET, "/metrics");
         scrapes.spawn(async move { Answer::of(request).await.status });
     }
-    // The first answers are refusals, for the five scrapes wait for WeChat.
+    // The first answers are refusals, because the five scrapes wait for WeChat.
     for _ in 0..95 {
         assert_eq!(scrapes.join_next().await.unwrap().unwrap(), 503);
     }

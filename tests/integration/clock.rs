@@ -1,4 +1,4 @@
-//! A wall clock that jumps by a day, both ways, under a running exporter and between two runs (Debian's libfaketime).
+//! A wall clock that jumps by a day in either direction, during a run and between two runs (Debian's libfaketime).
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::support::*;
 
 const DAY: f64 = 86_400.0;
 
-/// A clock that the test sets, and who goes by it; the monotonic clock goes on as it does in reality.
+/// A wall clock that the test sets, with the folder and the WeChat of its exporters. The monotonic clock is real.
 struct World {
     scratch: Scratch,
     wechat: Wechat,
@@ -63,7 +63,7 @@ async fn jump_of_a_day_grants_no_call_and_loses_no_reading() {
         let page = exporter.scrape().await;
         assert_eq!(page.up(APPID), Some(1.0), "{offset}");
         assert_eq!(page.series("account_quota").len(), 1, "{offset}");
-        // The interval is measured on the clock that does not jump.
+        // The interval is measured on the monotonic clock, which doesn't jump.
         let calls = world.wechat.token_and_list_calls().await;
         assert_eq!(calls, (1, 1), "{offset}");
     }

@@ -1,4 +1,4 @@
-//! What the shipped cloud function returns is read. `node --test tests/cloudfunction/` keeps the fixtures.
+//! The exporter reads what the shipped function returns. `node --test tests/cloudfunction/` maintains the fixtures.
 
 use wechat_logistics_exporter::wechat::{CloudFunction, ListLimits, Reason, read_function_reply};
 

@@ -12,7 +12,7 @@ fn run_command(command: &str, scratch: &Scratch, wechat: &Wechat, more: &[&str])
     run(&[&[command], &flags[..], more].concat())
 }
 
-/// What a command prints, which ends with that code.
+/// Returns the standard output of a command, which must have ended with that code.
 fn printed(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{}", all_output(output));
     text(&output.stdout)
@@ -63,7 +63,7 @@ async fn check_of_one_app_costs_no_call_of_another() {
     for (variable, flag, code) in [
         (None, Some(OTHER_APPID), 0),
         (Some(OTHER_APPID), None, 0),
-        // A flag is stronger than its variable, as everywhere.
+        // A flag overrides its variable, as everywhere.
         (Some(APPID), Some(OTHER_APPID), 0),
         (None, Some("wxnone"), 2),
     ] {
@@ -93,7 +93,7 @@ async fn check_counts_its_calls_where_the_exporter_goes_on_from_unless_that_is_r
     std::fs::create_dir(scratch.path("state")).unwrap();
     let options = [&*scratch.state_flag(), "--wechat.daily-limit=5"];
     let check = |code| printed(&run_command("check", &scratch, &wechat, &options), code);
-    // A check that follows at once is not kept back by the interval.
+    // The interval doesn't hold back a check that follows at once.
     for sent in ["2 sent today", "4 sent today"] {
         has(&check(0), &["this check are counted in", sent]);
     }
@@ -129,7 +129,7 @@ async fn configuration_may_come_out_of_a_pipe_which_a_reload_can_not_read_again(
     scratch.two_apps(&wechat.url(), "");
     let script = "exec \"$0\" --config.file=<(cat exporter.yml) --web.enable-lifecycle \"$@\"";
     let mut command = wrapped(&["bash", "-c", script]);
-    // A file's name without a folder is one of the working directory.
+    // A file name without a folder refers to the working directory.
     command.current_dir(scratch.path(""));
     let exporter = Exporter::spawn(command);
     assert_eq!(exporter.scrape().await.up(OTHER_APPID), Some(1.0));

@@ -1,4 +1,4 @@
-//! A state directory that is full, read-only, or holds something else than was written there.
+//! A state directory that is full, read-only, or contains something other than what was written there.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::support::*;
 
-/// Between two fetches.
+/// The interval between two fetches.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The exporter with a state directory, started by another program.
+/// Starts an exporter with a state directory through another program.
 fn started_by(wrapper: &[&str], scratch: &Scratch, wechat: &Wechat) -> Exporter {
     let mut command = wrapped(wrapper);
     command.args(one_app(scratch, &wechat.url()));
@@ -21,7 +21,7 @@ fn started_by(wrapper: &[&str], scratch: &Scratch, wechat: &Wechat) -> Exporter 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_costs_the_state_alone_and_is_written_again_when_it_has_room() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
-    // A file may not grow, but for the log's; the signal that comes with that is ignored, as none comes with a full disk.
+    // No file may grow, except the log. The signal for that is ignored, because a full disk sends none.
     let limit = "exec 2> >(cat >&2); trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"";
     let exporter = started_by(&["bash", "-c", limit], &scratch, &wechat);
     for _ in 0..3 {
@@ -36,7 +36,7 @@ async fn full_disk_costs_the_state_alone_and_is_written_again_when_it_has_room()
     until("half-written files are gone", async || {
         let left = fs::read_dir(scratch.path("state")).unwrap();
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-        // Empty, and made before there is anything to write.
+        // Empty, and created before there is anything to write.
         left == ["in-use.lock"]
     })
     .await;
@@ -69,7 +69,7 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
         fs::set_permissions(scratch.path("state"), mode).unwrap();
     };
     set_mode(0o555);
-    // Root may write everywhere, unless it gives that up.
+    // Root may write everywhere, unless it drops that capability.
     let without_root = [
         "setpriv",
         "--bounding-set=-dac_override,-dac_read_search",
@@ -77,10 +77,10 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
     ];
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let wrapper = if is_root { &without_root[..] } else { &["env"] };
-    // The outage shows that the reading was read.
+    // During the outage, the accounts can only come from the stored snapshot.
     wechat.reset().await;
     wechat.answers_token_call(ResponseTemplate::new(503)).await;
-    // The interval of the first exporter's fetch holds over the restart.
+    // The interval after the first exporter's fetch still holds after the restart.
     tokio::time::sleep(2 * INTERVAL).await;
     let exporter = started_by(wrapper, &scratch, &wechat);
     let page = exporter.scrape().await;
@@ -91,7 +91,7 @@ async fn directory_that_can_only_be_read_is_read_and_nothing_else() {
     set_mode(0o755);
 }
 
-/// What can be wrong with a state file.
+/// Returns a state file that is damaged in different ways.
 fn damaged(content: &str) -> [(&'static str, String); 6] {
     let absurd = content.replace(|c: char| c.is_ascii_digit(), "9999999999");
     let is_version = "\"version\":1";

@@ -1,4 +1,4 @@
-//! Every route but `/metrics`, reload and stop.
+//! Every route except `/metrics`, and reloading and stopping.
 
 use std::process::Command;
 
@@ -116,7 +116,7 @@ async fn sighup_puts_a_new_configuration_in_force_and_keeps_counters_and_limits(
     assert_eq!(page.served("fetched"), 1.0, "counters go on");
     assert_eq!(wechat.token_and_list_calls().await, (2, 2), "limits go on");
 
-    // A shorter interval holds at once.
+    // A shorter interval takes effect at once.
     scratch.two_apps(&url, "defaults: { min_interval: 1ms }\n");
     signal(exporter.process(), Signal::HUP);
     until("the list is fetched again", async || {
@@ -167,7 +167,7 @@ async fn second_signal_stops_at_once_and_the_calls_sent_stay_counted() {
         scrape.abort();
         let kept = &scratch.kept_limiter()["limiter"];
         let days = kept["calls"].as_object().unwrap().values();
-        // What is reserved counts as sent at the next start.
+        // Reserved calls count as sent at the next start.
         let counts = days.chain(kept.get("reserved"));
         let sent: u64 = counts.filter_map(Value::as_u64).sum();
         assert!(sent >= 2, "{kept}");
@@ -184,7 +184,7 @@ async fn web_configuration_that_becomes_a_pipe_lets_nobody_in_and_holds_nobody_u
     std::fs::remove_file(&web_config).unwrap();
     let made = Command::new("mkfifo").arg(&web_config).status();
     assert!(made.unwrap().success());
-    // More than there are threads that answer.
+    // More requests than there are threads that answer.
     for _ in 0..8 {
         assert_eq!(exporter.get("/-/healthy").await.status, 500);
     }

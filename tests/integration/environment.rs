@@ -1,4 +1,4 @@
-//! What the environment's variables do: proxies, root certificates, and those of the flags.
+//! Environment variables: those of the proxies and those of the flags.
 
 use crate::support::*;
 
@@ -31,7 +31,7 @@ fn way_that_fails_is_named_with_its_proxy_and_one_that_can_not_be_read_stops_the
     }
 }
 
-/// Standard error of a command that the usage or the configuration stops.
+/// Returns the standard error of a command that fails because of its usage or configuration.
 fn refused(environment: &[(&str, &str)], arguments: &[&str]) -> String {
     let output = run_in(environment, arguments);
     let error = text(&output.stderr);
@@ -73,7 +73,7 @@ fn variables_of_a_commands_own_flags_do_what_the_others_do() {
     assert!(!help.contains("canary"), "{help}");
     let error = refused(&[(seed, "x")], &["demo"]);
     assert!(error.contains(seed), "{error}");
-    // Empty: not set. It gets as far as what the flag does wrong.
+    // An empty variable counts as not set, so the command gets as far as the bad flag.
     let error = refused(&[(seed, "")], &["demo", "--web.telemetry-path=metrics"]);
     assert!(error.contains("--web.telemetry-path"), "{error}");
 }

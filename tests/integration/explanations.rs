@@ -6,7 +6,7 @@ use wiremock::{Mock, MockServer, Request};
 
 use crate::support::*;
 
-/// Where the reply is given.
+/// The call that gets the reply.
 #[derive(Clone, Copy, PartialEq)]
 enum At {
     Token,
@@ -15,7 +15,7 @@ enum At {
 use At::{List, Token};
 
 struct Row {
-    /// `access_token:` of the app and what follows it, with `APPID`, `TOKEN` and WeChat's `URL` to be put in.
+    /// The app's `access_token:` and what follows it. `APPID`, `TOKEN` and WeChat's `URL` are replaced.
     access_token: &'static str,
     at: At,
     reply: ResponseTemplate,
@@ -23,7 +23,7 @@ struct Row {
     errcode: i64,
     /// Words of the fix in English and Chinese.
     fix: [&'static str; 2],
-    /// What a more general fix would say, and contradict.
+    /// Words of a more general fix, which would contradict this one.
     never: &'static str,
 }
 
@@ -112,14 +112,14 @@ fn table() -> Vec<Row> {
     ]
 }
 
-/// The app of a row, and its token.
+/// Returns the appid and the token of a row.
 fn app(number: usize) -> (String, String) {
     let appid = format!("wx{number:016x}");
     let token = format!("{TOKEN}-{appid}");
     (appid, token)
 }
 
-/// A WeChat that gives each app its row's reply.
+/// Starts a WeChat that gives each app the reply of its row.
 async fn wechat(rows: &[Row]) -> MockServer {
     let replies = rows.iter().map(|row| (row.at, row.reply.clone()));
     let replies: Vec<_> = replies.collect();

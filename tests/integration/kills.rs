@@ -1,10 +1,10 @@
-//! SIGKILL at any moment with a state directory, and reloads without end.
+//! SIGKILL at any moment with a state directory, and endless reloads.
 
 use std::time::{Duration, Instant};
 
 use crate::support::*;
 
-/// Where in a run each kill falls, the same in every run of the tests.
+/// Returns when a round's kill comes, which is the same in every run of the tests.
 fn moment(round: u32, below: Duration) -> Duration {
     below.mul_f64(f64::from(round * 37 % 100) / 100.0)
 }
@@ -33,10 +33,10 @@ async fn kill_at_any_moment_loses_no_reading_and_overspends_nothing() {
             let is_as_new = page.snapshot_time() >= kept - 0.001;
             assert!(is_as_new, "round {round}: a reading is lost");
         }
-        // The kill falls into a fetch, into the writing after it, or beside it.
+        // The kill comes during a fetch, during the write after it, or outside both.
         let scrape = tokio::spawn(exporter.request(Method::GET, "/metrics").send());
         if round == 0 {
-            // However slow the machine is, there is something to lose from the second round on.
+            // Even on a slow machine, there is something to lose from the second round on.
             until("a reading is kept", async || reading.exists()).await;
         }
         tokio::time::sleep(moment(round, Duration::from_millis(400))).await;
@@ -53,7 +53,7 @@ async fn kill_at_any_moment_loses_no_reading_and_overspends_nothing() {
     let granted = began.elapsed().as_secs_f64() / INTERVAL.as_secs_f64() + 1.0;
     let is_within = lists > 1 && lists as f64 <= granted;
     assert!(is_within, "{lists} calls, {granted} granted");
-    // A token is kept in memory alone: at most one for each start.
+    // Tokens are kept only in memory, so there is at most one for each start.
     assert!(tokens <= ROUNDS as usize, "{tokens} tokens");
 }
 
@@ -68,7 +68,7 @@ async fn daily_limit_holds_over_kills() {
         let mut exporter = Exporter::for_one_app(&scratch, &wechat, &more);
         let scrape = tokio::spawn(exporter.request(Method::GET, "/metrics").send());
         tokio::time::sleep(moment(round, Duration::from_millis(60))).await;
-        // Often enough to use the limit up, were every other round's fetch to come too late.
+        // Often enough to use up the limit, even if the fetches of all other rounds come too late.
         if round % 2 == 1 {
             refused += exporter.scrape().await.refused("daily_limit");
         }

@@ -25,7 +25,7 @@ async fn daily_limit_keeps_calls_back_and_shows_what_is_left() {
         assert_eq!(page.of_app("daily_calls_remaining"), left, "{limit}");
         let is_kept_back = page.refused("daily_limit") >= 3.0;
         assert_eq!(is_kept_back, left == Some(0.0), "{limit}");
-        // The latest try succeeded, where there was one, and its snapshot is served.
+        // If there was a fetch, the latest one succeeded and its snapshot is served.
         let up = f64::from(calls.1 > 0);
         assert_eq!(page.up(APPID), Some(up), "{limit}");
         assert_eq!(page.series("account_quota").len(), up as usize, "{limit}");
@@ -80,7 +80,7 @@ async fn app_that_a_reload_takes_out_and_another_brings_back_goes_on_within_its_
 async fn restarts_with_a_state_directory_spend_no_more_than_one_start() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let state = scratch.state_flag();
-    // Killed without a chance to say anything, or told to end.
+    // Some are killed without warning, one is told to stop.
     let ends = [Signal::KILL, Signal::TERM, Signal::KILL, Signal::KILL];
     for (restart, end) in ends.into_iter().enumerate() {
         let mut exporter = Exporter::for_one_app(&scratch, &wechat, &[&state]);
@@ -120,7 +120,7 @@ async fn restart_amid_the_live_balances_costs_no_call_that_was_not_sent() {
 async fn restart_during_an_outage_shows_the_last_balances_with_their_age_until_they_are_too_old() {
     let (scratch, wechat) = (Scratch::new(), Wechat::healthy().await);
     let state = scratch.state_flag();
-    // None that would keep the fetches of later starts back.
+    // An interval would hold back the fetches of later starts.
     let interval = "--wechat.min-interval=0s";
     let fetched = {
         let exporter = Exporter::for_one_app(&scratch, &wechat, &[&state, interval]);
@@ -165,7 +165,7 @@ async fn state_that_can_not_be_read_stops_the_start_and_a_reload_and_stays() {
         }
     }
 
-    // One app alone, then a reload that brings the other.
+    // Starts with one app; a reload adds the other.
     let both = std::fs::read_to_string(scratch.two_apps(&wechat.url(), "")).unwrap();
     let first = both.find(&format!("- appid: {OTHER_APPID}")).unwrap();
     let other = scratch.write("exporter.yml", &format!("apps:\n{}", &both[first..]));

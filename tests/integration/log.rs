@@ -1,14 +1,14 @@
-//! The log on standard error, and readers of it that stall.
+//! The log on standard error, and stalled readers of it.
 
 use std::io::{PipeReader, Write as _};
 use std::process::{Command, Stdio};
 
 use crate::support::*;
 
-/// Starts a program whose standard error is full from the beginning and read by nobody.
+/// Starts a program whose standard error is a full pipe that nobody reads.
 fn unread(command: &mut Command) -> (Killed, PipeReader) {
     let (reader, mut stderr) = std::io::pipe().unwrap();
-    // A pipe holds that much.
+    // The capacity of a pipe.
     stderr.write_all(&[b'\n'; 64 << 10]).unwrap();
     let child = command.stdout(Stdio::null()).stderr(stderr).spawn();
     (Killed(child.unwrap()), reader)
@@ -33,7 +33,7 @@ async fn log_that_nobody_reads_holds_up_neither_scrapes_nor_the_end() {
     }
     signal(exporter.0.id(), Signal::TERM);
     assert_eq!(exporter.ended().code(), Some(0));
-    // Nor the end of a program that can't start.
+    // Nor does it hold up the end of a program that can't start.
     let (mut exporter, _reader) = unread(program().arg("--config.file=/nowhere"));
     assert_eq!(exporter.ended().code(), Some(2));
 }

@@ -1,4 +1,4 @@
-//! The program as its users meet it: a process, scraped over HTTP, against a fake WeChat API that counts calls.
+//! The program as its users run it: a process, scraped over HTTP, with a fake WeChat API that counts calls.
 //!
 //! | file | about |
 //! |---|---|
@@ -8,27 +8,27 @@
 //! | `replies` | answers that are broken, endless or huge: a counted reason, bounded memory, and nothing else changes |
 //! | `explanations` | the table of replies: reason, errcode and fix of each, in both languages |
 //! | `page` | golden pages, promtool, a strict parser |
-//! | `endpoints` | every route but `/metrics`, reload and stop |
+//! | `endpoints` | every route except `/metrics`, and reloading and stopping |
 //! | `commands` | `check`, `collect`, usage errors and exit codes |
 //! | `nginx` | a real nginx in front of it |
-//! | `environment` | what the environment's variables do |
+//! | `environment` | environment variables |
 //! | `log` | standard error that nobody reads |
-//! | `readme` | README, docs and examples are true |
-//! | `cloud_function` | what the shipped cloud function returns is read |
+//! | `readme` | README, docs and examples are correct |
+//! | `cloud_function` | results of the shipped cloud function |
 //! | `secrets` | no secret in anything the program writes |
-//! | `properties` | what must hold whatever WeChat, a token source or an operator writes |
+//! | `properties` | what must hold for any input from WeChat, a token source or an operator |
 //! | `clients` | greedy, broken and countless clients: memory and descriptors stay bounded, scrapes go on |
-//! | `sockets` | Unix sockets, IPv6, sockets of systemd, no descriptors left |
-//! | `kills` | SIGKILL at any moment, and reloads without end |
+//! | `sockets` | Unix sockets, IPv6, systemd's sockets, running out of descriptors |
+//! | `kills` | SIGKILL at any moment, and endless reloads |
 //! | `disk` | full, read-only, damaged and foreign state |
 //! | `clock` | a wall clock that jumps by a day |
 //! | `replicas` | several processes with one Redis, over TLS |
 //! | `prometheus` | a real Prometheus |
 //!
-//! docs/reliability.md says what `replies` and those from `clients` on show. They need Debian's packages `prometheus`,
-//! `redis-server`, `faketime`, `systemd` and `util-linux`, and fail without them.
+//! docs/reliability.md describes what `replies` and the files from `clients` on show. These need Debian's packages
+//! `prometheus`, `redis-server`, `faketime`, `systemd` and `util-linux`, and fail without them.
 
-// A fixture that can't be made is a failed test.
+// A fixture that can't be set up fails its test.
 #![allow(
     clippy::unwrap_used,
     missing_debug_implementations,

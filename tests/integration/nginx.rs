@@ -1,11 +1,11 @@
-//! A real nginx in front of the exporter, which it serves under a path of its own.
+//! A real nginx in front of the exporter, serving it under a path of its own.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::support::*;
 
-/// `pass`: where nginx passes on what comes to `/wechat/`.
+/// Starts an nginx. `pass`: where it forwards requests for `/wechat/`.
 fn nginx(scratch: &Scratch, address: SocketAddr, pass: &str) -> Killed {
     let folder = scratch.path("").display().to_string();
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -28,7 +28,7 @@ async fn service_discovery_and_links_lead_through_a_proxy_with_a_path() {
     let client = client();
     let get = async |url: &str| Answer::of(client.get(url)).await;
     for slash in ["/", ""] {
-        // With a slash nginx takes its own path away, without one it passes that on.
+        // With a slash, nginx strips its own path; without one, it passes the path on.
         let proxy = free_address();
         let base = format!("http://{proxy}/wechat/");
         let external = format!("--web.external-url={base}");

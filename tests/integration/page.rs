@@ -1,4 +1,4 @@
-//! The page as a whole: golden files, promtool, a strict parser of OpenMetrics, and remarks.
+//! The whole page: golden files, promtool, a strict parser of OpenMetrics, and remarks.
 
 use std::collections::HashSet;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::*;
 
-/// Beginnings of series whose values no two runs share.
+/// Prefixes of series whose values differ in each run.
 const VOLATILE: [&str; 6] = [
     "process_",
     "wechat_logistics_exporter_build_info",
@@ -16,7 +16,7 @@ const VOLATILE: [&str; 6] = [
     "wechat_logistics_exporter_config_last_reload_success_timestamp_seconds",
 ];
 
-/// Compares with a golden file; writes it where `UPDATE_GOLDEN` is set.
+/// Compares a page with a golden file, which it writes first if `UPDATE_GOLDEN` is set.
 fn assert_golden(name: &str, page: &str) {
     let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
     let is_stable = |line: &&str| !VOLATILE.iter().any(|start| line.starts_with(start));
@@ -36,11 +36,11 @@ fn assert_golden(name: &str, page: &str) {
     );
 }
 
-/// Runs a program on the page; its standard output where it succeeds and writes nothing to standard error.
+/// Runs a program on the page and returns its standard output. It must succeed and write nothing to standard error.
 fn read_by(command: &mut Command, page: &str) -> String {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    // One that has given up closes its end; what it says then is the failure.
+    // A program that gives up closes the pipe; its output is then the failure.
     let _ = child.stdin.take().unwrap().write_all(page.as_bytes());
     let output = child.wait_with_output().unwrap();
     let succeeded = output.status.success() && output.stderr.is_empty();
@@ -64,7 +64,7 @@ async fn pages_match_the_golden_files_and_promtool_has_nothing_to_say() {
         let exporter = Exporter::for_one_app(&scratch, &wechat, &[]);
         let page = exporter.scrape().await.0;
         assert_promtool_is_content(&page);
-        // promtool and Prometheus itself pass duplicates over.
+        // promtool and Prometheus itself overlook duplicates.
         let mut seen = HashSet::new();
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let (series, _) = line.rsplit_once(' ').unwrap();
@@ -72,13 +72,13 @@ async fn pages_match_the_golden_files_and_promtool_has_nothing_to_say() {
         }
         assert_golden(name, &page);
     }
-    // A page of what one app alone does not show.
+    // A page with what a single app doesn't show.
     assert_promtool_is_content(include_str!("../data/accounts.prom"));
 }
 
 #[tokio::test]
 async fn openmetrics_page_with_hostile_texts_is_taken_by_a_strict_parser() {
-    // Of Python's prometheus-client.
+    // Uses Python's prometheus-client.
     const SCRIPT: &str = "import sys\n\
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse\n\
         print(sum(len(family.samples) for family in parse(sys.stdin.buffer.read().decode())))\n";

@@ -1,5 +1,5 @@
-//! A real Prometheus (Debian's package): PromQL for every metric, the README's service discovery, and no gap while
-//! certificates are replaced and files are broken and corrected.
+//! A real Prometheus (Debian's package): PromQL for every metric, the service discovery of docs/operation.md, and no gap
+//! while certificates are replaced and files are broken and corrected.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -9,10 +9,9 @@ use wechat_logistics_exporter::exposition::families;
 
 use crate::support::*;
 
-/// How often it scrapes, and how long a scrape may take: on a machine with much else to do, seconds.
+/// The scrape interval and the scrape timeout, long enough for a busy machine. Unit: seconds.
 const INTERVAL: f64 = 2.0;
 
-/// A real Prometheus.
 struct Prometheus {
     url: String,
     client: reqwest::Client,
@@ -38,7 +37,7 @@ impl Prometheus {
         }
     }
 
-    /// One that scrapes that address again and again. `more`: lines of the job.
+    /// Starts one that scrapes the exporter continuously. `more`: lines of the job.
     fn scraping(exporter: &Exporter, more: &str) -> Self {
         let address = exporter.address;
         Self::start(&format!(
@@ -46,7 +45,7 @@ impl Prometheus {
         ))
     }
 
-    /// The result of a query now; none where Prometheus doesn't answer yet.
+    /// Returns the current result of a query; empty if Prometheus doesn't answer yet.
     async fn query(&self, query: &str) -> Vec<Value> {
         let url = reqwest::Url::parse_with_params(&self.url, [("query", query)]);
         let Ok(response) = self.client.get(url.unwrap()).send().await else {
@@ -58,13 +57,13 @@ impl Prometheus {
         result.cloned().unwrap_or_default()
     }
 
-    /// The result of a query as soon as it has one.
+    /// Waits until a query has a result and returns it.
     async fn answer(&self, query: &str) -> Vec<Value> {
         until(query, async || !self.query(query).await.is_empty()).await;
         self.query(query).await
     }
 
-    /// Every sample of `up` so far: the time of the scrape and whether it succeeded.
+    /// Returns every sample of `up` so far: the time of the scrape and whether it succeeded.
     async fn scrapes(&self) -> Vec<(f64, bool)> {
         let result = self.query("up[10m]").await;
         let samples = result[0]["values"].as_array().unwrap();
@@ -72,13 +71,13 @@ impl Prometheus {
         samples.iter().map(scrape).collect()
     }
 
-    /// Those from the first that succeeded on; the exporter was there from the beginning.
+    /// Returns the scrapes from the first successful one on; the exporter has been running since before the first.
     async fn scrapes_since_up(&self) -> Vec<(f64, bool)> {
         let scrapes = self.scrapes().await.into_iter();
         scrapes.skip_while(|(_, up)| !up).collect()
     }
 
-    /// Waits for so many more scrapes.
+    /// Waits for that many more scrapes.
     async fn scrapes_again(&self, times: usize) {
         let before = self.scrapes().await.len();
         until("it scrapes again", async || {
@@ -100,7 +99,7 @@ async fn real_prometheus_answers_promql_for_every_metric() {
     let prometheus = Prometheus::scraping(&exporter, "");
     prometheus.answer("up == 1").await;
     prometheus.answer("wechat_logistics_accounts > 0").await;
-    // Absent unless the operator switches their source on.
+    // Absent unless the operator enables their source.
     let opt_in = ["api_host_info", "shared_state_failures_total"];
     let mut metrics = 0;
     for name in families::ALL.iter().map(|family| family.name) {
@@ -117,7 +116,8 @@ async fn real_prometheus_answers_promql_for_every_metric() {
     assert!(prometheus.query("up == 0").await.is_empty());
 }
 
-/// The jobs that the docs show for thousands of Mini Programs, for these replicas, one Prometheus, and at once.
+/// Returns the jobs that the docs show for thousands of Mini Programs, adapted to these replicas, a single Prometheus,
+/// and an interval of one second.
 fn recipe(page: &str, replicas: [&Exporter; 2]) -> String {
     let page = format!("{}/{page}", env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(page).unwrap();
@@ -142,7 +142,7 @@ async fn real_prometheus_finds_apps_by_service_discovery_and_probes_each_of_each
     for page in ["docs/operation.md", "docs/operation.zh-CN.md"] {
         let prometheus = Prometheus::start(&recipe(page, [&replicas[0], &replicas[1]]));
         let own = "wechat_logistics_exporter_build_info";
-        // Without an `instance` of its own each replica would write into the other's series.
+        // Without an `instance` of its own, each replica would write to the other's series.
         let apps = "count(count by (appid) (wechat_logistics_up) == 2) == 3";
         prometheus.answer(apps).await;
         let exporters = format!("count({own}{{job=\"wechat-logistics-exporter\"}}) == 2");
@@ -179,7 +179,7 @@ async fn certificates_that_are_replaced_make_no_gap_and_a_broken_web_configurati
     let web_config = format!(
         "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  client_ca_file: prometheus.pem\n  client_auth_type: RequireAndVerifyClientCert\nbasic_auth_users:\n  prometheus: {hash}\n"
     );
-    // The new file takes the old one's place in one step.
+    // The new file replaces the old one atomically.
     let replace = |name: &str, text: &str| {
         let before = unix_time();
         fs::rename(scratch.write("new", text), path(name)).unwrap();
@@ -206,7 +206,7 @@ async fn certificates_that_are_replaced_make_no_gap_and_a_broken_web_configurati
     replace("server.key", &pem("next.key"));
     replace("server.pem", &pem("next.pem"));
     right.scrapes_again(2).await;
-    // Who comes anew meets the new certificate.
+    // A new client gets the new certificate.
     let anew = scrape(&certificate, "correct horse");
     anew.answer("up == 1").await;
     let quiet = right.scrapes_since_up().await;
@@ -219,7 +219,7 @@ async fn certificates_that_are_replaced_make_no_gap_and_a_broken_web_configurati
     right.answer("up == 1").await;
     for (at, up) in right.scrapes_since_up().await {
         let context = format!("at {at}; broken at {broken:?}, corrected at {corrected:?}");
-        // A scrape during a change may have met either. What began at `at` has ended by `end`.
+        // A scrape during a change may have seen either state. A scrape that began at `at` has ended by `end`.
         let end = at + INTERVAL;
         if end < broken[0] || at > corrected[1] {
             assert!(up, "a gap {context}");
@@ -252,7 +252,7 @@ async fn configuration_that_is_broken_and_corrected_makes_no_gap_and_spends_no_c
     for bad in [Some("apps: [\n"), None] {
         match bad {
             Some(bad) => drop(scratch.write("exporter.yml", bad)),
-            // Away for a moment, as with an editor that writes it anew.
+            // Missing for a moment, as with an editor that rewrites the file.
             None => fs::remove_file(&file).unwrap(),
         }
         assert_eq!(exporter.reload().await.status, 500, "{bad:?}");

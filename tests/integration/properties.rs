@@ -1,4 +1,4 @@
-//! What must hold whatever comes in, tried on good and odd inputs with a few random changes, the same in every run.
+//! Properties that hold for any input, checked on good and odd inputs with a few random changes, the same in every run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ use wechat_logistics_exporter::wechat::{
     DailyLimitReached, Error, ListLimits, Meter, read_account_list, read_function_reply,
 };
 
-/// What parsers trip over, beside line breaks and what isn't UTF-8.
+/// Words that trip up parsers, besides line breaks and invalid UTF-8.
 const WORDS: &str =
     r#"0 -1 1e999 9223372036854775807 18446744073709551615 NaN null " \ \ud83d , [[ {}"#;
 
-/// Odd documents, each on a line in which `;` stands for a line break.
+/// Odd documents, one on each line, in which `;` stands for a line break.
 const ODD_YAML: &str = r#"
 ---
 {}
@@ -37,13 +37,13 @@ apps: {a: [b, c}
 "a;b": 1
 [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"#;
 
-/// What stands for a secret.
+/// The text that stands for a secret.
 const CANARY: &str = "canary-3b1f0e";
 
-/// Runs of these characters this long look like a token, whoever wrote them.
+/// The length from which a run of these characters looks like a token, whoever wrote it.
 const TOKEN_LENGTH: usize = 32;
 
-/// Checks each input, and `cases` of them after one to eight changes.
+/// Checks each input, and `cases` of them after one to seven changes.
 fn holds(cases: u32, inputs: Vec<Vec<u8>>, check: impl Fn(&[u8])) {
     inputs.iter().for_each(|input| check(input));
     let mut words: Vec<&[u8]> = vec![b"", b"\n", b"\r\n", b"\t", b": ", b"\xff"];
@@ -84,7 +84,7 @@ fn files(folder: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// In memory where that is possible: a disk would be waited for at each of thousands of files.
+/// Returns a folder, in memory if possible: on a disk, each of thousands of files would have to be waited for.
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -105,7 +105,7 @@ fn quotes_no_token(text: &str) {
     assert!(longest < Some(TOKEN_LENGTH), "may quote a token: {text}");
 }
 
-/// An error of a file is one line that begins with the file and the line in it.
+/// Asserts that an error about a file is one line that begins with the file and the line in it.
 fn names_its_place(text: &str, path: &Path, input: &[u8]) {
     is_one_line(text);
     let place = format!("{}, line ", path.display());
@@ -163,7 +163,7 @@ fn cloud_function_returns_the_same_list_as_the_https_call() {
         if let Err(error) = through(input, None) {
             fits_a_log_line(&error);
         }
-        // Without keys that come twice, which a document can't hold.
+        // Without duplicate keys, which a `Value` can't hold.
         let Ok(document) = serde_json::from_slice::<Value>(input) else {
             return;
         };
@@ -194,7 +194,7 @@ fn is_within_limits(list: &AccountList, limits: ListLimits) {
             account.update_time,
             account.quota_update_time,
         ] {
-            // Later than the year 5138: somebody's unit is wrong.
+            // A time after the year 5138 is in the wrong unit.
             assert!(time.is_none_or(|seconds| (1..=100_000_000_000).contains(&seconds)));
         }
     }
@@ -208,7 +208,7 @@ fn counts_every_row(list: &AccountList, input: &[u8]) {
     }
 }
 
-/// The state file holds accounts as WeChat lists them, and the same code reads them.
+/// Asserts that a list survives the state file, which holds accounts as WeChat lists them; the same code reads them.
 fn is_read_again_as_it_was(list: &AccountList, limits: ListLimits) {
     let stored = json!({"count": list.accounts.len(), "list": list.accounts}).to_string();
     let again = read_account_list(stored.as_bytes(), limits).expect("our own list is readable");
@@ -221,7 +221,7 @@ fn fits_a_log_line(error: &Error) {
     quotes_no_token(&format!("{error:?}"));
 }
 
-/// A file costs no call.
+/// A meter that allows no call, because a file costs none.
 #[derive(Debug)]
 struct Uncalled;
 
@@ -290,7 +290,7 @@ fn is_a_token_of(held: &Authorization, input: &[u8]) {
     assert!((1..=4096).contains(&text.len()));
     assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
     let answer = std::str::from_utf8(input).expect("a token stands in text");
-    // In JSON it may be escaped.
+    // JSON may escape it.
     assert!(
         answer.contains(text) || answer.contains('\\'),
         "not in the answer: {text}"
@@ -323,8 +323,8 @@ fn odd_yaml() -> impl Iterator<Item = Vec<u8>> {
     documents.map(|document| document.replace(';', "\n").into_bytes())
 }
 
-/// What is refused is refused in one line with its place. What `load` says of one of the `documents`, which hold a secret
-/// and any other text, doesn't quote the secret.
+/// Asserts that each refusal is one line with its place, and that `load` never quotes the secret in one of the
+/// `documents`, which contain a secret and any other text.
 fn refuses_well(
     inputs: Vec<Vec<u8>>,
     file: &Path,
@@ -343,7 +343,7 @@ fn refuses_well(
             return;
         };
         let documents = documents(text, &format!("{text}{CANARY}{text}"));
-        // All of them would take long.
+        // Trying all of them would take long.
         let document = &documents[input.len() % documents.len()];
         let (Ok(said) | Err(said)) = load(document.as_bytes());
         assert!(

@@ -1,4 +1,4 @@
-//! An API on a socket of its own, so that it can do what no HTTP library would. The token call is answered well.
+//! An API on a raw socket, so that it can do what no HTTP library would. It answers token calls correctly.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::support::*;
 
-/// What the account-list call gets: a piece, then another so many times, with a pause before each; then the connection
-/// is closed.
+/// The reply to an account-list call: a first piece, then another one that many times with a pause before each. Then
+/// the connection is closed.
 #[derive(Clone)]
 pub struct Reply {
     pub first: Vec<u8>,
@@ -36,13 +36,13 @@ impl Reply {
         }
     }
 
-    /// 200 with this body.
+    /// Returns 200 with this body.
     pub fn body(body: &str) -> Self {
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ";
         Self::bytes(format!("{head}{}\r\n\r\n{body}", body.len()))
     }
 
-    /// [`accounts`].
+    /// Returns [`accounts`].
     pub fn well() -> Self {
         Self::body(&accounts().to_string())
     }
@@ -50,14 +50,14 @@ impl Reply {
 
 pub struct RawApi {
     address: SocketAddr,
-    /// `None`: the calls wait for one.
+    /// `None` while the calls wait for a reply.
     reply: watch::Sender<Option<Reply>>,
     tokens: AtomicUsize,
     lists: AtomicUsize,
 }
 
 impl RawApi {
-    /// Answers account-list calls so until told otherwise; `None`: not before it is told how.
+    /// Starts an API that gives this reply to account-list calls. With `None`, they wait until a reply is set.
     pub async fn start(reply: Option<Reply>) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Arc::new(Self {
@@ -77,12 +77,12 @@ impl RawApi {
         started
     }
 
-    /// Answers account-list calls so from now on.
+    /// Sets the reply to account-list calls from now on.
     pub fn lists(&self, reply: impl Into<Option<Reply>>) {
         self.reply.send_replace(reply.into());
     }
 
-    /// Token calls and list calls so far.
+    /// Returns the numbers of token calls and list calls so far.
     pub fn token_and_list_calls(&self) -> (usize, usize) {
         let of = |calls: &AtomicUsize| calls.load(Ordering::Relaxed);
         (of(&self.tokens), of(&self.lists))

@@ -1,4 +1,4 @@
-//! README and docs are true: their settings are accepted, their flags and metrics exist, and their tables are whole.
+//! README and docs are correct: their settings are accepted, their flags and metrics exist, their tables are complete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,13 +22,13 @@ fn read(file: impl AsRef<Path>) -> String {
     fs::read_to_string(root().join(file)).unwrap()
 }
 
-/// The text files of a folder and those below it.
+/// Returns the text files of a folder and its subfolders.
 fn files(folder: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(root().join(folder)).unwrap() {
         let path = entry.unwrap().path();
         let extension = path.extension().and_then(|extension| extension.to_str());
-        // Rules, which `tests/observability` checks, have groups that are named like metrics.
+        // Rules, which `tests/observability` checks, have groups with names like those of metrics.
         if path.ends_with("prometheus-operator") {
             continue;
         }
@@ -41,13 +41,13 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// READMEs, docs and examples.
+/// Returns the READMEs, docs and examples.
 fn documentation() -> Vec<PathBuf> {
     let readmes = READMES.map(|file| root().join(file));
     [readmes.to_vec(), files("docs"), files("examples")].concat()
 }
 
-/// Lets `check` read settings whose secrets stand in a folder, all of which are made.
+/// Asserts that `check` accepts settings whose secrets are in that folder. Creates the secrets.
 fn assert_accepted(file: &str, settings: &str, secrets: &str) {
     let scratch = Scratch::new();
     for rest in settings.split(secrets).skip(1) {
@@ -77,7 +77,7 @@ fn settings_of_docs_examples_and_the_package_are_accepted_as_they_stand() {
     let settings = settings.split("---").next().unwrap();
     assert_accepted(file, settings, "/run/secrets/wechat/");
 
-    // Once they are uncommented.
+    // The example is accepted once it is uncommented.
     let file = "packaging/apps.yml";
     let page = read(file);
     let (_, settings) = page.split_once("\n#apps:").expect("an example");
@@ -100,12 +100,12 @@ fn each_flag_and_metric_of_the_docs_exists() {
         let page = read(&file);
         for word in page.split(|c| !is_of_word(c)) {
             let word = word.trim_end_matches(['.', ':']);
-            // Ours have a dot or stand in `check`; the rest are cargo's, or lines of tables.
+            // The exporter's flags contain a dot, or belong to `check`; the rest are cargo's, or lines of tables.
             if word.starts_with("--") && word.contains('.') {
                 assert!(help.contains(word), "{} names {word}", file.display());
                 flags += 1;
             }
-            // Recording rules, names of files, and the beginnings of names.
+            // Names of recording rules and files, and prefixes of names.
             let is_other = word.contains([':', '.', '/', '-']) || word.ends_with('_');
             if word.starts_with("wechat_logistics_") && !is_other {
                 let suffixes = ["_bucket", "_sum", "_count"];
@@ -125,7 +125,7 @@ fn each_flag_and_metric_of_the_docs_exists() {
     }
 }
 
-/// What stands in backticks in each row of the table that has this text: names, flags and values.
+/// Returns what is in backticks in each row of the table that contains this text: names, flags and values.
 fn code_of_rows<'a>(page: &'a str, text: &str) -> Vec<BTreeSet<&'a str>> {
     let mut tables = page.split("\n\n").filter(|block| block.starts_with('|'));
     let table = tables.find(|table| table.contains(text));
@@ -183,7 +183,7 @@ async fn job_for_the_exporter_itself_asks_for_all_that_is_its_own_and_costs_no_c
     let page = exporter.scrape().await.0;
     let own = types(&page);
     assert_eq!(types(&job), own);
-    // Some have no series here.
+    // Some families have no series here.
     let families = families::ALL.iter().map(|family| family.name);
     let all: BTreeSet<&str> = own.into_iter().chain(families.filter(is_own)).collect();
     assert_eq!(asked_for, all);

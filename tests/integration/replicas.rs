@@ -1,5 +1,5 @@
-//! Several exporter processes with one real Redis (Debian's packages redis-server and redis-tools), which speaks TLS
-//! alone and asks for a password.
+//! Several exporter processes with one real Redis (Debian's packages redis-server and redis-tools), which accepts only
+//! TLS and asks for a password.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::*;
 
 const PASSWORD: &str = "canary-redis-password-1f3870be274f6c49";
 
-/// Starts a Redis with the scratch folder's certificate `redis`, on its port.
+/// Starts a Redis with the certificate `redis` of the scratch folder and returns its port.
 async fn redis(scratch: &Scratch) -> (Killed, u16) {
     let port = free_address().port();
     let path = |name: &str| scratch.path(name).display().to_string();
@@ -28,7 +28,7 @@ async fn redis(scratch: &Scratch) -> (Killed, u16) {
     (redis, port)
 }
 
-/// What Redis answers, whoever has signed its certificate.
+/// Returns what Redis answers, whoever has signed its certificate.
 fn ask(port: u16, command: &str) -> String {
     let mut client = Command::new("redis-cli");
     client.args(["-p", &port.to_string(), "--tls", "--insecure"]);
@@ -37,7 +37,7 @@ fn ask(port: u16, command: &str) -> String {
     text(&output.expect("redis-cli is installed").stdout)
 }
 
-/// An exporter that shares its state through that Redis, where it trusts its certificate.
+/// Starts an exporter that shares its state through that Redis and trusts only the certificate `trusted`.
 fn replica(scratch: &Scratch, wechat: &Wechat, redis_port: u16, trusted: &str) -> Exporter {
     scratch.write("password", PASSWORD);
     let redis = format!("redis: 'rediss://localhost:{redis_port}/0', password_file: password");
@@ -51,7 +51,7 @@ fn replica(scratch: &Scratch, wechat: &Wechat, redis_port: u16, trusted: &str) -
     Exporter::spawn(command)
 }
 
-/// Exchanges with Redis that failed for that reason.
+/// Returns how many exchanges with Redis failed for that reason.
 fn failures(page: &Page, reason: &str) -> f64 {
     let name = "exporter_shared_state_failures_total";
     page.value(&format!("{name}{{reason=\"{reason}\"}}"))
@@ -63,8 +63,8 @@ async fn four_processes_cost_what_one_does_and_show_the_same() {
     until("Redis is in time", share_and_show_the_same).await;
 }
 
-/// `false`: an answer of Redis was not there in half a second, as on a busy machine. What replicas do together is seen
-/// where none was late.
+/// Returns false if an answer of Redis took longer than half a second, as on a busy machine. How replicas work together
+/// shows only if none was late.
 async fn share_and_show_the_same() -> bool {
     let late = ok(accounts()).set_delay(Duration::from_millis(300));
     let (scratch, wechat) = (Scratch::new(), Wechat::listing(late).await);
@@ -120,7 +120,7 @@ async fn replica_without_redis_goes_on_alone_and_a_wrong_certificate_gets_no_pas
         assert!(!log.contains("canary"), "{host}: {log}");
         if is_there {
             assert!(log.contains("ertificate"), "{host}: {log}");
-            // The logins and commands are those of these very questions.
+            // The only logins and commands are those of this test's own questions.
             let commands = ask(port, "INFO commandstats");
             let of = |line: &&str| line.starts_with("cmdstat_") && !line.contains("_ping:");
             assert_eq!(commands.lines().filter(of).count(), 1, "{commands}");

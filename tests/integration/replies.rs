@@ -1,5 +1,5 @@
-//! Replies that are wrong, and a network that is: each gives the promised page in time, a counted reason and one log
-//! line within a bound of memory, and changes nothing else, whether there is no snapshot, a fresh one or a stale one.
+//! Bad replies and a bad network. Each leads to the promised page in time, a counted reason and one log line, within
+//! bounded memory, and changes nothing else, whether there is no snapshot, a fresh one or a stale one.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -17,16 +17,16 @@ enum Before {
 
 struct Case {
     name: &'static str,
-    /// `None`: never one.
+    /// `None` if the call is never answered.
     reply: Option<Reply>,
-    /// One of them is counted.
+    /// The possible reasons, of which one is counted.
     reasons: &'static [&'static str],
-    /// What the process may have taken at its peak. Unit: MiB.
+    /// The most memory that the process may have taken at its peak. Unit: MiB.
     peak: u64,
     before: Before,
 }
 
-/// 512 MB in half a megabyte: a gzip file may have any number of members.
+/// Returns 512 MB in half a megabyte, because a gzip file may have any number of members.
 fn gzip_bomb() -> Reply {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
@@ -70,7 +70,7 @@ async fn check(case: Case) {
         Before::Stale => "--scrape.max-stale=100ms",
         _ => "--scrape.max-stale=15m",
     };
-    // Long enough for whatever answers, also on a machine with much else to do.
+    // Long enough for every reply that ends, even on a busy machine.
     let more = [
         "--wechat.timeout=6s",
         "--wechat.min-interval=50ms",
@@ -108,7 +108,7 @@ async fn check(case: Case) {
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_answer_gives_the_promised_page_in_time_with_a_counted_reason_within_a_bound() {
     use futures_util::StreamExt as _;
-    // Four at a time: the machine that builds has little memory too.
+    // Four at a time, because the machine that builds has little memory.
     let cases = futures_util::stream::iter(cases());
     cases.for_each_concurrent(4, check).await;
 }
@@ -131,7 +131,7 @@ async fn rows_that_are_too_many_too_long_or_odd_are_counted_and_the_rest_is_read
         Scratch::new(),
         RawApi::start(Some(Reply::body(&list))).await,
     );
-    // A debug build on a busy machine needs long.
+    // A debug build on a busy machine is slow.
     let more = [
         "--scrape.timeout=100s",
         "--wechat.timeout=100s",

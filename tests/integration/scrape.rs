@@ -61,7 +61,7 @@ async fn two_hundred_scrapes_at_once_cost_what_one_does() {
 #[tokio::test]
 async fn late_answer_is_down_for_this_scrape_and_serves_the_next() {
     let (scratch, api) = (Scratch::new(), RawApi::start(None).await);
-    // A token that costs no call: which one a scrape waited for is counted.
+    // A token file costs no call, so the timeout is counted for the list call.
     let token = scratch.write("token", TOKEN);
     let mut command = program();
     command.args(["--wechat.appid", APPID, "--wechat.api-url", &api.url()]);
@@ -121,7 +121,7 @@ async fn one_apps_failure_never_touches_another() {
     assert_eq!(of_other("api_failures_total", labels), Some(1.0));
     assert_eq!(of_other("api_errcode", ""), Some(40013.0));
     assert_eq!(page.of_app("api_errcode"), Some(0.0));
-    // The courier is what the configuration says.
+    // The courier is as configured.
     let courier = "delivery_name=\"本地快递\",network=\"direct\"";
     assert_eq!(page.0.matches(courier).count(), 1, "{}", page.0);
     let index = exporter.get("/").await.body;

@@ -1,5 +1,5 @@
-//! No secret and no token in anything the program writes, whatever fails: log at trace level, pages, errors, help,
-//! command line, state, and what a token command sees. Configurations with mistakes are in `properties`.
+//! No secret and no token is in anything that the program writes, whatever fails: log at trace level, pages, errors,
+//! help, command line, state, and what a token command sees. `properties` tests configurations with mistakes.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -43,7 +43,7 @@ fn http(status: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\nX-Echo: {TOKEN}\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-/// Settings with an app for each way in which an `access_token` of each kind fails.
+/// Writes settings with an app for each way in which each kind of `access_token` can fail.
 fn settings(scratch: &Scratch, api_url: &str) -> (PathBuf, usize) {
     let mut credentials = vec![
         STABLE.to_owned(),
@@ -135,7 +135,7 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
         format!("invalid credential {TOKEN} {SECRET} access_token={TOKEN}&secret={SECRET}");
     let page = |status| ResponseTemplate::new(status).set_body_string(echoed.clone());
     let token = |token: Value| ok(json!({"access_token": token, "expires_in": 7200}));
-    // What follows it takes the token with it.
+    // A client that followed the redirect to this server would send the token along.
     let elsewhere = Wechat::silent().await;
     let location = format!("{}/?t={TOKEN}", elsewhere.url());
     let redirect = ResponseTemplate::new(307).insert_header("location", &*location);
@@ -144,7 +144,7 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
     let odd = format!("{TOKEN} x");
     let (check, collect) = (["check", "logfmt"], ["collect", "json"]);
     let mut cases = JoinSet::new();
-    // What WeChat says to the token call and to the list call, and what runs beside `serve`.
+    // WeChat's replies to the token call and the list call, and the command that runs besides `serve`.
     for (tokens, lists, [command, format]) in [
         (token(TOKEN.into()), ok(accounts()), check),
         (errcode(40125, &echoed), errcode(40001, &echoed), collect),
@@ -188,7 +188,7 @@ async fn no_kind_of_credential_leaves_a_trace_however_it_fails() {
                 written += &format!("{:?}\n{}\n", answer.headers, answer.body);
             }
             assert_eq!(written.matches("\nwechat_logistics_up{").count(), apps + 1);
-            // Broken while it runs.
+            // The secrets become invalid while the exporter runs.
             write_secrets(&format!("{SECRET}\n{SECRET}\0"));
             written += &exporter.reload().await.body;
             for path in ["/metrics", "/"] {

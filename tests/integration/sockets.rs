@@ -1,4 +1,4 @@
-//! Where it listens: Unix sockets, IPv6, sockets that systemd opened; and what happens when descriptors run out.
+//! Listening on Unix sockets, IPv6 and sockets that systemd opened, and running out of descriptors.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use crate::support::*;
 trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
-/// Scrapes there as soon as somebody listens.
+/// Scrapes that address as soon as somebody listens.
 fn scrape_at(address: &str) {
     let connect = || -> std::io::Result<Box<dyn Stream>> {
         if address.starts_with('/') {
@@ -55,7 +55,7 @@ fn unix_socket_is_served_and_its_file_goes_with_the_process() {
     assert!(stopped.ended().success());
     assert!(!path.exists());
 
-    // What a kill leaves behind does not hinder the next start.
+    // The file that a kill leaves behind doesn't hinder the next start.
     drop(start());
     assert!(path.exists());
     start();
@@ -101,7 +101,7 @@ async fn exporter_without_descriptors_recovers_and_reads_on() {
     let held: Vec<_> = (0..300).map(connect).collect();
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        // New readings too: descriptors are left for WeChat and for the state.
+        // Fetches work too, because descriptors are reserved for WeChat and for the state.
         let (_, lists) = wechat.token_and_list_calls().await;
         let page = exporter.scrape().await;
         assert_eq!(page.up(APPID), Some(1.0), "{}", exporter.log());

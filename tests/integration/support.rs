@@ -20,11 +20,11 @@ use wiremock::{Match, Mock, MockServer};
 pub const APPID: &str = "wx00000000000000a1";
 pub const OTHER_APPID: &str = "wx00000000000000b2";
 pub const SECRET: &str = "canary-appsecret-5d41402abc4b2a76";
-/// As long as WeChat's are.
+/// As long as WeChat's tokens.
 pub const TOKEN: &str = "canary-token-7d793037a0760186574b0282f2f435e7_7d793037a0760186574b0282f2f435e7-7d793037a0760186574b0282f2f435e7";
 pub const NEXT_TOKEN: &str = "canary-token-bbb8aae57c104cda40c93843ad5e6db8-bbb8aae57c104cda40c93843ad5e6db8_bbb8aae57c104cda40c93843ad5e6db8";
 
-/// The credential of [`Scratch`]'s secret.
+/// A credential that uses the secret of [`Scratch`].
 pub const STABLE: &str = "{ stable_token: { secret_file: secret } }";
 
 pub const STABLE_TOKEN_PATH: &str = "/cgi-bin/stable_token";
@@ -40,14 +40,14 @@ pub struct Wechat {
 }
 
 impl Wechat {
-    /// One that answers nothing yet.
+    /// Starts an API that answers nothing yet.
     pub async fn silent() -> Self {
         Self {
             server: MockServer::start().await,
         }
     }
 
-    /// One that hands out [`TOKEN`] and answers list calls so.
+    /// Starts an API that issues [`TOKEN`] and gives this reply to list calls.
     pub async fn listing(reply: ResponseTemplate) -> Self {
         let wechat = Self::silent().await;
         wechat.gives_token(TOKEN).await;
@@ -55,7 +55,7 @@ impl Wechat {
         wechat
     }
 
-    /// One that hands out [`TOKEN`] and lists [`accounts`].
+    /// Starts an API that issues [`TOKEN`] and lists [`accounts`].
     pub async fn healthy() -> Self {
         Self::listing(ok(accounts())).await
     }
@@ -69,12 +69,12 @@ impl Wechat {
         self.answers(path(STABLE_TOKEN_PATH), reply).await;
     }
 
-    /// Answers every account-list call alike.
+    /// Answers every account-list call with this reply.
     pub async fn lists(&self, reply: ResponseTemplate) {
         self.answers(path(LIST_PATH), reply).await;
     }
 
-    /// Answers account-list calls with this token alone.
+    /// Answers only account-list calls with this token.
     pub async fn lists_for(&self, token: &str, reply: ResponseTemplate) {
         self.answers(query_param("access_token", token), reply)
             .await;
@@ -85,18 +85,18 @@ impl Wechat {
         mock.mount(&self.server).await;
     }
 
-    /// Answers the next call alone.
+    /// Answers only the next call.
     pub async fn answers_once(&self, call: impl Match + 'static, reply: ResponseTemplate) {
         let mock = Mock::given(call).respond_with(reply).up_to_n_times(1);
         mock.mount(&self.server).await;
     }
 
-    /// Forgets answers and calls.
+    /// Forgets all answers and calls.
     pub async fn reset(&self) {
         self.server.reset().await;
     }
 
-    /// Calls so far, by path.
+    /// Returns the number of calls so far, by path.
     pub async fn calls(&self) -> HashMap<String, usize> {
         let mut calls = HashMap::new();
         for request in self.server.received_requests().await.unwrap() {
@@ -105,7 +105,7 @@ impl Wechat {
         calls
     }
 
-    /// Token calls and list calls so far.
+    /// Returns the numbers of token calls and list calls so far.
     pub async fn token_and_list_calls(&self) -> (usize, usize) {
         let calls = self.calls().await;
         let of = |path: &str| calls.get(path).copied().unwrap_or(0);
@@ -125,7 +125,7 @@ pub fn errcode(errcode: i64, errmsg: &str) -> ResponseTemplate {
     ok(json!({"errcode": errcode, "errmsg": errmsg}))
 }
 
-/// The reply on WeChat's page of the account list with a second, sparse account.
+/// Returns the reply on WeChat's page of the account list, with a second, sparse account.
 ///
 /// Source: <https://developers.weixin.qq.com/miniprogram/dev/server/API/express/express-by-business/api_getallaccount>.
 pub fn accounts() -> Value {
@@ -141,7 +141,7 @@ pub fn accounts() -> Value {
     ]})
 }
 
-/// A list of so many accounts, bound and with a balance.
+/// Returns a list of that many accounts, bound and with a balance.
 pub fn many_accounts(count: usize) -> Value {
     let account = |number| json!({"biz_id": format!("客户{number}"), "delivery_id": "STO", "status_code": 0, "quota_num": 5});
     json!({"list": (0..count).map(account).collect::<Vec<_>>()})
@@ -168,7 +168,7 @@ impl Scratch {
         path
     }
 
-    /// Makes a certificate for that host which only its own file `NAME.pem` vouches for, and its key `NAME.key`.
+    /// Creates the self-signed certificate `NAME.pem` for that host, and its key `NAME.key`.
     pub fn certificate(&self, name: &str, host: &str) {
         let identity = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
         self.write(&format!("{name}.pem"), &identity.cert.pem());
@@ -176,24 +176,24 @@ impl Scratch {
         self.write(&format!("{name}.key"), &key);
     }
 
-    /// The flag for a state directory in this folder.
+    /// Returns the flag for a state directory in this folder.
     pub fn state_flag(&self) -> String {
         format!("--state.dir={}", self.path("state").display())
     }
 
-    /// A file of the first app's in the state directory: its `limiter` or its `snapshot`.
+    /// Returns the path of one of the first app's files in the state directory: its `limiter` or its `snapshot`.
     pub fn state_file(&self, kind: &str) -> PathBuf {
         self.path(&format!("state/{APPID}.{kind}.json"))
     }
 
-    /// What the state directory has of the first app's limiter.
+    /// Returns what the state directory holds of the first app's limiter.
     pub fn kept_limiter(&self) -> Value {
         let kept = fs::read_to_string(self.state_file("limiter")).unwrap_or_default();
         serde_json::from_str::<Value>(&kept).unwrap_or_default()
     }
 
-    /// Waits until the end of the first app's fetch is in the state directory: it is written after the answer, and after
-    /// the reading.
+    /// Waits until the state directory holds the end of the first app's fetch, which is written after the answer and
+    /// after the snapshot.
     pub async fn fetch_is_kept(&self) {
         until("the fetch's end is kept", async || {
             self.kept_limiter()["last_fetch"].is_object()
@@ -201,14 +201,14 @@ impl Scratch {
         .await;
     }
 
-    /// Settings of the first app, with such an `access_token`. `more`: lines after it.
+    /// Writes settings of the first app with this `access_token`. `more`: lines after it.
     pub fn app(&self, api_url: &str, access_token: &str, more: &str) -> PathBuf {
         let app =
             format!("- appid: {APPID}\n  api_url: {api_url}\n  access_token: {access_token}\n");
         self.write("exporter.yml", &format!("apps:\n{app}{more}"))
     }
 
-    /// Settings of two apps with stable tokens.
+    /// Writes settings of two apps with stable tokens.
     pub fn two_apps(&self, api_url: &str, more: &str) -> PathBuf {
         let other =
             format!("- appid: {OTHER_APPID}\n  api_url: {api_url}\n  access_token: {STABLE}\n");
@@ -216,12 +216,12 @@ impl Scratch {
     }
 }
 
-/// The program's command line without the environment of whoever runs the tests.
+/// Returns the program's command line, without the environment of whoever runs the tests.
 pub fn program() -> Command {
     wrapped(&[])
 }
 
-/// The same, started by another program.
+/// Returns the same command line, started by another program.
 pub fn wrapped(wrapper: &[&str]) -> Command {
     let program = env!("CARGO_BIN_EXE_wechat-logistics-exporter");
     let words = [wrapper, &[program]].concat();
@@ -248,7 +248,7 @@ pub fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// Standard output and standard error.
+/// Returns standard output and standard error.
 pub fn all_output(output: &Output) -> String {
     text(&[&output.stdout[..], &output.stderr].concat())
 }
@@ -273,7 +273,7 @@ impl Drop for Killed {
 }
 
 impl Killed {
-    /// Waits for its end.
+    /// Waits until the process ends.
     pub fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
@@ -294,7 +294,7 @@ pub struct Exporter {
     client: reqwest::Client,
 }
 
-/// The flags for one app on the API at that URL.
+/// Returns the flags for one app on the API at that URL.
 pub fn one_app(scratch: &Scratch, url: &str) -> [String; 3] {
     let secret = scratch.path("secret");
     [
@@ -305,19 +305,19 @@ pub fn one_app(scratch: &Scratch, url: &str) -> [String; 3] {
 }
 
 impl Exporter {
-    /// `serve` for one app on that API.
+    /// Starts `serve` for one app on that API.
     pub fn for_one_app(scratch: &Scratch, wechat: &Wechat, more: &[&str]) -> Self {
         Self::for_one_app_at(scratch, &wechat.url(), more)
     }
 
-    /// The same on the API at that URL.
+    /// Starts `serve` for one app on the API at that URL.
     pub fn for_one_app_at(scratch: &Scratch, url: &str, more: &[&str]) -> Self {
         let mut command = program();
         command.args(one_app(scratch, url)).args(more);
         Self::spawn(command)
     }
 
-    /// `serve` for the apps of a settings file.
+    /// Starts `serve` for the apps of a settings file.
     pub fn from_file(file: &Path, more: &[&str]) -> Self {
         let mut command = program();
         command.arg("--config.file").arg(file).args(more);
@@ -330,7 +330,7 @@ impl Exporter {
         Self::spawn_as_it_is(command)
     }
 
-    /// The same without an address of ours.
+    /// Does the same without adding a listen address.
     pub fn spawn_as_it_is(mut command: Command) -> Self {
         let log = tempfile::NamedTempFile::new().unwrap();
         command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
@@ -372,7 +372,7 @@ impl Exporter {
         self.scrape_with_timeout("10").await
     }
 
-    /// Scrapes as a Prometheus with this timeout header would.
+    /// Scrapes like a Prometheus with this timeout header.
     pub async fn scrape_with_timeout(&self, header: &str) -> Page {
         let request = self.request(Method::GET, "/metrics");
         let request = request.header("X-Prometheus-Scrape-Timeout-Seconds", header);
@@ -381,7 +381,7 @@ impl Exporter {
         Page(answer.body)
     }
 
-    /// `POST /-/reload`.
+    /// Sends `POST /-/reload`.
     pub async fn reload(&self) -> Answer {
         Answer::of(self.request(Method::POST, "/-/reload")).await
     }
@@ -390,18 +390,18 @@ impl Exporter {
         self.child.0.id()
     }
 
-    /// Every line that it has written by now.
+    /// Returns every line written so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap()
     }
 
-    /// The same once that is in it.
+    /// Waits until the log contains `text` and returns the log.
     pub async fn log_with(&self, text: &str) -> String {
         until(text, async || self.log().contains(text)).await;
         self.log()
     }
 
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits until the process ends.
     pub fn stop(&mut self, signal: Signal) -> ExitStatus {
         self::signal(self.process(), signal);
         self.ended()
@@ -411,12 +411,12 @@ impl Exporter {
         self.child.ended()
     }
 
-    /// Memory that the process holds now. Unit: KiB.
+    /// Returns the memory that the process holds now. Unit: KiB.
     pub fn resident(&self) -> u64 {
         self.kibibytes("VmRSS:")
     }
 
-    /// The most memory that the process ever held. Unit: KiB.
+    /// Returns the most memory that the process ever held. Unit: KiB.
     pub fn peak(&self) -> u64 {
         self.kibibytes("VmHWM:")
     }
@@ -428,14 +428,14 @@ impl Exporter {
         number.unwrap().parse().unwrap()
     }
 
-    /// Open file descriptors.
+    /// Returns the number of open file descriptors.
     pub fn descriptors(&self) -> usize {
         let open = fs::read_dir(format!("/proc/{}/fd", self.process()));
         open.unwrap().count()
     }
 }
 
-/// One answer of the exporter's.
+/// An answer of the exporter.
 pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
@@ -457,62 +457,61 @@ impl Answer {
 pub struct Page(pub String);
 
 impl Page {
-    /// The value of one series, written as the page writes it, without the common prefix.
+    /// Returns the value of one series, named as on the page but without the common prefix.
     pub fn value(&self, series: &str) -> Option<f64> {
         let start = format!("wechat_logistics_{series} ");
         let mut values = self.0.lines().filter_map(|line| line.strip_prefix(&start));
         values.next().map(|value| value.parse().unwrap())
     }
 
-    /// The first app's series of that name with no further labels.
+    /// Returns the value of the first app's series of that name with no further labels.
     pub fn of_app(&self, name: &str) -> Option<f64> {
         self.value(&format!("{name}{{appid=\"{APPID}\"}}"))
     }
 
-    /// `up` of an app.
     pub fn up(&self, appid: &str) -> Option<f64> {
         self.value(&format!("up{{appid=\"{appid}\"}}"))
     }
 
-    /// When the first app's snapshot was fetched. Unit: seconds since 1970.
+    /// Returns when the first app's snapshot was fetched. Unit: seconds since 1970.
     pub fn snapshot_time(&self) -> f64 {
         self.of_app("snapshot_timestamp_seconds").unwrap()
     }
 
-    /// A counter of the first app with these further labels.
+    /// Returns a counter of the first app with these further labels.
     fn count(&self, name: &str, labels: &str) -> f64 {
         let series = format!("{name}{{appid=\"{APPID}\",{labels}}}");
         let value = self.value(&series);
         value.unwrap_or_else(|| panic!("no {series} in: {}", self.0))
     }
 
-    /// The first app's calls to WeChat.
+    /// Returns the number of the first app's calls to WeChat.
     pub fn requests(&self, api: &str) -> f64 {
         self.count("api_requests_total", &format!("api=\"{api}\""))
     }
 
-    /// Failures of the first app's calls.
+    /// Returns how many of the first app's calls failed for that reason.
     pub fn failures(&self, api: &str, reason: &str) -> f64 {
         let labels = format!("api=\"{api}\",reason=\"{reason}\"");
         self.count("api_failures_total", &labels)
     }
 
-    /// How the first app's scrapes were served.
+    /// Returns how many of the first app's scrapes were served from that source.
     pub fn served(&self, source: &str) -> f64 {
         self.count("scrapes_total", &format!("source=\"{source}\""))
     }
 
-    /// Calls of the first app that were kept back.
+    /// Returns how many of the first app's calls were refused for that cause.
     pub fn refused(&self, cause: &str) -> f64 {
         self.count("calls_refused_total", &format!("cause=\"{cause}\""))
     }
 
-    /// Rows left out of the first app's snapshot.
+    /// Returns how many rows were left out of the first app's snapshot for that reason.
     pub fn dropped(&self, reason: &str) -> f64 {
         self.count("accounts_dropped", &format!("reason=\"{reason}\""))
     }
 
-    /// The lines of one family's series.
+    /// Returns the lines of one family's series.
     pub fn series(&self, name: &str) -> Vec<&str> {
         let start = format!("wechat_logistics_{name}");
         let is_of_it = |line: &&str| {
@@ -523,7 +522,7 @@ impl Page {
     }
 }
 
-/// Waits until that is so.
+/// Waits until `is_so` returns true.
 pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !is_so().await {
@@ -532,20 +531,20 @@ pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     }
 }
 
-/// Bound and let go again: the next program that asks for a free port is unlikely to get this one.
+/// Returns an address that was bound and released; the next program that asks for a free port is unlikely to get it.
 pub fn free_address() -> SocketAddr {
     let bound = TcpListener::bind("127.0.0.1:0").unwrap();
     bound.local_addr().unwrap()
 }
 
-/// A client without the environment's proxies.
+/// Returns a client that ignores the environment's proxies.
 pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
     client.build().unwrap()
 }
 
-/// Scrapes until told to stop, on a new connection each time; each must be answered with 200 within ten seconds.
+/// A loop of scrapes, each on a new connection, until stopped. Each must be answered with 200 within ten seconds.
 pub struct Scraping {
     stop: tokio::sync::oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,

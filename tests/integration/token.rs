@@ -9,7 +9,7 @@ use crate::support::*;
 const STALE: &str =
     "invalid credential, access_token is invalid or not latest rid: 60c976e4-051e6c8e-47215cd3";
 
-/// A WeChat that rejects [`TOKEN`], which it gives first, and gives this one from then on.
+/// Starts a WeChat that issues [`TOKEN`] first and rejects it, and issues `next` from then on.
 async fn rejecting(rejection: i64, next: &str) -> Wechat {
     let wechat = Wechat::silent().await;
     wechat.lists_for(TOKEN, errcode(rejection, STALE)).await;

@@ -25,7 +25,7 @@ import yaml
 
 import shipped
 
-# Bounds for a machine that has much else to do; nothing waits longer than it must. Unit: seconds.
+# Limits for a busy machine; nothing waits longer than it must. Unit: seconds.
 DEADLINE = 180
 START = 90
 ALERT = "WechatLogisticsBalanceLow"
@@ -141,7 +141,7 @@ def main():
         stack.enter_context(running("prometheus", command, directory))
         answers(f"http://{prometheus}/-/ready")
 
-        # Raises where nothing comes in time.
+        # Raises if nothing arrives in time.
         while alert := arrived.get(timeout=max(0, start + DEADLINE - time.monotonic())):
             if alert["labels"]["alertname"] == ALERT and alert["status"] == "firing":
                 print(f"{ALERT} arrived after {time.monotonic() - start:.1f} s: {alert['annotations']['summary_zh']}")

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// One user, whose password is `secret`.
+/// Returns a web configuration with one user, whose password is `secret`.
 fn users() -> String {
     let hash = bcrypt::hash("secret", 4).unwrap();
     format!("basic_auth_users:\n  ann: {hash}\n")
@@ -17,7 +17,7 @@ fn authorization(user: &str, password: &str) -> String {
     format!("Authorization: Basic {text}\r\n")
 }
 
-/// A server with that web configuration, which is `web.yml` in the folder.
+/// Starts a server with that web configuration, which is `web.yml` in the folder.
 async fn serving(web_config: &str) -> (TempDir, Running) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web.yml");
@@ -77,7 +77,7 @@ async fn configured_headers_are_on_every_answer_and_win() {
 async fn rate_limit_turns_requests_away() {
     let (_folder, server) = serving("rate_limit: {interval: 1h, burst: 2}\n").await;
     let page = server.ask("GET /metrics").await;
-    // Counted from 0 on, so that the first refusal shows as an increase.
+    // Counted from 0, so that the first refusal shows as an increase.
     let line = "requests_total{code=\"429\",handler=\"ready\"} 0\n";
     assert!(page.contains(line), "{page}");
     for code in [200, 429] {
@@ -104,7 +104,7 @@ async fn file_that_turns_bad_or_empty_lets_nobody_in_until_it_is_corrected() {
         }
         let answer = server.ask("GET /-/ready").await;
         assert_eq!(status(&answer), code, "{text:?}");
-        // The place of the file is nobody's business.
+        // The reply must not reveal where the file is.
         assert!(!answer.contains("web.yml"), "{answer}");
     }
 }

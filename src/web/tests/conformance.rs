@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::web_config::check;
 
-/// Files that we take and Debian 12's promtool (2.42, of 2023) doesn't know yet.
+/// Files that the exporter accepts and Debian 12's promtool (2.42, of 2023) doesn't know yet.
 const NEWER_THAN_PROMTOOL: [&str; 6] = [
     "rate-limit",
     "rate-limit-off",
@@ -17,7 +17,7 @@ const NEWER_THAN_PROMTOOL: [&str; 6] = [
     "tls-inline",
 ];
 
-/// Files that promtool takes and we don't, with the reason.
+/// Files that promtool accepts and the exporter refuses, with the reason.
 const STRICTER: [(&str, &str); 11] = [
     (
         "client-ca-empty",
@@ -52,7 +52,7 @@ fn files(kind: &str) -> Vec<(String, PathBuf)> {
     files
 }
 
-/// Whether promtool takes the file.
+/// Reports whether promtool accepts the file.
 fn promtool_takes(path: &Path) -> bool {
     let mut promtool = Command::new("promtool");
     let output = promtool.args(["check", "web-config"]).arg(path).output();

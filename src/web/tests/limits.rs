@@ -6,7 +6,7 @@ async fn client_that_does_not_go_on_is_cut_off() {
     setup.limits.client = Duration::from_millis(500);
     let server = setup.start().await;
 
-    // A byte now and then keeps no connection.
+    // Sending a byte now and then doesn't keep a connection open.
     let mut stream = server.sending(b"GET /-/ready HTTP/1.1\r\nX-Slow: ").await;
     let cut = within(async {
         while stream.write_all(b"a").await.is_ok() {
@@ -19,7 +19,7 @@ async fn client_that_does_not_go_on_is_cut_off() {
     assert!(rest(&mut used).await.ends_with("ready\n"));
     assert_eq!(rest(&mut server.connect().await).await, "");
 
-    // Asks on and on without reading, until nobody takes the requests either.
+    // Sends requests without reading the replies, until the server stops reading too.
     let mut stream = server.connect().await;
     let requests = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     within(async { while stream.write_all(&requests).await.is_ok() {} }).await;
@@ -70,7 +70,7 @@ async fn connection_that_waits_for_its_client_makes_room_when_there_are_too_many
     let mut last = server.sending(READY).await;
     assert_eq!(rest(&mut half).await, "");
     read_until(&mut last, "ready\n").await;
-    // The one that was of use, and the newest, are still there.
+    // The connection that was used and the newest one are still open.
     for stream in [&mut used, &mut next] {
         stream.write_all(READY).await.unwrap();
         read_until(stream, "ready\n").await;
@@ -95,7 +95,7 @@ async fn request_under_way_keeps_its_place_however_many_knock() {
 #[tokio::test]
 async fn panic_in_a_handler_costs_one_connection() {
     let server = Setup::new().start().await;
-    // Nobody reloads any more, which can't be while the exporter serves.
+    // The handler panics if nobody handles reloads, which can't happen while the exporter serves.
     server.reloads.lock().await.close();
     assert_eq!(server.ask("POST /-/reload").await, "");
     assert_eq!(status(&server.ask("GET /-/ready").await), 200);
@@ -107,7 +107,7 @@ async fn client_that_ends_its_side_is_answered() {
     let mut stream = server.sending(RELOAD).await;
     stream.shutdown().await.unwrap();
     let reload = server.reload().await;
-    // Long after the server has seen the end.
+    // Long enough for the server to see that the client has closed its side.
     tokio::time::sleep(Duration::from_millis(50)).await;
     reload.send(Ok(())).unwrap();
     assert_eq!(status(&rest(&mut stream).await), 200);

@@ -1,11 +1,11 @@
-//! The server as a whole, on sockets: what belongs where.
+//! Tests of the whole server over sockets:
 //!
 //! - `routing`: paths, methods, headers
 //! - `limits`: clients that are slow, greedy or broken, and panics
-//! - `stop`: how it ends
+//! - `stop`: shutdown
 //! - `auth`: the web configuration's users, headers and rate limit
-//! - `tls`: certificates of both sides
-//! - `conformance`: the web configuration beside promtool's verdict on it
+//! - `tls`: certificates of servers and clients
+//! - `conformance`: the verdict on web configurations, compared with promtool's
 
 mod auth;
 mod conformance;
@@ -36,15 +36,14 @@ use crate::exposition::Exposition;
 use crate::store::Store;
 use crate::wechat::ListLimits;
 
-/// The longest that anything in these tests may take; never waited for unless a test fails.
+/// The longest that anything in these tests may take. Only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A request that costs nothing, on a connection that stays.
+/// A request that costs nothing and keeps its connection.
 const READY: &[u8] = b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n";
-/// A request that reloads.
 const RELOAD: &[u8] = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// A server in the making.
+/// The settings of a server to be started.
 struct Setup {
     web: WebConfig,
     limits: Limits,
@@ -76,7 +75,7 @@ impl Setup {
         let config = Config {
             scrape: self.scrape,
             wechat: WechatConfig {
-                // A WeChat that is silent stays so for the whole of a test.
+                // A WeChat that doesn't answer must not time out during a test.
                 timeout: 2 * PATIENCE,
                 proxy_from_env: false,
                 ..Config::new(Vec::new()).wechat
@@ -107,11 +106,11 @@ impl Setup {
     }
 }
 
-/// An app whose API nobody answers.
+/// Returns an app whose API doesn't answer.
 fn app(appid: &str, name: &str) -> AppConfig {
     AppConfig {
         name: name.to_owned(),
-        // The discard port of this machine: refused at once.
+        // The discard port of this machine, which refuses connections at once.
         api_urls: vec!["http://127.0.0.1:9".to_owned()],
         ..AppConfig::new(appid, Credential::None { from_appid: None })
     }
@@ -131,19 +130,19 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A connection on which these bytes have been sent.
+    /// Opens a connection and sends these bytes.
     async fn sending(&self, bytes: &[u8]) -> TcpStream {
         let mut stream = self.connect().await;
         stream.write_all(bytes).await.unwrap();
         stream
     }
 
-    /// The answer to one request, as it is on the wire.
+    /// Returns the answer to one request, as received.
     async fn ask(&self, request_line: &str) -> String {
         self.ask_with(request_line, "").await
     }
 
-    /// `headers`: whole lines.
+    /// Asks with more headers, given as whole lines.
     async fn ask_with(&self, request_line: &str, headers: &str) -> String {
         let request = format!(
             "{request_line} HTTP/1.1\r\nHost: exporter.example:1\r\nConnection: close\r\n{headers}\r\n"
@@ -151,7 +150,7 @@ impl Running {
         exchange(self.connect().await, request.as_bytes()).await
     }
 
-    /// The next reload that is asked for. Until it is answered, the request is under way.
+    /// Returns the next request to reload. The client waits until it is answered.
     async fn reload(&self) -> ReloadRequest {
         within(self.reloads.lock().await.recv()).await.unwrap()
     }
@@ -162,21 +161,21 @@ impl Running {
     }
 }
 
-/// What comes back until the server closes.
+/// Sends the bytes and returns what comes back until the server closes.
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     rest(&mut stream).await
 }
 
-/// What is still to come until the server closes.
+/// Returns what is still to come until the server closes.
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
-    // A connection that is reset had its answer before.
+    // A connection that was reset had its answer before.
     let _ = within(stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Reads until the text has come.
+/// Reads until `text` has arrived.
 async fn read_until(stream: &mut (impl AsyncRead + Unpin), text: &str) -> String {
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];

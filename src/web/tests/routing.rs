@@ -114,7 +114,7 @@ async fn each_app_is_a_target_of_its_own() {
     );
     assert_eq!(groups.as_array().unwrap().len(), 2);
 
-    // A client of HTTP/1.0 may not say where it thinks it is.
+    // An HTTP/1.0 client may omit `Host`.
     let request = b"GET /sd HTTP/1.0\r\n\r\n";
     let answer = exchange(server.connect().await, request).await;
     let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();

@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 
-/// A certificate that only itself vouches for, and its key.
+/// A self-signed certificate and its key.
 struct Identity {
     certificate: rcgen::Certificate,
     key: KeyPair,
@@ -37,7 +37,7 @@ struct World {
 }
 
 impl World {
-    /// A server that knows these clients, with these settings of TLS.
+    /// Starts a server that knows these clients, with these TLS settings.
     async fn serving(known: &[&Identity], more_tls: &str) -> (Self, Running) {
         let (world, setup) = Self::setup(known, more_tls);
         (world, setup.start().await)
@@ -56,7 +56,7 @@ impl World {
         (world, setup)
     }
 
-    /// As careful administrators do it: the new file takes the old one's place in one step.
+    /// Replaces a file atomically, as careful administrators do.
     fn write(&self, name: &str, text: &str) {
         let new = self.folder.path().join("new");
         fs::write(&new, text).unwrap();
@@ -68,7 +68,7 @@ impl World {
         self.write("web.yml", &format!("tls_server_config:\n{files}{more_tls}"));
     }
 
-    /// Puts a fresh certificate for the server in place.
+    /// Gives the server a new certificate.
     fn replace_certificate(&mut self) {
         self.server = Identity::new(&[dns("localhost")]);
         self.write("server.key", &self.server.key.serialize_pem());
@@ -102,7 +102,7 @@ impl World {
             .await
     }
 
-    /// Whether such a client gets an answer. With TLS 1.3 a client learns only then that it is refused.
+    /// Reports whether the client gets an answer. With TLS 1.3 a client doesn't learn of a refusal before that.
     async fn gets_in(&self, server: &Running, client: Option<&Identity>) -> bool {
         let mut outcomes = Vec::new();
         for version in BOTH {
@@ -170,7 +170,7 @@ async fn only_clients_with_a_listed_name_get_in() {
         (dns("prometheus.example"), true),
         (ip("10.0.0.1"), true),
         (ip("2001:db8::1"), true),
-        // Go writes an IPv4 address in an IPv6 one as what it is.
+        // Go formats an IPv4-mapped IPv6 address as IPv4.
         (ip("::ffff:10.0.0.1"), true),
         (uri("spiffe://example/prometheus"), true),
         (mail("ops@example"), true),
@@ -217,7 +217,7 @@ async fn handshake_fails_while_the_configuration_is_bad() {
     let open = world.connect(&server, None, &BOTH).await.unwrap();
     world.web_config("  min_version: TLS99\n");
     assert!(!world.gets_in(&server, None).await);
-    // A connection that is open already learns of it too.
+    // A connection that is already open is affected too.
     assert_eq!(status(&try_exchange(open).await), 500);
 
     world.web_config("");
@@ -226,7 +226,7 @@ async fn handshake_fails_while_the_configuration_is_bad() {
     assert!(!world.gets_in(&server, None).await);
     world.replace_certificate();
     assert!(world.gets_in(&server, None).await);
-    // Never plain HTTP where there was TLS.
+    // A server that served TLS never falls back to plain HTTP.
     world.write("web.yml", "");
     assert!(!world.gets_in(&server, None).await);
 }

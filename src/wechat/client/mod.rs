@@ -1,4 +1,4 @@
-//! The client: one function sends, to the first host that answers, within the time and the size that a call may have.
+//! The client. One function sends all calls, to the first host that answers, within limits on time and size.
 
 mod transport;
 
@@ -16,14 +16,14 @@ use super::{
 use crate::blocking;
 use crate::tls::{self, NoRoots};
 
-/// An account list; hundreds of thousands of accounts, each of about 275 bytes. Unit: bytes.
+/// The maximum size of an account list: hundreds of thousands of accounts of about 275 bytes each. Unit: bytes.
 const LIST_BODY_MAX: usize = 100 << 20;
-/// Any other reply. Unit: bytes.
+/// The maximum size of any other reply. Unit: bytes.
 const BODY_MAX: usize = 1 << 20;
-/// A reply that is read sooner than another thread would wake: some hundred accounts. Unit: bytes.
+/// Reading a smaller reply, a few hundred accounts, takes less time than waking another thread. Unit: bytes.
 const INLINE_BODY_MAX: usize = 64 << 10;
 
-/// Sends calls to WeChat, over one connection pool, to the first host that answers.
+/// A client that sends calls to WeChat over one connection pool, to the first host that answers.
 pub struct Client {
     http: reqwest::Client,
     hosts: Hosts,
@@ -31,28 +31,27 @@ pub struct Client {
     list_limits: ListLimits,
 }
 
-/// A client can't be made.
+/// The error when a client can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// There is no host to call, or its URL is not one. It is not shown, because it may hold a password.
+    /// There is no host to call, or its URL is invalid. The URL is not shown, because it may hold a password.
     #[error("the API needs a URL with http:// or https:// and a host")]
     Url,
-    /// Nothing to check WeChat's certificate with.
+    /// There are no root certificates to verify WeChat's certificate with.
     #[error(transparent)]
     NoRoots(#[from] NoRoots),
-    /// The HTTP client can't be set up.
     #[error("the HTTP client can't be set up")]
     Http(#[source] reqwest::Error),
 }
 
-/// One call, for whatever host it goes to.
+/// One call, independent of the host that it is sent to.
 struct Call<'a> {
     api: Api,
     query: Vec<(&'static str, &'a str)>,
-    /// JSON, which makes it a POST. Always of known length: WeChat answers a chunked request with 412.
+    /// The JSON body, which makes the call a POST. Its length is known: WeChat answers chunked requests with 412.
     body: Option<Vec<u8>>,
     body_max: usize,
-    /// What of a reply must never be quoted.
+    /// The secrets that must never be quoted from a reply.
     secrets: Vec<&'a str>,
     /// Whether Cloud Run's open-interface service adds the token.
     open_interface: bool,
@@ -89,18 +88,17 @@ impl<'a> Call<'a> {
     }
 
     fn json(mut self, body: &serde_json::Value) -> Self {
-        // Raw UTF-8: the courier's side compares a `biz_id` letter by letter, also one that came as `\u5706`.
+        // Raw UTF-8: the courier's side compares a `biz_id` literally, so an escape such as `\u5706` would not match.
         self.body = Some(body.to_string().into_bytes());
         self
     }
 }
 
 impl Client {
-    /// A client that has called nobody yet.
+    /// Creates a client without calling WeChat.
     ///
     /// # Errors
-    /// When there is no host, one of their URLs can't be used, or https is asked for and the system has no root
-    /// certificates.
+    /// When there is no host, a host's URL can't be used, or a URL is https and the system has no root certificates.
     pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
         let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env)?;
         let roots = match tls::system_roots() {
@@ -123,7 +121,7 @@ impl Client {
         })
     }
 
-    /// A client for another app: over the same connections, but it finds out for itself which host answers.
+    /// Returns a client for another app, which shares the connections but finds out for itself which host answers.
     #[must_use]
     pub fn for_another_app(&self) -> Self {
         Self {
@@ -134,13 +132,13 @@ impl Client {
         }
     }
 
-    /// For calls to others than WeChat: the same proxies and trusted certificates.
+    /// Returns the HTTP client for calls to servers other than WeChat, with the same proxies and trusted certificates.
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    /// The account list: over the HTTPS call, `logistics.getAllAccount`, or over the cloud call, a `function` that returns
-    /// `openapi.logistics.getAllAccount`.
+    /// Reads the account list through the HTTPS call, `logistics.getAllAccount`, or through the cloud call, a
+    /// `function` that returns the result of `openapi.logistics.getAllAccount`.
     ///
     /// # Errors
     /// See [`Error`]. The errcode of a cloud call is WeChat's own or the one that the function returned.
@@ -153,7 +151,7 @@ impl Client {
         let mut call = Call::new(Api::of_account_list(function)).authorized(authorization);
         call.body_max = LIST_BODY_MAX;
         if let Some(function) = function {
-            // An empty body is refused (44002); the function gets an empty event.
+            // WeChat refuses an empty body (44002), so the function gets an empty event.
             call = call.json(&serde_json::json!({}));
             call.query.push(("env", &function.env));
             call.query.push(("name", &function.name));
@@ -166,7 +164,7 @@ impl Client {
         self.call(call, meter, read).await
     }
 
-    /// The couriers, `logistics.getAllDelivery`. Those without an id are left out.
+    /// Reads the couriers through `logistics.getAllDelivery`, without those that have no id or too long a text.
     ///
     /// # Errors
     /// See [`Error`].
@@ -181,7 +179,7 @@ impl Client {
         self.call(call, meter, read).await
     }
 
-    /// A live balance, `logistics.getQuota`; `None` where WeChat sent none. Unit: electronic waybills.
+    /// Reads a live balance through `logistics.getQuota`; `None` if WeChat sent none. Unit: electronic waybills.
     ///
     /// # Errors
     /// See [`Error`].
@@ -198,7 +196,7 @@ impl Client {
         self.call(call, meter, reply::read_quota).await
     }
 
-    /// WeChat's own figures of one API, `openapi/quota/get`.
+    /// Reads WeChat's own quota figures for one API through `openapi/quota/get`.
     ///
     /// # Errors
     /// See [`Error`].
@@ -214,8 +212,8 @@ impl Client {
         self.call(call, meter, reply::read_api_quota).await
     }
 
-    /// A token for an `AppSecret`. One of [`Api::StableToken`] is shared with every other user of that API, and never
-    /// forced to be a new one; one of [`Api::Token`] invalidates everybody else's within minutes.
+    /// Mints a token for an `AppSecret`. A token of [`Api::StableToken`] is shared with every other user of that API,
+    /// and a new one is never forced. A token of [`Api::Token`] invalidates everybody else's within minutes.
     ///
     /// # Errors
     /// See [`Error`].
@@ -244,19 +242,19 @@ impl Client {
             }));
         }
         call.secrets.push(secret);
-        // Its seconds count from when WeChat answered, which is not earlier than this.
+        // The token's lifetime counts from WeChat's answer, which is not earlier than this.
         let asked = SystemTime::now();
         let read = move |body: &[u8]| reply::read_token(body, asked);
         self.call(call, meter, read).await
     }
 
-    /// The host that calls go to now, with its port where it has one of its own.
+    /// Returns the host that calls currently go to, with its port if that is not the default.
     #[must_use]
     pub fn current_host(&self) -> &str {
         &self.hosts.current().name
     }
 
-    /// Sends a call and reads its reply; a reply that is not what was asked for counts as a failure, once.
+    /// Sends a call and reads its reply. A reply that can't be used counts as one failure.
     async fn call<T: Send + 'static>(
         &self,
         call: Call<'_>,
@@ -276,12 +274,13 @@ impl Client {
         })
     }
 
-    /// The one place that sends: to one host after the other, until one answers. Each try is metered.
+    /// Sends a call to one host after the other until one answers. All calls are sent here, and each attempt is
+    /// metered.
     ///
-    /// Another host is tried only where this one could not be reached or failed by itself: what WeChat answers, it
-    /// answers everywhere. An answer may take all the time that is left, as it may where there is but one host; one that
-    /// is late sends the next call elsewhere. A host that takes no connection is left sooner, see `transport`. While none
-    /// answers, a call tries one.
+    /// Another host is tried only if this one was unreachable or failed itself, because WeChat's own answer is the same
+    /// everywhere. An answer may take all the remaining time, as with a single host. If it is late, the next call goes
+    /// to another one. A host that accepts no connection is given up sooner, see `transport`. During an outage, each
+    /// call tries only one host.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
         let mut first_failure = None;
@@ -293,7 +292,7 @@ impl Client {
                 break;
             }
             if let Err(reached) = meter.sending(call.api) {
-                // What was tried says more than what was not.
+                // A failed attempt says more than one that was not made.
                 let not_sent = || Error::not_sent(call.api, reached);
                 return Err(first_failure.unwrap_or_else(not_sent));
             }
@@ -309,7 +308,7 @@ impl Client {
             if !error.concerns_the_host() {
                 return Err(error);
             }
-            // Of several failures the preferred host's is the one to look at.
+            // Of several failures, that of the host tried first is reported.
             first_failure.get_or_insert(error);
         }
         self.hosts.none_answered(out_of_time);
@@ -318,7 +317,7 @@ impl Client {
 }
 
 impl fmt::Debug for Client {
-    /// Without the HTTP client, whose proxies may have passwords, and without URLs, which may have them too.
+    /// Omits the HTTP client, whose proxies may have passwords, and the URLs, which may have them too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("host", &self.current_host())

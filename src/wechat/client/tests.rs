@@ -1,4 +1,4 @@
-//! How the client calls: what it sends, where to, how often, and what it makes of the answers.
+//! How the client calls: what it sends, where to, how often, and how it reads the answers.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use crate::wechat::{Cause, DailyLimitReached, Symptom};
 const TOKEN: &str = "canary-token-0123456789";
 const SECRET: &str = "canary-secret";
 
-/// Notes what passes.
+/// A meter that counts calls and records failures.
 #[derive(Debug, Default)]
 struct CountingMeter {
     sent: AtomicUsize,
@@ -57,7 +57,7 @@ fn client_within(api_urls: &[&str], timeout: Duration) -> Client {
     Client::new(&options(api_urls, timeout)).unwrap()
 }
 
-/// A client that trusts these certificates.
+/// Returns a client that trusts these certificates.
 fn trusting(trusted: &[&rcgen::Certificate], api_url: &str) -> Client {
     let options = options(&[api_url], Duration::from_secs(30));
     let mut roots = rustls::RootCertStore::empty();
@@ -83,7 +83,7 @@ fn authorization() -> Authorization {
     Authorization::AccessToken(access_token())
 }
 
-/// A WeChat that always answers so.
+/// Starts a mock WeChat that always gives this answer.
 async fn wechat(answer: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer).mount(&server).await;
@@ -102,7 +102,7 @@ async fn list_with(client: &Client, meter: &CountingMeter) -> Result<AccountList
     client.account_list(&authorization(), None, meter).await
 }
 
-/// A URL where nobody listens.
+/// Returns a URL where nobody listens.
 async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -110,7 +110,7 @@ async fn nobody() -> String {
 
 #[tokio::test]
 async fn each_call_is_sent_as_wechat_documents_it() {
-    // One reply that answers every call.
+    // One reply that is valid for every call.
     let mut reply = one_account();
     reply["resp_data"] = one_account().to_string().into();
     reply["data"] = json!([{"delivery_id": "YTO", "delivery_name": "圆通速递"}]);
@@ -164,7 +164,7 @@ async fn each_call_is_sent_as_wechat_documents_it() {
     let sent: Vec<String> = requests
         .iter()
         .map(|request| {
-            // wiremock names no port.
+            // wiremock omits the port.
             let url = request.url.as_str().trim_start_matches("http://localhost");
             let body = String::from_utf8_lossy(&request.body);
             format!("{} {url} {body}", request.method)
@@ -196,7 +196,7 @@ async fn each_call_is_sent_as_wechat_documents_it() {
     }
 }
 
-/// A WeChat with that certificate.
+/// Starts a mock WeChat with this certificate and returns its URL.
 async fn wechat_over_tls(certified: &rcgen::CertifiedKey<rcgen::KeyPair>) -> String {
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());

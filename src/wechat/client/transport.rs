@@ -1,4 +1,4 @@
-//! One try at one host: connect, send, and take in a reply of bounded size.
+//! One attempt at one host: connect, send, and receive a reply of bounded size.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Reason, reply}
 use crate::http_client;
 use crate::wechat::{Symptom, remote_text};
 
-/// How long a connection that nobody uses is kept. Shorter than the minute after which servers commonly close one: a
-/// request that crosses with the closing is lost, and fetches are a minute apart.
+/// How long an idle connection is kept. Fetches are a minute apart, and servers commonly close a connection after a
+/// minute. This is shorter, because a request that crosses with the close is lost.
 const IDLE_MAX: Duration = Duration::from_secs(50);
-/// The share of a call's time in which a host must take the connection, TLS included, where there are other hosts. Of
-/// ten seconds that leaves room for one lost packet.
+/// If there are other hosts, a host must accept the connection, TLS included, within the call's timeout divided by
+/// this. With ten seconds, that leaves room for one lost packet.
 const CONNECT_SHARE: u32 = 4;
-/// Of a reply whose status tells of a failure, only an errcode is looked for. Unit: bytes.
+/// The maximum size of a reply whose status reports a failure. Only its errcode is read. Unit: bytes.
 const FAILED_BODY_MAX: usize = 4096;
 
 pub(super) fn http_client(
@@ -25,7 +25,7 @@ pub(super) fn http_client(
     roots: rustls::RootCertStore,
 ) -> Result<reqwest::Client, ClientError> {
     let mut builder = http_client::builder(roots)
-        // Each request that leaves is metered, so none may leave behind the meter's back.
+        // Each request must be metered, so the HTTP client must not send any by itself.
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE_MAX);
     if options.api_urls.len() > 1 {
@@ -39,7 +39,7 @@ pub(super) fn http_client(
         .map_err(|error| ClientError::Http(error.without_url()))
 }
 
-/// Sends the call to this host. `time` is for everything, up to the reply's last byte.
+/// Sends the call to this host. `time` covers everything up to the last byte of the reply.
 pub(super) async fn attempt(
     client: &reqwest::Client,
     call: &Call<'_>,
@@ -67,14 +67,14 @@ pub(super) async fn attempt(
     })
 }
 
-/// A connection that could not be made or broke, or an answer that did not come in time.
+/// Returns the error for a connection that could not be made or broke, or for an answer that was late.
 fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Error {
     let way = &host.way;
     if error.is_timeout() {
         let text = format!("got no answer from {way} in time");
         return Error::new(call.api, Reason::Timeout, None, &text);
     }
-    // The innermost cause says what happened ("Connection refused"); those around it, where.
+    // The innermost cause says what happened ("Connection refused"), the outer ones say where.
     let mut innermost: &(dyn StdError + 'static) = error;
     while let Some(cause) = cause_of(innermost) {
         innermost = cause;
@@ -85,7 +85,7 @@ fn lost(error: &reqwest::Error, host: &Host, call: &Call<'_>) -> Error {
     Error::new(call.api, Reason::Network, symptom, &text)
 }
 
-/// An I/O error hands on the causes of the error in it, and not that itself.
+/// Returns the cause of an error. An I/O error's own `source` skips the error that it wraps.
 fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match error
         .downcast_ref::<std::io::Error>()
@@ -106,7 +106,7 @@ fn certificate_symptom(error: &rustls::Error) -> Option<Symptom> {
     }
 }
 
-/// A reply with a status that WeChat's API never has: something on the way answered, or the host failed.
+/// Returns the error for a status that WeChat's API never sends: something on the way answered, or the host failed.
 async fn unsuccessful(mut response: Response, host: &Host, call: &Call<'_>) -> Error {
     let status = response.status();
     if status.is_client_error()

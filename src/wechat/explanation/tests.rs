@@ -1,4 +1,4 @@
-//! That each text is whole. What is said of which reply is in `tests/integration/explanations.rs`.
+//! Tests that each text is complete. `tests/integration/explanations.rs` tests which reply gets which explanation.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ fn address_to_whitelist_is_read_from_the_message() {
     }
 }
 
-/// Every explanation that can be shown.
+/// Returns every explanation that can be shown.
 fn all() -> HashSet<Explanation> {
     let codes = (-604_200..=90_000_i64).chain(9_300_500..9_300_600);
     let codes = codes.filter(|code| *code == 0 || errcode::is_known(*code));

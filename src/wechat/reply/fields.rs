@@ -1,26 +1,26 @@
-//! Fields that may not be what they should be. WeChat's replies reach the exporter through several programs that each
-//! spell a number their own way; a value that can't be read makes the field absent and fails nothing.
+//! Lenient readers of fields. WeChat's replies reach the exporter through several programs, each of which writes
+//! numbers its own way. A value that can't be read makes the field absent and is not an error.
 //!
-//! Each is taken as the JSON that was sent and read from there, so that a value of whatever size and kind costs nothing
-//! but what is kept of it.
+//! Each field is taken as raw JSON and then read from it, so that a value of any size and kind costs only what is kept
+//! of it.
 
 use serde::de::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::wechat::ServiceType;
 
-/// Services kept of one account. The courier with the most documents 18; each one becomes a series.
+/// The maximum number of services kept per account. Each becomes a series. No courier documents more than 18.
 const SERVICES_MAX: usize = 100;
-/// What is longer names no services. Unit: bytes.
+/// The maximum length of `service_type`. A longer one is read as no services. Unit: bytes.
 const SERVICES_JSON_MAX: usize = 1 << 20;
-/// A time beyond this is in milliseconds, or smaller parts of a second: the year 5138. Unit: seconds since 1970.
+/// The year 5138. A time beyond it is in milliseconds or smaller parts of a second. Unit: seconds since 1970.
 const LATEST_TIME: i64 = 100_000_000_000;
 
 fn json<'de, D: Deserializer<'de>>(field: D) -> Result<&'de str, D::Error> {
     <&RawValue>::deserialize(field).map(RawValue::get)
 }
 
-/// A text; empty where there is none. Whole numbers are texts too: an identifier may lose its quotes.
+/// Reads a text, empty if there is none. Whole numbers count as text, because an identifier may lose its quotes.
 pub(in crate::wechat) fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Box<str>, D::Error> {
     json(field).map(text_in)
 }
@@ -31,14 +31,14 @@ pub(super) fn text_in(json: &str) -> Box<str> {
             .all(|byte| byte.is_ascii_digit() || byte == b'-')
     };
     match json.strip_prefix('"') {
-        // Without an escape, as nearly all are, it is what stands between the quotes.
+        // A string without escapes, like nearly all of them, is the text between the quotes.
         Some(text) if !text.contains('\\') => text.trim_end_matches('"').into(),
         None if is_whole_number() => json.into(),
         _ => serde_json::from_str(json).unwrap_or_default(),
     }
 }
 
-/// A number, also as a string.
+/// Reads a number, which may be written as a string.
 pub(in crate::wechat) fn number<'de, D: Deserializer<'de>>(
     field: D,
 ) -> Result<Option<f64>, D::Error> {
@@ -54,14 +54,14 @@ fn without_quotes(json: &str) -> &str {
     json.trim_matches('"').trim()
 }
 
-/// A whole number, also as a string or a float.
+/// Reads a whole number, which may be written as a string or a float.
 pub(in crate::wechat) fn integer<'de, D: Deserializer<'de>>(
     field: D,
 ) -> Result<Option<i64>, D::Error> {
     json(field).map(integer_in)
 }
 
-/// `None` where there is a fraction or `i64` has no such number.
+/// Returns `None` if the number has a fraction or doesn't fit into `i64`.
 pub(super) fn integer_in(json: &str) -> Option<i64> {
     let whole = without_quotes(json).parse().ok();
     whole.or_else(|| {
@@ -71,8 +71,8 @@ pub(super) fn integer_in(json: &str) -> Option<i64> {
     })
 }
 
-/// Seconds since 1970; `None` for 0 and below, by which "never" is meant. What is read is read again as the same: a
-/// stored snapshot passes here twice.
+/// Reads seconds since 1970. Returns `None` for 0 and below, which mean "never". Reading the result again gives the
+/// same time, because a stored snapshot passes through here twice.
 pub(super) fn time_in(json: &str) -> Option<i64> {
     let mut time = integer_in(json)?;
     while time > LATEST_TIME {
@@ -81,7 +81,7 @@ pub(super) fn time_in(json: &str) -> Option<i64> {
     (time > 0).then_some(time)
 }
 
-/// `service_type`: an array of objects; also of bare numbers, and either without the array.
+/// Reads `service_type`: an array of objects or bare numbers, or a single one without the array.
 pub(super) fn services_in(json: &str) -> Vec<ServiceType> {
     if json.len() > SERVICES_JSON_MAX {
         return Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn services_in(json: &str) -> Vec<ServiceType> {
     services.take(SERVICES_MAX).collect()
 }
 
-/// `None`: it names no service.
+/// Returns `None` if the JSON names no service.
 fn service_in(json: &str) -> Option<ServiceType> {
     #[derive(serde::Deserialize)]
     struct Service {

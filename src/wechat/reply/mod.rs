@@ -1,5 +1,5 @@
-//! What WeChat's replies mean. A reply is judged by its `errcode` and its shape alone: the content type says
-//! `text/plain` at times, and the cloud call spells every key its own way.
+//! The meaning of WeChat's replies. Only the `errcode` and the shape of a reply count: the content type is sometimes
+//! `text/plain`, and the cloud call spells every key differently.
 
 mod fields;
 mod row;
@@ -19,26 +19,26 @@ use super::{
     Symptom,
 };
 
-/// Longer than any token. WeChat says that 512 characters must be enough for now.
+/// The maximum length of a token, longer than any real one. WeChat says that 512 characters are enough for now.
 const TOKEN_BYTES_MAX: usize = 4096;
-/// How long a token lives at most (`getStableAccessToken`, seen 2026-11). Unit: seconds.
+/// The maximum lifetime of a token (`getStableAccessToken`, seen 2026-11). Unit: seconds.
 const TOKEN_LIFETIME: f64 = 7200.0;
 
-/// Why a reply is not what was asked for.
+/// The reason why a reply can't be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// WeChat refused the call.
     Refused {
         errcode: i64,
-        /// As sent: it can hold whatever a remote side likes to echo.
+        /// The message as sent. The remote side may echo anything in it, even secrets.
         errmsg: Box<str>,
-        /// It was not ours but the cloud function's, which ran.
+        /// Whether the error is the cloud function's. WeChat then ran it, so the exporter's own call was good.
         by_function: bool,
     },
     /// API encryption (API安全) is on.
     Encrypted,
     Unreadable {
-        /// Our own words, which quote nothing of the reply.
+        /// The exporter's own words, which never quote the reply.
         what: String,
         symptom: Option<Symptom>,
     },
@@ -53,13 +53,13 @@ impl Fault {
     }
 }
 
-/// What any reply can hold, in either spelling.
+/// The fields that a reply can have, in either spelling.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Reply<'a> {
     #[serde(deserialize_with = "integer")]
     errcode: Option<i64>,
-    /// The cloud call's SDK adds its own beside the API's; either may tell of a failure.
+    /// The errcode that the cloud call's SDK adds to the API's own. Either may report a failure.
     #[serde(rename = "errCode", deserialize_with = "integer")]
     sdk_errcode: Option<i64>,
     #[serde(deserialize_with = "text")]
@@ -89,7 +89,7 @@ struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Reads a reply that tells of no failure.
+    /// Reads a reply. A reply that reports a failure is an error.
     fn read(body: &'a str) -> Result<Self, Fault> {
         let body = body.trim_start_matches('\u{feff}').trim_start();
         if body.starts_with('<') {
@@ -99,7 +99,7 @@ impl<'a> Reply<'a> {
             });
         }
         if !body.starts_with('{') {
-            // serde would take an array for the fields in their order.
+            // serde would read an array as the fields in the order of their declaration.
             return Err(Fault::unreadable("it is not a JSON object"));
         }
         let reply: Self = serde_json::from_str(body).map_err(|error| not_read(&error, body))?;
@@ -123,12 +123,12 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// A field that a reply of this kind needs; `None` where it isn't what it should be.
+/// Reads a field that this kind of reply must have. Returns `None` if its type is wrong.
 fn typed<T: DeserializeOwned>(field: &RawValue) -> Option<T> {
     serde_json::from_str(field.get()).ok()
 }
 
-/// What is wrong, without a word of the body: it could hold a token.
+/// Describes a JSON error without quoting the body, which could hold a token.
 fn not_read(error: &serde_json::Error, body: &str) -> Fault {
     Fault::unreadable(if error.is_eof() {
         let length = body.len();
@@ -139,13 +139,13 @@ fn not_read(error: &serde_json::Error, body: &str) -> Fault {
     })
 }
 
-/// A reply as text. Shops' remarks have been seen with control characters in them, which JSON doesn't allow, and bytes
-/// that are not UTF-8: the former become spaces, the latter replacement characters.
+/// Converts a reply to text. Some shops' remarks contain control characters, which JSON doesn't allow, or bytes that
+/// are not UTF-8. The former become spaces, the latter replacement characters.
 fn as_text(body: &[u8]) -> Cow<'_, str> {
-    // Valid text is checked several times as fast so.
+    // For valid text this is several times faster than `from_utf8_lossy` alone.
     let text =
         std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
-    // Without an early end the loop is a hundred times as fast, and replies hardly ever have one.
+    // The loop is a hundred times faster without an early exit, and it would hardly ever exit early.
     if text.bytes().fold(false, |any, byte| any | (byte < b' ')) {
         return Cow::Owned(text.replace(|c: char| c < ' ', " "));
     }
@@ -154,17 +154,17 @@ fn as_text(body: &[u8]) -> Cow<'_, str> {
 
 /// Reads an account list in either spelling.
 ///
-/// Also reads what the exporter itself stored of one, because an [`Account`] is stored under the API's own names; keys
-/// that mean nothing here are passed over.
+/// Also reads the list in a stored snapshot, because an [`Account`] is stored under the API's own names. Unknown keys
+/// are ignored.
 ///
 /// # Errors
-/// When the reply carries an errcode, is encrypted, or is not an account list. A row or a field that can't be read
-/// fails nothing: the row is counted as invalid and the field is absent.
+/// When the reply carries an errcode, is encrypted, or is not an account list. A row or a field that can't be read is
+/// not an error: the row is counted as invalid and the field is absent.
 pub fn read_account_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Error> {
     read_list(body, limits).map_err(|fault| Error::from_fault(Api::AccountGetall, fault, &[]))
 }
 
-/// Reads the account list in the reply to a cloud function's call.
+/// Reads the account list in the reply to a call of a cloud function.
 ///
 /// # Errors
 /// When the reply or the function's result carries an errcode, or the result is not an account list.
@@ -212,7 +212,7 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
     Ok(list)
 }
 
-/// Cuts the texts that identify nothing.
+/// Cuts the texts that don't identify the account to `max` bytes.
 fn shortened(mut account: Account, max: usize) -> Account {
     let services = account.service_types.iter_mut();
     let names = services.map(|service| &mut service.service_name);
@@ -229,7 +229,7 @@ fn shortened(mut account: Account, max: usize) -> Account {
     account
 }
 
-/// The account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
+/// Reads the account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
 pub(super) fn read_function_result(
     body: &[u8],
     function: &CloudFunction,
@@ -242,7 +242,7 @@ pub(super) fn read_function_result(
     list_at(function.pointer.as_deref(), &result, limits).map_err(of_function)
 }
 
-/// The account list at the configured place of a function's result.
+/// Reads the account list at the configured pointer in a function's result.
 fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<AccountList, Fault> {
     let Some(pointer) = pointer else {
         return read_list_text(result, limits);
@@ -256,7 +256,7 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
         }
         Some(list) => read_list_text(list, limits),
         None => {
-            // An error of the function's own says more.
+            // If the function returned an error, that error says more.
             Reply::read(result)?;
             let what = format!("it has nothing at the configured pointer {pointer:?}");
             Err(Fault::unreadable(what))
@@ -264,7 +264,7 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
     }
 }
 
-/// The JSON at a pointer (RFC 6901), as it is written: what is odd in it costs no more than it would without a pointer.
+/// Returns the raw JSON at a pointer (RFC 6901). Parsing it here could fail on odd values that the list may contain.
 fn at_pointer<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, serde_json::Error> {
     let mut json = json.trim_ascii();
     for key in pointer.split('/').skip(1) {
@@ -287,7 +287,7 @@ fn at_pointer<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, serde
     Ok(Some(json))
 }
 
-/// Says of a fault that it is the function's.
+/// Marks a fault as the cloud function's.
 fn of_function(mut fault: Fault) -> Fault {
     match &mut fault {
         Fault::Refused { by_function, .. } => *by_function = true,
@@ -300,7 +300,7 @@ fn of_function(mut fault: Fault) -> Fault {
     fault
 }
 
-/// The errcode and errmsg of a reply whose HTTP status tells of a failure already.
+/// Returns the errcode and errmsg, if any, of a reply whose HTTP status already reports a failure.
 pub(super) fn read_errcode(body: &[u8]) -> Option<Fault> {
     match Reply::read(&as_text(body)) {
         Err(fault @ Fault::Refused { .. }) => Some(fault),
@@ -308,7 +308,7 @@ pub(super) fn read_errcode(body: &[u8]) -> Option<Fault> {
     }
 }
 
-/// A token that was asked for at `asked`.
+/// Reads a token that was requested at `asked`.
 pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
@@ -320,7 +320,7 @@ pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, 
             "its `access_token` is empty, too long or has characters that no token has",
         ));
     }
-    // A token that just came is good for a moment at least.
+    // A token that has just arrived is valid for at least a moment.
     let seconds = reply.expires_in.unwrap_or(TOKEN_LIFETIME);
     let lifetime = Duration::from_secs_f64(seconds.clamp(1.0, TOKEN_LIFETIME));
     Ok(AccessToken {
@@ -329,7 +329,7 @@ pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, 
     })
 }
 
-/// The couriers. Those without an id are left out.
+/// Reads the couriers, without those that can't be read or have no id or too long a text.
 pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Delivery>, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
@@ -346,17 +346,17 @@ pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Del
         .collect())
 }
 
-/// A live balance; `None` where there is none.
+/// Reads a live balance. Returns `None` if there is none.
 pub(super) fn read_quota(body: &[u8]) -> Result<Option<f64>, Fault> {
     Ok(Reply::read(&as_text(body))?.quota_num)
 }
 
-/// WeChat's own figures of one API.
+/// Reads WeChat's own quota figures for one API.
 pub(super) fn read_api_quota(body: &[u8]) -> Result<ApiQuota, Fault> {
     let body = as_text(body);
     let quota: Option<ApiQuota> = Reply::read(&body)?.quota.and_then(typed);
     let quota = quota.ok_or_else(|| Fault::unreadable("it has no `quota`"))?;
-    // A limit of 0 is what the documentation's own samples show; it says nothing of how many calls are allowed.
+    // The documentation's own samples show a limit of 0, which doesn't say how many calls are allowed.
     let daily_limit = quota.daily_limit.filter(|limit| *limit > 0.0);
     Ok(ApiQuota {
         daily_limit,

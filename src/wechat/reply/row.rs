@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for Row {
         f.write_str("a row of an account list")
     }
 
-    /// Not derived, as a key may be there twice, once in each spelling: what can be read wins over what can't.
+    /// Reads a row. Not derived, because a key may occur in both spellings. A readable value beats an unreadable one.
     fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<Account, A::Error> {
         let mut account = Account::default();
         while let Some(key) = row.next_key()? {

@@ -16,7 +16,7 @@ fn list(body: &str) -> Result<AccountList, Fault> {
     read_list(body.as_bytes(), ListLimits::default())
 }
 
-/// The only account of a list with this row.
+/// Returns the account of a list that has only this row.
 fn row(row: &str) -> Account {
     let list = list(&format!(r#"{{"list":[{row}]}}"#)).unwrap();
     assert_eq!(
@@ -27,7 +27,7 @@ fn row(row: &str) -> Account {
     list.accounts.into_iter().next().unwrap()
 }
 
-/// The only account of a list whose row has this field beside the two that it must have.
+/// Returns an account whose row has this field and the two required ones.
 fn field(field: &str) -> Account {
     row(&format!(r#"{{"biz_id":"a","delivery_id":"YTO",{field}}}"#))
 }
@@ -317,7 +317,7 @@ fn pointer_finds_the_list_in_the_functions_result() {
         let list = function_result(&json!(result.to_string()), Some(pointer)).unwrap();
         assert_eq!(list.accounts, [seen_account()], "{pointer}");
     }
-    // Half of a surrogate pair, as JSON.stringify writes it, and a number that is too large cost themselves alone.
+    // Half of a surrogate pair, as JSON.stringify writes it, and a number that is too large affect no other field.
     let odd = r#"{"a":"\ud83d","data":[0,{"list":[{"biz_id":12345678901234567890123,"delivery_id":"YTO","alias":"cut\ud83d","quota_num":1e999,"status_code":0}]}]}"#;
     let list = function_result(&json!(odd), Some("/data/1")).unwrap();
     let account = &list.accounts[0];
