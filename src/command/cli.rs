@@ -46,7 +46,7 @@ pub enum Command {
     Serve,
     /// Serve against a simulated WeChat: no credentials, no network
     Demo(demo::Options),
-    /// Do what one scrape does for every app and say what is wrong and how to fix it
+    /// Do what one scrape does for every app, and report what is wrong and how to fix it
     Check(CheckArgs),
     /// Fetch once and print the metrics, for the textfile collector or cron
     Collect,
@@ -55,10 +55,10 @@ pub enum Command {
 /// What `check` is to do.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct CheckArgs {
-    /// Check the settings, the secrets and the web configuration alone; send nothing
+    /// Check only the settings, the secrets and the web configuration, without any call
     #[arg(long = "config-only")]
     pub(super) config_only: bool,
-    /// Call WeChat for this app alone; may be repeated. All settings and secrets are checked as without it
+    /// Call WeChat only for this app; may be repeated. The settings and secrets of all apps are checked anyway
     #[arg(long = "only", value_name = "APPID", value_delimiter = ',')]
     pub(super) only: Vec<String>,
 }

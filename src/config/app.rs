@@ -76,7 +76,7 @@ pub(super) struct AppSettings {
 
     // Not a doc comment: rustdoc wants the URL in angle brackets, and `--help` would show them.
     #[arg(
-        help = "Base URL of the API; may be repeated, the first that answers is used [default: \
+        help = "Base URL of the API; may be repeated, the first host that answers is used [default: \
                 https://api.weixin.qq.com and WeChat's other hosts]",
         long = "wechat.api-url",
         value_name = "URL",
@@ -85,24 +85,24 @@ pub(super) struct AppSettings {
     )]
     #[serde(rename = "api_url", deserialize_with = "read_api_url")]
     pub(super) api_urls: Option<Vec<String>>,
-    /// At most one account-list call per app in this time [default: 60s]
+    /// Minimum interval between the account-list calls of an app [default: 60s]
     #[arg(long = "wechat.min-interval", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "read_duration")]
     pub(super) min_interval: Option<Duration>,
-    /// Calls per app from midnight to midnight in China; 0: no limit [default: 2000]
+    /// Maximum number of calls per app and day (midnight to midnight in China); 0: no limit [default: 2000]
     #[arg(long = "wechat.daily-limit", value_name = "CALLS")]
     pub(super) daily_limit: Option<u64>,
-    /// Make remark_wrong_msg a label of account_info; it can hold personal data
+    /// Make remark_wrong_msg a label of account_info; it can contain personal data
     #[arg(long = "wechat.remark-wrong-msg")]
     pub(super) remark_wrong_msg: Option<bool>,
-    /// Make remark_content a label of account_info; it can hold personal data
+    /// Make remark_content a label of account_info; it can contain personal data
     #[arg(long = "wechat.remark-content")]
     pub(super) remark_content: Option<bool>,
-    /// Ask franchise couriers for each account's live balance, once in this time; a call per account; 0: never
+    /// Interval in which to ask for the live balance of each franchise courier's account, one call each; 0: never
     #[arg(long = "wechat.live-quota", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "read_duration")]
     pub(super) live_quota: Option<Duration>,
-    /// Ask WeChat once an hour for its own figures of the daily quota
+    /// Ask WeChat once an hour for its own figures of the API's daily quota
     #[arg(long = "wechat.api-quota")]
     pub(super) api_quota: Option<bool>,
     /// Ask WeChat once a day for the couriers' names

@@ -50,19 +50,19 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Mini Programs")]
 struct SourceArgs {
-    /// YAML file with the Mini Programs and their credentials; not together with the flags for a single one
+    /// YAML file with the Mini Programs and their credentials; can't be combined with the flags for a single one
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// AppID of the one Mini Program
+    /// AppID of a single Mini Program
     #[arg(long = "wechat.appid", value_name = "APPID", value_parser = appid)]
     appid: Option<String>,
-    /// Name that people know it by [default: the AppID]
+    /// Display name of the Mini Program [default: the AppID]
     #[arg(long = "wechat.app-name", value_name = "NAME")]
     name: Option<String>,
-    /// File that holds its AppSecret
+    /// File with its AppSecret
     #[arg(long = "wechat.secret-file", value_name = "FILE")]
     secret_file: Option<PathBuf>,
-    /// Name of the systemd credential that holds its AppSecret
+    /// Name of the systemd credential with its AppSecret
     #[arg(long = "wechat.secret-credential", value_name = "NAME")]
     secret_credential: Option<String>,
     /// File in which another program keeps its access token fresh, instead of an AppSecret
@@ -74,7 +74,7 @@ struct SourceArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Calls to WeChat")]
 pub struct WechatConfig {
-    /// The longest that one call may take
+    /// Maximum duration of one call
     #[arg(
         id = "wechat.timeout",
         long = "wechat.timeout",
@@ -83,7 +83,7 @@ pub struct WechatConfig {
         default_value = "10s"
     )]
     pub timeout: Duration,
-    /// Apps that are fetched at one time
+    /// Maximum number of apps fetched at one time; apps whose tokens other programs keep have as many places of their own
     #[arg(
         long = "wechat.max-concurrency",
         value_name = "APPS",
@@ -91,7 +91,7 @@ pub struct WechatConfig {
         default_value = "64"
     )]
     pub max_concurrency: usize,
-    /// Accounts of one app that are taken in; the rest is counted in accounts_dropped
+    /// Maximum number of accounts per app; further ones are counted in accounts_dropped
     #[arg(
         long = "wechat.max-accounts",
         value_name = "ACCOUNTS",
@@ -99,7 +99,8 @@ pub struct WechatConfig {
         default_value_t = ListLimits::default().accounts
     )]
     pub max_accounts: usize,
-    /// Longest label value; accounts with a longer biz_id are counted in accounts_dropped, other texts are cut
+    /// Maximum length of a label value; accounts with a longer biz_id are counted in accounts_dropped, other texts are
+    /// cut
     #[arg(
         long = "wechat.max-label-length",
         value_name = "BYTES",
@@ -130,7 +131,7 @@ fn count() -> RangedU64ValueParser<usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Scrapes")]
 pub struct ScrapeConfig {
-    /// The longest that a scrape may take, whatever Prometheus allows
+    /// Maximum duration of a scrape, even if Prometheus allows more
     #[arg(
         id = "scrape.timeout",
         long = "scrape.timeout",
@@ -139,7 +140,7 @@ pub struct ScrapeConfig {
         default_value = "10s"
     )]
     pub timeout: Duration,
-    /// Taken off Prometheus's own timeout, so that the answer is there before it gives up
+    /// Offset to subtract from Prometheus's own timeout, so that the answer arrives in time
     #[arg(
         long = "scrape.timeout-offset",
         value_name = "DURATION",
@@ -147,8 +148,7 @@ pub struct ScrapeConfig {
         default_value = "0.5s"
     )]
     pub timeout_offset: Duration,
-    /// How old a reading may be and still be served, whatever kept a newer one back; keep it above
-    /// --wechat.min-interval
+    /// Maximum age of a snapshot that is served while there is no newer one; keep it above --wechat.min-interval
     #[arg(
         long = "scrape.max-stale",
         value_name = "DURATION",
@@ -170,10 +170,10 @@ pub struct WebConfig {
         default_value = ":10086"
     )]
     pub listen_addresses: Vec<ListenAddress>,
-    /// Take the sockets that systemd opened instead
+    /// Use the sockets that systemd opened instead
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
-    /// Path of the metrics
+    /// Path under which the metrics are served
     #[arg(
         long = "web.telemetry-path",
         value_name = "PATH",
@@ -181,18 +181,18 @@ pub struct WebConfig {
         default_value = "/metrics"
     )]
     pub telemetry_path: String,
-    /// URL under which clients reach the exporter where a proxy stands in front; /sd and the links of the status page
-    /// lead there [default: the address that the client asked]
+    /// URL under which clients reach the exporter through a reverse proxy; /sd and the links of the status page use it
+    /// [default: the address in the client's request]
     #[arg(long = "web.external-url", value_name = "URL")]
     pub external_url: Option<ExternalUrl>,
     /// Web configuration file (TLS, users, headers), the same as every official exporter's
     #[arg(id = "web.config.file", long = "web.config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// Let POST /-/reload read the configuration again
+    /// Enable reloads of the configuration by POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
-    /// Requests answered at one time, 503 beyond; 0: no limit [default: 40, or the number of Mini Programs where that is
-    /// more]
+    /// Maximum number of requests answered at one time, others get 503; 0: no limit [default: 40, or the number of Mini
+    /// Programs if that is more]
     #[arg(long = "web.max-requests", value_name = "REQUESTS")]
     pub max_requests: Option<usize>,
 }
@@ -215,7 +215,7 @@ impl WebConfig {
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Log")]
 pub struct LogConfig {
-    /// Least level that is logged
+    /// Log only messages of this level or above
     #[arg(
         long = "log.level",
         value_name = "LEVEL",
@@ -224,7 +224,7 @@ pub struct LogConfig {
             .try_map(|level| level.parse::<Level>())
     )]
     pub level: Level,
-    /// Form of the log lines on standard error
+    /// Format of the log on standard error
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
     pub format: LogFormat,
 }

@@ -41,7 +41,7 @@ pub struct Config {
     pub wechat: WechatConfig,
     #[command(flatten)]
     pub scrape: ScrapeConfig,
-    /// Directory in which limits and readings survive a restart [default: none]
+    /// Directory that keeps limits and snapshots over a restart [default: none]
     #[arg(long = "state.dir", value_name = "DIR", help_heading = "Scrapes")]
     pub state_dir: Option<PathBuf>,
     // Where replicas share limits and snapshots; `None` if each replica is alone.

@@ -8,10 +8,10 @@ use crate::wechat::Api;
 
 /// The help text of `--demo.fault`.
 pub(super) const HELP: &str = "\
-Something that goes wrong; repeatable
+Fault to simulate; repeatable
 
 [API=]KIND[:APPID][@START[+DURATION]], for example 45009@30s, 40001:wx0000000000000001@10s+20s, \
-stable_token=-1 or timeout@1m+30s. A call meets the first fault that applies to it.
+stable_token=-1 or timeout@1m+30s. The first fault that applies to a call takes effect.
 
 KIND is one of WeChat's errcodes (-1, 40001, 40164, 45009, 48001, ...), an HTTP status (400 to 599), or a word: \
 timeout (never answered), reset (connection closed without an answer), slow or slow-8s (the answer takes 5s, or as \

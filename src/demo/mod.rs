@@ -33,7 +33,7 @@ const ACCOUNTS_MAX: u64 = 100_000;
 #[derive(clap::Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Simulated WeChat API")]
 pub struct Options {
-    /// The simulated world: the same number shows the same shops and, at the same time, the same balances
+    /// Seed of the simulation: the same seed gives the same shops and, at any given time, the same balances
     #[arg(
         long = "demo.seed",
         value_name = "NUMBER",
@@ -41,7 +41,7 @@ pub struct Options {
     )]
     pub seed: u64,
 
-    /// How many Mini Programs there are
+    /// Number of Mini Programs
     #[arg(
         long = "demo.apps",
         value_name = "COUNT",
@@ -50,7 +50,7 @@ pub struct Options {
     )]
     pub apps: usize,
 
-    /// How many courier accounts each Mini Program has, up to 100000; the first ten of the first one show every state
+    /// Number of courier accounts per Mini Program, up to 100000; the first ten of the first one show every state
     #[arg(
         long = "demo.accounts",
         value_name = "COUNT",
@@ -59,7 +59,7 @@ pub struct Options {
     )]
     pub accounts: usize,
 
-    /// How many seconds pass in the shops per second: at 60 an hour of business takes a minute, at 1 an hour
+    /// Seconds of shop time per second: at 60, an hour of business takes a minute
     #[arg(
         long = "demo.speed",
         value_name = "FACTOR",
@@ -68,7 +68,7 @@ pub struct Options {
     )]
     pub speed: u32,
 
-    /// Something that goes wrong; repeatable
+    /// Fault to simulate; repeatable
     #[arg(
         long = "demo.fault",
         long_help = fault::HELP,
@@ -78,7 +78,7 @@ pub struct Options {
     )]
     pub faults: Vec<Fault>,
 
-    /// Where the simulated API listens; port 0 takes a free one
+    /// Address that the simulated API listens on; port 0 picks a free port
     #[arg(
         long = "demo.address",
         value_name = "ADDRESS",
