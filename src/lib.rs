@@ -42,6 +42,7 @@
 //! - [`clock`]: the wall clock, the monotonic clock and China's calendar
 //! - [`version`]: the version and the source of this build
 //! - `blocking`: blocking work, kept off the threads that serve scrapes
+//! - `labels`: closed sets of label values
 //! - `error`: errors as text for people
 
 pub mod app;
@@ -54,6 +55,7 @@ pub mod demo;
 mod error;
 pub mod exposition;
 mod http_client;
+mod labels;
 pub mod limiter;
 pub mod logging;
 mod proxy;

@@ -25,11 +25,11 @@ use crate::blocking;
 use crate::clock::{Moment, unix_millis};
 use crate::config::{SecretUrl, SharedStateConfig};
 use crate::error::chain;
+use crate::labels::labels;
 use crate::redis as redis_client;
 use crate::snapshot::Snapshot;
 use crate::store::{SavedState, form};
 use crate::wechat::ListLimits;
-use crate::wechat::labels::labels;
 
 /// How long a lock lasts after its holder's last heartbeat.
 const LOCK_TTL: Duration = Duration::from_secs(10);

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use crate::labels::labels;
 use crate::limiter::Cause;
-use crate::wechat::labels::labels;
 use crate::wechat::{Api, Reason};
 
 labels! {

@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use parking_lot::Mutex;
 use prometheus::Registry;
 
-use crate::wechat::labels::labels;
+use crate::labels::labels;
 
 /// The name prefixes of the exporter's own metrics, which no app's metrics have.
 const OWN: [&str; 2] = ["wechat_logistics_exporter_", "process_"];

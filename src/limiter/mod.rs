@@ -19,7 +19,7 @@ pub use saved::SavedLimiter;
 
 use crate::clock::{ChinaDay, DueTime, Moment};
 use crate::config::AppConfig;
-use crate::wechat::labels::labels;
+use crate::labels::labels;
 use crate::wechat::{DailyLimitReached, Reason};
 
 /// A scrape that is early by up to the interval divided by this waits (see [`RateLimiter::try_acquire`]).

@@ -7,7 +7,7 @@ mod errcode;
 mod error;
 mod explanation;
 mod hosts;
-pub(crate) mod labels;
+mod labels;
 mod remote_text;
 mod reply;
 
