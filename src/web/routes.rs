@@ -98,6 +98,8 @@ impl Routes {
             // The scraper's timeout starts here, and includes the time for which its password waits to be checked.
             at: Instant::now(),
         };
+        // A client can send hundreds of requests in one packet, and hyper asks for one answer right after the other.
+        tokio::task::yield_now().await;
         let handler = self.handler(head.uri.path());
         let (rules, admitted) = self.access.admit(&head.headers).await;
         let mut reply = match admitted {

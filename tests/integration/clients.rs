@@ -225,3 +225,21 @@ async fn scrapes_beyond_the_limit_get_503_and_health_checks_go_on() {
     let refused = "exporter_http_requests_total{code=\"503\",handler=\"metrics\"}";
     assert_eq!(page.value(refused), Some(95.0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_requests_in_one_packet_hold_up_no_other_client() {
+    let scratch = Scratch::new();
+    let app =
+        |n| format!("  - appid: wx{n}\n    access_token: {{ none: {{ from_appid: wx{n} }} }}\n");
+    let apps: String = (0..1000).map(app).collect();
+    let file = scratch.write("apps.yml", &format!("apps:\n{apps}"));
+    let exporter = Exporter::from_file(&file, &[]);
+    let mut greedy = TcpStream::connect(exporter.address).await.unwrap();
+    let requests = "HEAD /sd HTTP/1.1\r\nHost: x\r\n\r\n".repeat(300);
+    greedy.write_all(requests.as_bytes()).await.unwrap();
+    assert_eq!(exporter.get("/-/healthy").await.status, 200);
+    let mut replies = vec![0; 1 << 20];
+    let length = greedy.read(&mut replies).await.unwrap();
+    let answered = text(&replies[..length]).matches("HTTP/1.1 200").count();
+    assert!(answered < 300, "the other client waited for all of them");
+}
