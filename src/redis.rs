@@ -68,7 +68,7 @@ impl Client {
             url,
             password_file,
             connection: Mutex::default(),
-            password_reads: BlockingReads::default(),
+            password_reads: BlockingReads::of_secrets(),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 
 use super::error::Error;
 use super::parse::{self, TEXT_MAX};
+use crate::blocking::BlockingReads;
 use crate::config::CommandLine;
 use crate::wechat::AccessToken;
 
@@ -18,19 +19,25 @@ const OWN_VARIABLES: &str = "WECHAT_LOGISTICS_";
 
 /// Runs the command and reads its token. `secrets` names environment variables that the command doesn't inherit. If the
 /// future is dropped, the command is killed with all that it started.
-pub(super) async fn read(line: &CommandLine, secrets: &[String]) -> Result<AccessToken, Error> {
-    let output = output(command(line, secrets)).await?;
+pub(super) async fn read(
+    line: &CommandLine,
+    secrets: &[String],
+    reads: &BlockingReads,
+) -> Result<AccessToken, Error> {
+    let output = output(command(line, secrets), reads).await?;
     parse::find(&output, None, Some(SystemTime::now()))
 }
 
-async fn output(mut command: Command) -> Result<Vec<u8>, Error> {
-    let spawned = command.spawn().map_err(|error| {
+async fn output(mut command: Command, reads: &BlockingReads) -> Result<Vec<u8>, Error> {
+    // Returns when the program has been loaded, from a disk that may hang.
+    let spawned = reads.run(move || command.spawn().map(Running)).await;
+    let spawned = spawned.map_err(|error| {
         Error::settings(
             "it can't be started; check that the program exists and that the exporter's user may run it",
         )
         .because(error)
     });
-    let mut running = Running(spawned?);
+    let mut running = spawned?;
     let broken = |error| Error::unreachable().because(error);
     let stdout = running.0.stdout.take().expect("standard output is piped");
     let mut output = Vec::new();

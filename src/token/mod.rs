@@ -66,7 +66,7 @@ pub struct TokenSource {
     appid: String,
     credential: Credential,
     secret_variables: Arc<[String]>,
-    /// The reads of the file with the token, the AppSecret or the headers.
+    /// The reads of the file with the token, the AppSecret, the headers or the command.
     reads: BlockingReads,
     /// The last rejected token that the token server was told about.
     told_of: Mutex<Option<SecretString>>,
@@ -90,7 +90,7 @@ impl TokenSource {
             appid: app.appid.clone(),
             credential: app.credential.clone(),
             secret_variables,
-            reads: BlockingReads::default(),
+            reads: BlockingReads::of_secrets(),
             told_of: Mutex::default(),
             redis: OnceLock::new(),
             cache: Mutex::default(),
@@ -243,7 +243,7 @@ impl TokenSource {
             Credential::Http(config) => {
                 http::read(config, rejected, &self.told_of, client.http(), reads).await
             }
-            Credential::Command(line) => command::read(line, &self.secret_variables).await,
+            Credential::Command(line) => command::read(line, &self.secret_variables, reads).await,
             Credential::Redis(config) => {
                 let (url, password_file) = (config.url.clone(), config.password_file.clone());
                 let new = || crate::redis::Client::new(url, password_file);
