@@ -379,13 +379,14 @@ impl Replicas {
 
 impl Lock {
     /// Writes the state, and the snapshot if there is a new one, in the form of the state files; if `unlock`, then
-    /// unlocks. Reports whether this replica still held the lock; otherwise nothing is written.
+    /// unlocks. Reports whether this replica still held the lock; otherwise nothing is written. Without an answer, nobody
+    /// knows whether the server has written it.
     pub(crate) async fn write(
         &mut self,
         mut state: SavedState,
         snapshot: Option<&Arc<Snapshot>>,
         unlock: bool,
-    ) -> bool {
+    ) -> Result<bool, Away> {
         let replicas = &self.replicas;
         let (mut client, mut limit) = (&replicas.client, replicas.patience.answer);
         let mut written = Vec::new();
@@ -399,11 +400,14 @@ impl Lock {
         let state = form::write_state(&state, &self.appid);
         let lasts = if unlock { Duration::ZERO } else { LOCK_TTL };
         let write = replicas.if_locked(&self.appid, &self.token, lasts, &state, &written);
-        let was_ours = replicas.ask_with(client, limit, &self.appid, &write).await == Ok(1);
-        if was_ours {
+        let answer: u8 = replicas
+            .ask_with(client, limit, &self.appid, &write)
+            .await?;
+        let is_written = answer == 1;
+        if is_written {
             replicas.unusable.lock().remove(&self.appid);
         }
-        was_ours
+        Ok(is_written)
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{App, Fetch, Source};
 use crate::limiter::{Budget, Cause};
-use crate::replicas::{Lock, Replicas, Shared};
+use crate::replicas::{Away, Lock, Replicas, Shared};
 use crate::snapshot::Snapshot;
 use crate::store::SavedState;
 
@@ -61,9 +61,7 @@ impl Fetch {
                 last_fetch: shared.state.and_then(|state| state.last_fetch),
                 ..app.saved_state(0)
             };
-            if lock.write(state, None, true).await {
-                app.state.limiter.is_shared(0, app.now());
-            }
+            app.share(&mut lock, state, None, true).await;
         }
         let served_by = match waited && theirs.succeeded {
             true => Source::Joined,
@@ -106,8 +104,7 @@ impl Fetch {
                 fetching,
                 ..app.saved_state(calls)
             };
-            if lock.write(state, snapshot, is_last).await {
-                app.state.limiter.is_shared(calls, app.now());
+            if app.share(&mut lock, state, snapshot, is_last).await {
                 if snapshot.is_some() {
                     app.state.reading().snapshot_id = lock.snapshot_id;
                 }
@@ -135,6 +132,25 @@ struct Theirs {
 }
 
 impl App {
+    /// Writes the state, and the snapshot if there is a new one, for the other replicas. Reports whether it is written.
+    async fn share(
+        &self,
+        lock: &mut Lock,
+        state: SavedState,
+        snapshot: Option<&Arc<Snapshot>>,
+        unlock: bool,
+    ) -> bool {
+        let limiter = &self.state.limiter;
+        let reserved = state.limiter.reserved;
+        let written = lock.write(state, snapshot, unlock).await;
+        match written {
+            Ok(true) => limiter.is_shared(reserved, self.now()),
+            Ok(false) => {}
+            Err(Away) => limiter.may_be_shared(),
+        }
+        written == Ok(true)
+    }
+
     /// Reports whether the holder of the lock is fetching or about to: it may have taken the lock a moment ago.
     fn is_due(&self, shared: &Shared) -> bool {
         let Some(state) = &shared.state else {

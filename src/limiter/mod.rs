@@ -100,8 +100,9 @@ struct State {
     /// Calls of a day that the shared state of replicas doesn't count; negative if it counts calls that were never
     /// sent.
     unshared: (ChinaDay, i64),
-    /// Whether there was a reload that the shared state of replicas doesn't reflect yet.
-    reload_unshared: bool,
+    /// The last reload that the state given out by `save` reflects, and that the shared state of replicas reflects.
+    saved_reload: Option<Instant>,
+    shared_reload: Option<Instant>,
 }
 
 /// Consecutive fetches whose access token was rejected at first.
@@ -244,7 +245,6 @@ impl RateLimiter {
         let mut state = self.at(now);
         state.budget = budget;
         state.reloaded = Some(now.monotonic);
-        state.reload_unshared = true;
         state.saved.rejections.next_renewal = DueTime::default();
         // A granted fetch may still be waiting to begin.
         let longest = budget.early() + budget.min_interval;

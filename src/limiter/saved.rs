@@ -62,7 +62,8 @@ impl RateLimiter {
             seen: now,
             reloaded: None,
             unshared: Default::default(),
-            reload_unshared: false,
+            saved_reload: None,
+            shared_reload: None,
         };
         let today = ChinaDay::at(now.wall);
         let used = state.used_on(today).saturating_add(reserved);
@@ -73,7 +74,9 @@ impl RateLimiter {
     /// Returns what must survive a restart. `reserved` counts the calls of a fetch about to begin, so that a crash
     /// during the fetch may count too many calls, but never too few.
     pub fn save(&self, reserved: u64, now: Moment) -> SavedLimiter {
-        let saved = self.at(now).saved.clone();
+        let mut state = self.at(now);
+        state.saved_reload = state.reloaded;
+        let saved = state.saved.clone();
         SavedLimiter { reserved, ..saved }
     }
 
@@ -96,16 +99,23 @@ impl RateLimiter {
         state.count(today, used);
         let budget = state.budget;
         state.saved.cut(budget, now.wall);
-        if state.reload_unshared {
+        if state.shared_reload != state.reloaded {
             state.retry_fixable();
         }
     }
 
-    /// Records that the shared state now counts all calls, and `reserved` more as if they were sent.
+    /// Records that the state last saved is shared now: it counts all calls, and `reserved` more as if they were sent.
     pub(crate) fn is_shared(&self, reserved: u64, now: Moment) {
         let mut state = self.at(now);
         let reserved = i64::try_from(reserved).unwrap_or(i64::MAX);
         state.unshared = (ChinaDay::at(now.wall), -reserved);
-        state.reload_unshared = false;
+        state.shared_reload = state.saved_reload;
+    }
+
+    /// Records that the state may be shared or not. What the shared state counts too many is not subtracted any more, so
+    /// that it counts too many calls and never too few.
+    pub(crate) fn may_be_shared(&self) {
+        let mut state = self.0.lock();
+        state.unshared.1 = state.unshared.1.max(0);
     }
 }

@@ -352,10 +352,38 @@ fn calls_sent_alone_are_added_to_those_of_the_others_once() {
     // Another replica has counted the reserved calls as sent.
     limiter.adopt(&others(12 + 4), true, now);
     assert_eq!(limiter.used(now), 13);
+    // The state may have been shared after all, so that the others count rightly.
+    limiter.may_be_shared();
+    limiter.adopt(&others(13 + 2), true, now);
+    assert_eq!(limiter.used(now), 13 + 2);
     // Calls that the shared state has lost still count here.
     limiter.is_shared(0, now);
     limiter.adopt(&others(0), true, now);
-    assert_eq!(limiter.used(now), 13);
+    assert_eq!(limiter.used(now), 13 + 2);
+}
+
+#[test]
+fn reload_while_the_state_is_being_shared_still_lifts_the_breaker_of_the_others() {
+    let limiter = fresh(UNLIMITED);
+    let now = noon();
+    limiter.failed(Reason::Config, None, now.monotonic, now);
+    for is_during_the_write in [true, false] {
+        let later = now.after(Duration::from_millis(1));
+        if !is_during_the_write {
+            limiter.reloaded(UNLIMITED, later);
+        }
+        let state = fresh(UNLIMITED);
+        state.failed(Reason::Config, None, now.monotonic, now);
+        let others = state.save(0, now);
+        limiter.save(0, later);
+        if is_during_the_write {
+            limiter.reloaded(UNLIMITED, later);
+        }
+        limiter.is_shared(0, later);
+        limiter.adopt(&others, true, later);
+        let is_lifted = limiter.open_breaker(later).is_none();
+        assert_eq!(is_lifted, is_during_the_write);
+    }
 }
 
 #[test]

@@ -298,7 +298,8 @@ async fn replica_that_hangs_or_dies_in_a_fetch_holds_the_others_up_until_its_loc
     let replicas = Arc::new(Replicas::new(cluster.shared_state(), Default::default()));
     let mut lock = replicas.lock("wx9").await.unwrap().lock.unwrap();
     cluster.redis.run(&["FLUSHALL"]).await;
-    assert!(!lock.write(SavedState::default(), None, false).await);
+    let written = lock.write(SavedState::default(), None, false).await;
+    assert_eq!(written, Ok(false));
     let again = replicas.lock("wx9").await.unwrap();
     assert!(again.state.is_none() && again.lock.is_some());
 }
