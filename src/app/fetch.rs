@@ -164,14 +164,10 @@ impl Fetch {
     }
 
     fn list_failed(&self, error: &wechat::Error) -> Failure {
-        let tokens = &self.app.tokens;
-        let what = match tokens.place() {
-            Some(place) if error.token_rejected() => {
-                tokens.forget();
-                format!(
-                    "WeChat rejects the token of {place}; the program that keeps it there must renew it"
-                )
-            }
+        let what = match self.app.tokens.place() {
+            Some(place) if error.token_rejected() => format!(
+                "WeChat rejects the token of {place}; the program that keeps it there must renew it"
+            ),
             _ => "the account list could not be read".to_owned(),
         };
         Failure {
@@ -200,9 +196,13 @@ impl Fetch {
     }
 
     async fn list_with(&self, authorization: &Authorization) -> Result<AccountList, wechat::Error> {
-        let function = self.app.config.cloud_function.as_ref();
-        let client = &self.app.client;
-        client.account_list(authorization, function, self).await
+        let app = &self.app;
+        let function = app.config.cloud_function.as_ref();
+        let list = app.client.account_list(authorization, function, self).await;
+        if list.as_ref().is_err_and(wechat::Error::token_rejected) {
+            app.tokens.rejected();
+        }
+        list
     }
 
     /// Records the outcome and serves the scrapes that wait. This is the one place where a failed fetch is logged.

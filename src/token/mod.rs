@@ -141,7 +141,7 @@ impl TokenSource {
         let Some(rejected) = rejected.token() else {
             return Ok(None);
         };
-        self.forget();
+        *self.cache.lock() = None;
         let held = self.read(Some(rejected), client, meter).await?;
         let is_rejected = held
             .token()
@@ -149,16 +149,16 @@ impl TokenSource {
         if !is_rejected {
             return Ok(Some(held));
         }
-        if self.place().is_some() {
-            self.forget();
-        }
+        self.rejected();
         Ok(None)
     }
 
-    /// Makes the next fetch ask the source. If another program keeps the token, that costs no call to WeChat, and there
-    /// may be another token by then.
-    pub(crate) fn forget(&self) {
-        *self.cache.lock() = None;
+    /// Records that WeChat rejected the token in use. If another program keeps it, the next fetch asks the source again:
+    /// that costs no call to WeChat, and there may be another token by then.
+    pub(crate) fn rejected(&self) {
+        if self.place().is_some() {
+            *self.cache.lock() = None;
+        }
     }
 
     /// Returns when the token in use expires, if known.
