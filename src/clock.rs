@@ -113,14 +113,10 @@ impl DueTime {
     pub fn cut(&mut self, longest: Duration, now: SystemTime) -> bool {
         let left = self.left(now);
         let clock_was_ahead = left > longest.saturating_add(CLOCK_TOLERANCE);
-        self.limit(
-            if clock_was_ahead {
-                Duration::ZERO
-            } else {
-                longest
-            },
-            now,
-        );
+        if clock_was_ahead {
+            *self = Self(now);
+        }
+        self.limit(longest, now);
         clock_was_ahead
     }
 
