@@ -75,6 +75,16 @@ impl World {
         }
     }
 
+    /// Returns the credential of an app whose token is at `/token` of the same server.
+    fn token_server(&self) -> Credential {
+        Credential::Http(HttpTokenConfig {
+            url: SecretUrl::new(format!("{}/token", self.wechat.uri())),
+            headers_file: None,
+            refresh_url: None,
+            token_pointer: None,
+        })
+    }
+
     /// Makes WeChat give out a token, and answer every request for the account list with `list`.
     pub(crate) async fn lists(&self, list: ResponseTemplate) {
         self.wechat.reset().await;
@@ -326,12 +336,7 @@ async fn source_of_a_rejected_token_is_asked_by_each_fetch() {
         let mock = Mock::given(path("/token")).respond_with(token);
         mock.up_to_n_times(times).mount(&world.wechat).await;
     }
-    world.apps[0].credential = Credential::Http(HttpTokenConfig {
-        url: SecretUrl::new(format!("{}/token", world.wechat.uri())),
-        headers_file: None,
-        refresh_url: None,
-        token_pointer: None,
-    });
+    world.apps[0].credential = world.token_server();
     let exporter = world.exporter(None);
     for up in [false, false, true] {
         let apps = exporter.apps();
@@ -345,14 +350,8 @@ async fn token_server_that_hangs_holds_up_no_app_with_a_secret_of_its_own() {
     let mut world = World::listing(accounts(&["YTO"])).await;
     let hangs = reply(json!({})).set_delay(FAR);
     world.answers("/token", hangs).await;
-    let url = SecretUrl::new(format!("{}/token", world.wechat.uri()));
     let asking = |appid| AppConfig {
-        credential: Credential::Http(HttpTokenConfig {
-            url: url.clone(),
-            headers_file: None,
-            refresh_url: None,
-            token_pointer: None,
-        }),
+        credential: world.token_server(),
         ..world.app(appid)
     };
     let apps = ["wx2", "wx3", "wx4", "wx5", "wx6"].map(asking);
