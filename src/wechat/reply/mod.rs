@@ -2,27 +2,32 @@
 //! `text/plain`, and the cloud call spells every key differently.
 
 mod fields;
-mod row;
+mod rows;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::Deserializer as _;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(super) use fields::{integer, number, text};
+use fields::{integer_in, number_in, text_in};
+use rows::Rows;
 
 use super::{
-    AccessToken, Account, AccountList, Api, ApiQuota, CloudFunction, Delivery, Error, ListLimits,
-    Symptom,
+    AccessToken, AccountList, Api, ApiQuota, CloudFunction, Delivery, Error, ListLimits, Symptom,
 };
 
 /// The maximum length of a token, longer than any real one. WeChat says that 512 characters are enough for now.
 const TOKEN_BYTES_MAX: usize = 4096;
 /// The maximum lifetime of a token (`getStableAccessToken`, seen 2026-11). Unit: seconds.
 const TOKEN_LIFETIME: f64 = 7200.0;
+
+/// The maximum number of a reply's fields that are kept beside the list. WeChat sends 5 at most.
+const FIELDS_MAX: usize = 100;
 
 /// The reason why a reply can't be used.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,44 +58,51 @@ impl Fault {
     }
 }
 
-/// The fields that a reply can have, in either spelling.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// A reply: the account list, if it is asked for, and its other fields as raw JSON.
+#[derive(Default)]
 struct Reply<'a> {
-    #[serde(deserialize_with = "integer")]
-    errcode: Option<i64>,
-    /// The errcode that the cloud call's SDK adds to the API's own. Either may report a failure.
-    #[serde(rename = "errCode", deserialize_with = "integer")]
-    sdk_errcode: Option<i64>,
-    #[serde(deserialize_with = "text")]
-    errmsg: Box<str>,
-    #[serde(rename = "errMsg", deserialize_with = "text")]
-    sdk_errmsg: Box<str>,
-    #[serde(deserialize_with = "integer")]
-    count: Option<i64>,
-    #[serde(borrow)]
-    list: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    iv: Option<&'a RawValue>,
-    #[serde(borrow)]
-    authtag: Option<&'a RawValue>,
-    #[serde(borrow)]
-    access_token: Option<&'a RawValue>,
-    #[serde(deserialize_with = "number")]
-    expires_in: Option<f64>,
-    #[serde(deserialize_with = "number")]
-    quota_num: Option<f64>,
-    #[serde(borrow)]
-    quota: Option<&'a RawValue>,
-    #[serde(borrow)]
-    resp_data: Option<&'a RawValue>,
+    list: Option<AccountList>,
+    fields: HashMap<String, &'a RawValue>,
+}
+
+/// Reads a reply, with the limits on the account list if that is asked for.
+struct ReplyReader(Option<ListLimits>);
+
+impl<'de> Visitor<'de> for ReplyReader {
+    type Value = Reply<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reply")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reply<'de>, A::Error> {
+        let mut reply = Reply::default();
+        while let Some(name) = map.next_key::<String>()? {
+            match self.0 {
+                Some(limits) if name == "list" => {
+                    let announced = usize::try_from(reply.count().unwrap_or(0)).unwrap_or(0);
+                    reply.list = map.next_value_seed(Rows { limits, announced })?;
+                }
+                _ if reply.fields.len() < FIELDS_MAX => {
+                    reply.fields.insert(name, map.next_value()?);
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(reply)
+    }
 }
 
 impl<'a> Reply<'a> {
-    /// Reads a reply. A reply that reports a failure is an error.
+    /// Reads a reply that is asked for something else than the account list.
     fn read(body: &'a str) -> Result<Self, Fault> {
+        Self::read_with(body, None)
+    }
+
+    /// Reads a reply. A reply that reports a failure is an error.
+    fn read_with(body: &'a str, limits: Option<ListLimits>) -> Result<Self, Fault> {
         let body = body.trim_start_matches('\u{feff}').trim_start();
         if body.starts_with('<') {
             return Err(Fault::Unreadable {
@@ -99,33 +111,50 @@ impl<'a> Reply<'a> {
             });
         }
         if !body.starts_with('{') {
-            // serde would read an array as the fields in the order of their declaration.
             return Err(Fault::unreadable("it is not a JSON object"));
         }
-        let reply: Self = serde_json::from_str(body).map_err(|error| not_read(&error, body))?;
-        let errcodes = [reply.errcode, reply.sdk_errcode];
-        if let Some(errcode) = errcodes.into_iter().flatten().find(|code| *code != 0) {
-            let errmsg = if reply.errmsg.is_empty() {
-                reply.sdk_errmsg
-            } else {
-                reply.errmsg
-            };
+        let mut json = serde_json::Deserializer::from_str(body);
+        let reply = json
+            .deserialize_map(ReplyReader(limits))
+            .and_then(|reply| json.end().map(|()| reply))
+            .map_err(|error| not_read(&error, body))?;
+        // The cloud call's SDK adds an errcode of its own to the API's. Either may report a failure.
+        let mut errcodes = ["errcode", "errCode"].into_iter();
+        let errcode =
+            errcodes.find_map(|name| integer_in(reply.field(name)?).filter(|code| *code != 0));
+        if let Some(errcode) = errcode {
+            let mut errmsgs = ["errmsg", "errMsg"].into_iter();
+            let errmsg = errmsgs
+                .find_map(|name| Some(text_in(reply.field(name)?)).filter(|text| !text.is_empty()));
             return Err(Fault::Refused {
                 errcode,
-                errmsg,
+                errmsg: errmsg.unwrap_or_default(),
                 by_function: false,
             });
         }
-        if reply.iv.is_some() && reply.data.is_some() && reply.authtag.is_some() {
+        if ["iv", "data", "authtag"]
+            .iter()
+            .all(|name| reply.field(name).is_some())
+        {
             return Err(Fault::Encrypted);
         }
         Ok(reply)
     }
-}
 
-/// Reads a field that this kind of reply must have. Returns `None` if its type is wrong.
-fn typed<T: DeserializeOwned>(field: &RawValue) -> Option<T> {
-    serde_json::from_str(field.get()).ok()
+    fn count(&self) -> Option<i64> {
+        integer_in(self.field("count")?)
+    }
+
+    /// Returns the JSON of a field, `None` if it is absent or null.
+    fn field(&self, name: &str) -> Option<&'a str> {
+        let json = self.fields.get(name)?.get();
+        Some(json).filter(|json| *json != "null")
+    }
+
+    /// Returns the value of a field, `None` if it is absent or not of the type that it must have.
+    fn typed<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.field(name)?).ok()
+    }
 }
 
 /// Describes a JSON error without quoting the body, which could hold a token.
@@ -154,7 +183,7 @@ fn as_text(body: &[u8]) -> Cow<'_, str> {
 
 /// Reads an account list in either spelling.
 ///
-/// Also reads the list in a stored snapshot, because an [`Account`] is stored under the API's own names. Unknown keys
+/// Also reads the list in a stored snapshot, because an account is stored under the API's own names. Unknown keys
 /// are ignored.
 ///
 /// # Errors
@@ -182,51 +211,11 @@ pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, 
 }
 
 fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> {
-    let reply = Reply::read(body)?;
-    let rows = match (reply.list, reply.count) {
-        (Some(rows), _) => rows,
-        (None, Some(0)) => Vec::new(),
-        (None, _) => return Err(Fault::unreadable("it has no `list`")),
-    };
-    let mut list = AccountList {
-        accounts: Vec::with_capacity(rows.len().min(limits.accounts)),
-        count: reply.count,
-        ..AccountList::default()
-    };
-    for row in rows {
-        if list.accounts.len() == limits.accounts {
-            list.beyond_limit += 1;
-            continue;
-        }
-        let account: Account = serde_json::from_str(row.get()).unwrap_or_default();
-        if account.biz_id.is_empty() || account.delivery_id.is_empty() {
-            list.invalid += 1;
-            continue;
-        }
-        if account.biz_id.len().max(account.delivery_id.len()) > limits.label_bytes {
-            list.beyond_limit += 1;
-            continue;
-        }
-        list.accounts.push(shortened(account, limits.label_bytes));
-    }
-    Ok(list)
-}
-
-/// Cuts the texts that don't identify the account to `max` bytes.
-fn shortened(mut account: Account, max: usize) -> Account {
-    let services = account.service_types.iter_mut();
-    let names = services.map(|service| &mut service.service_name);
-    let texts = [
-        &mut account.alias,
-        &mut account.remark_wrong_msg,
-        &mut account.remark_content,
-    ];
-    for text in texts.into_iter().chain(names) {
-        if text.len() > max {
-            *text = text[..text.floor_char_boundary(max)].into();
-        }
-    }
-    account
+    let reply = Reply::read_with(body, Some(limits))?;
+    let count = reply.count();
+    let list = reply.list.or((count == Some(0)).then(AccountList::default));
+    let list = list.ok_or_else(|| Fault::unreadable("it has no `list`"))?;
+    Ok(AccountList { count, ..list })
 }
 
 /// Reads the account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
@@ -236,7 +225,7 @@ pub(super) fn read_function_result(
     limits: ListLimits,
 ) -> Result<AccountList, Fault> {
     let body = as_text(body);
-    let result: Option<String> = Reply::read(&body)?.resp_data.and_then(typed);
+    let result: Option<String> = Reply::read(&body)?.typed("resp_data");
     let result = result.ok_or_else(|| Fault::unreadable("it has no `resp_data`"))?;
     let result = as_text(result.as_bytes());
     list_at(function.pointer.as_deref(), &result, limits).map_err(of_function)
@@ -312,7 +301,7 @@ pub(super) fn read_errcode(body: &[u8]) -> Option<Fault> {
 pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
-    let token: Option<String> = reply.access_token.and_then(typed);
+    let token: Option<String> = reply.typed("access_token");
     let token = token.ok_or_else(|| Fault::unreadable("it has no `access_token`"))?;
     let is_token = token.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_token || token.is_empty() || token.len() > TOKEN_BYTES_MAX {
@@ -321,7 +310,8 @@ pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, 
         ));
     }
     // A token that has just arrived is valid for at least a moment.
-    let seconds = reply.expires_in.unwrap_or(TOKEN_LIFETIME);
+    let seconds = reply.field("expires_in").and_then(number_in);
+    let seconds = seconds.unwrap_or(TOKEN_LIFETIME);
     let lifetime = Duration::from_secs_f64(seconds.clamp(1.0, TOKEN_LIFETIME));
     Ok(AccessToken {
         secret: token.into(),
@@ -333,7 +323,7 @@ pub(super) fn read_token(body: &[u8], asked: SystemTime) -> Result<AccessToken, 
 pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Delivery>, Fault> {
     let body = as_text(body);
     let reply = Reply::read(&body)?;
-    let data = reply.data.map(RawValue::get).unwrap_or_default();
+    let data = reply.field("data").unwrap_or_default();
     let rows: Vec<&RawValue> =
         serde_json::from_str(data).map_err(|_| Fault::unreadable("it has no array `data`"))?;
     let deliveries = rows
@@ -348,13 +338,14 @@ pub(super) fn read_deliveries(body: &[u8], limits: ListLimits) -> Result<Vec<Del
 
 /// Reads a live balance. Returns `None` if there is none.
 pub(super) fn read_quota(body: &[u8]) -> Result<Option<f64>, Fault> {
-    Ok(Reply::read(&as_text(body))?.quota_num)
+    let body = as_text(body);
+    Ok(Reply::read(&body)?.field("quota_num").and_then(number_in))
 }
 
 /// Reads WeChat's own quota figures for one API.
 pub(super) fn read_api_quota(body: &[u8]) -> Result<ApiQuota, Fault> {
     let body = as_text(body);
-    let quota: Option<ApiQuota> = Reply::read(&body)?.quota.and_then(typed);
+    let quota: Option<ApiQuota> = Reply::read(&body)?.typed("quota");
     let quota = quota.ok_or_else(|| Fault::unreadable("it has no `quota`"))?;
     // The documentation's own samples show a limit of 0, which doesn't say how many calls are allowed.
     let daily_limit = quota.daily_limit.filter(|limit| *limit > 0.0);
