@@ -25,11 +25,11 @@
 //! - [`exposition`]: every metric, and the formats of a page
 //! - [`collector`]: all apps, and one scrape
 //! - [`app`]: one Mini Program at run time
-//! - [`usage_rate`]: how fast balances fall
 //! - [`token`]: where tokens come from
 //! - [`replicas`]: one budget and one snapshot for several exporters
 //! - [`store`]: what survives a restart
 //! - [`snapshot`]: one reading of an app's accounts
+//! - `usage_rate`: how fast balances fall
 //! - [`limiter`]: the exporter's own budget of calls
 //! - `redis`: the Redis client
 //! - [`logging`]: the log on standard error
@@ -67,7 +67,7 @@ pub mod status;
 pub mod store;
 mod tls;
 pub mod token;
-pub mod usage_rate;
+mod usage_rate;
 pub mod version;
 mod web;
 pub mod web_config;

@@ -1,17 +1,21 @@
 //! One reading of an app's accounts: immutable, from one fetch.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Moment, unix_seconds};
+use crate::usage_rate::Usage;
 use crate::wechat::{Account, AccountList};
 
 /// The accounts of one app at the time of one fetch. A snapshot never changes; the next fetch makes a new one.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     accounts: Vec<Account>,
+    /// What each account has used; empty in a snapshot that was restored.
+    usage: Vec<Option<Usage>>,
     dropped: Dropped,
     fetched: SystemTime,
     /// The snapshot's age at `then`, when this process obtained it. The monotonic clock counts on from there.
@@ -54,6 +58,7 @@ impl Snapshot {
         let (accounts, duplicate) = newest_of_each(list.accounts);
         Self {
             accounts,
+            usage: Vec::new(),
             dropped: Dropped {
                 duplicate: before.duplicate.saturating_add(duplicate),
                 limit: before.limit.saturating_add(list.beyond_limit),
@@ -83,6 +88,47 @@ impl Snapshot {
     /// Returns the time since WeChat was asked, even if the wall clock was set meanwhile.
     pub fn age(&self, now: Moment) -> Duration {
         self.age_then + now.monotonic.saturating_duration_since(self.then.monotonic)
+    }
+
+    /// Returns the snapshot with what each account has used, counted on from the snapshot before it.
+    pub(crate) fn with_usage(mut self, before: Option<&Self>) -> Self {
+        let (accounts, usage) = match before {
+            Some(before) => (&*before.accounts, &*before.usage),
+            None => Default::default(),
+        };
+        // WeChat lists the accounts in the same order each time, so that this is hardly ever needed.
+        let by_id = LazyCell::new(|| {
+            let ids = accounts.iter().map(Account::id);
+            ids.zip(usage).collect::<HashMap<_, _>>()
+        });
+        let now = self.then.monotonic;
+        let counted_on = self.accounts.iter().enumerate().map(|(place, account)| {
+            let usage = match accounts.get(place) {
+                Some(before) if before.id() == account.id() => usage.get(place),
+                _ => by_id.get(&account.id()).copied(),
+            };
+            match usage.copied().flatten() {
+                Some(usage) => Some(usage.after(account.quota_num)),
+                None => Some(Usage::first_seen(account.quota_num?, now)),
+            }
+        });
+        self.usage = counted_on.collect();
+        self
+    }
+
+    /// Returns how long the balance of each account lasts, in the order of the accounts. Unit: days. `None` for an
+    /// account without a balance, and where less than `shortest` of its use is known (see [`Usage::days_left`]).
+    pub(crate) fn days_left(
+        &self,
+        shortest: Duration,
+        now: Moment,
+    ) -> impl Iterator<Item = Option<f64>> {
+        let at = self.then.monotonic;
+        let accounts = self.accounts.iter().enumerate();
+        accounts.map(move |(place, account)| {
+            let usage = (*self.usage.get(place)?)?;
+            usage.days_left(account.quota_num?, at, shortest, now.monotonic)
+        })
     }
 
     /// Returns the balances that are no older than that time.
@@ -187,11 +233,10 @@ mod tests {
     #[test]
     fn age_counts_on_from_the_age_that_a_restored_snapshot_had() {
         let now = Moment::now();
-        let hour = Duration::from_secs(3600);
-        let fetched = now.wall - hour;
+        let fetched = now.wall - HOUR;
         let list = AccountList::default();
         let restored = Snapshot::new(list, Dropped::default(), fetched, now);
-        assert_eq!(restored.age(now.after(hour)), 2 * hour);
+        assert_eq!(restored.age(now.after(HOUR)), 2 * HOUR);
     }
 
     #[test]
@@ -225,5 +270,69 @@ mod tests {
         let snapshot = snapshot(accounts).with_balances(&HashMap::from(live));
         let balances: Vec<_> = snapshot.accounts().iter().map(|a| a.quota_num).collect();
         assert_eq!(balances, [Some(1.0), Some(7.0), Some(9.0)]);
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Returns the days left after these lists of accounts, one an hour.
+    fn days_left(lists: impl IntoIterator<Item = Vec<Account>>) -> Vec<Option<f64>> {
+        let mut now = Moment::now();
+        let mut snapshot = None;
+        for accounts in lists {
+            let list = AccountList {
+                accounts,
+                ..AccountList::default()
+            };
+            now = now.after(HOUR);
+            snapshot = Some(Snapshot::fetched_now(list, now).with_usage(snapshot.as_ref()));
+        }
+        snapshot.unwrap().days_left(HOUR, now).collect()
+    }
+
+    fn with_balance(biz_id: &str, quota_num: Option<f64>) -> Account {
+        Account {
+            quota_num,
+            ..account(biz_id, None, 0)
+        }
+    }
+
+    #[test]
+    fn days_left_are_the_balance_by_the_average_fall() {
+        for (balances, days) in [
+            (&[Some(260.0), Some(250.0), Some(240.0)][..], Some(1.0)),
+            (&[Some(240.0)], None),
+            (&[Some(240.0), Some(240.0)], None),
+            // A top-up changes the balance, not the rate.
+            (&[Some(10.0), Some(0.0), Some(240.0)], Some(2.0)),
+            // A fault of the courier.
+            (
+                &[Some(250.0), Some(240.0), Some(0.0), Some(240.0)],
+                Some(3.0),
+            ),
+            // A balance that is missing once.
+            (&[Some(260.0), None, Some(240.0)], Some(1.0)),
+            (&[Some(10.0), Some(-20.0)], Some(0.0)),
+            (&[Some(f64::MAX), Some(f64::MIN)], Some(0.0)),
+        ] {
+            let lists = balances
+                .iter()
+                .map(|balance| vec![with_balance("a", *balance)]);
+            let left = days_left(lists)[0];
+            assert_eq!(left.is_some(), days.is_some(), "{balances:?}: {left:?}");
+            let apart = left.unwrap_or(0.0) - days.unwrap_or(0.0);
+            assert!(apart.abs() < 1e-9, "{balances:?}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn usage_follows_an_account_to_another_place_in_the_list() {
+        let [a, b] = ["a", "b"].map(|id| move |balance| with_balance(id, Some(balance)));
+        let lists = [
+            vec![a(250.0), b(9.0)],
+            vec![b(9.0), with_balance("new", Some(5.0)), a(240.0)],
+        ];
+        assert_eq!(days_left(lists), [None, None, Some(1.0)]);
+        let unlisted = [vec![a(250.0)], vec![b(9.0)], vec![b(9.0), a(240.0)]];
+        assert_eq!(days_left(unlisted), [None, None]);
     }
 }

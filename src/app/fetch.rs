@@ -214,7 +214,6 @@ impl Fetch {
                 app.state.limiter.succeeded();
                 app.state.counters.set_errcode(0);
                 let now = app.now();
-                app.state.usage_rate.lock().observe(&snapshot, now);
                 let mut before = None;
                 self.end(Source::Fetched, |reading| {
                     before = reading.snapshot.replace(Arc::clone(&snapshot));
@@ -261,8 +260,10 @@ impl Fetch {
             }
         }
         self.doubt(&list);
+        let before = app.state.reading().snapshot.clone();
         let snapshot = Snapshot::fetched_now(list, app.now());
-        app.with_live_balances(snapshot)
+        let snapshot = app.with_live_balances(snapshot, before.as_deref());
+        snapshot.with_usage(before.as_deref())
     }
 
     /// Logs a warning if the list contradicts itself.

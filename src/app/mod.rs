@@ -30,8 +30,7 @@ use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{LastFetch, OptionalCallsState, Saved, SavedState, Store};
 use crate::token::TokenSource;
-use crate::usage_rate::UsageRate;
-use crate::wechat::{Account, AccountKey, Api, ApiQuota, Client};
+use crate::wechat::{AccountKey, Api, ApiQuota, Client};
 
 /// One Mini Program with its credentials, and what is known of its accounts.
 #[derive(Debug)]
@@ -54,8 +53,6 @@ pub(crate) struct AppState {
     /// The durations of the account-list fetches, including the token call.
     pub(crate) fetch_duration: prometheus::Histogram,
     reading: Mutex<Reading>,
-    /// How fast balances fall, from the snapshots since the start.
-    usage_rate: Mutex<UsageRate>,
     /// Accounts without a live balance, and until when they are not asked for one again.
     no_live_balance: Mutex<HashMap<AccountKey, Instant>>,
     /// Held by the fetch at work, also while it saves its state and sends optional calls.
@@ -184,12 +181,6 @@ impl App {
         self.state.limiter.remaining(self.now())
     }
 
-    /// Returns how long an account's balance lasts if it goes on falling as it has since the start. Unit: days; `None`
-    /// if not known yet (see [`UsageRate::days_left`]).
-    pub(crate) fn days_left(&self, account: &Account, now: Moment) -> Option<f64> {
-        self.state.usage_rate.lock().days_left(account, now)
-    }
-
     /// Returns the host that calls go to now.
     pub(crate) fn api_host(&self) -> &str {
         self.client.current_host()
@@ -226,7 +217,6 @@ impl AppState {
             limiter,
             counters: Counters::default(),
             fetch_duration: fetch_duration_histogram(),
-            usage_rate: Mutex::new(UsageRate::new(config.days_left_after, now)),
             no_live_balance: Mutex::default(),
             at_work: tokio::sync::Mutex::default(),
             reading: Mutex::new(Reading {

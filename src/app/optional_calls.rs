@@ -266,11 +266,12 @@ fn failed(app: &App, api: Api, error: &wechat::Error) {
 impl App {
     /// Returns the list with the live balances of the previous snapshot, where they are newer. Live balances that were
     /// not renewed in two intervals are dropped: the list's own balance is as good by then and has its own time.
-    pub(super) fn with_live_balances(&self, listed: Snapshot) -> Snapshot {
-        let Some(interval) = self.config.live_quota else {
-            return listed;
-        };
-        let Some(before) = self.state.reading().snapshot.clone() else {
+    pub(super) fn with_live_balances(
+        &self,
+        listed: Snapshot,
+        before: Option<&Snapshot>,
+    ) -> Snapshot {
+        let (Some(interval), Some(before)) = (self.config.live_quota, before) else {
             return listed;
         };
         let earliest = self.now().wall.checked_sub(interval.saturating_mul(2));

@@ -196,20 +196,18 @@ impl App {
     /// Replaces this replica's snapshot with another replica's, unless its own is newer.
     fn take_over(&self, snapshot: Snapshot, id: Option<u64>) -> Option<Arc<Snapshot>> {
         let now = self.now();
-        let snapshot = Arc::new(snapshot);
-        let before;
+        let own = self.state.reading().snapshot.clone();
+        let age = snapshot.age(now);
+        if own
+            .as_ref()
+            .is_some_and(|own| own.age(now) + ONE_SNAPSHOT <= age)
         {
-            let mut reading = self.state.reading();
-            let own = reading.snapshot.as_ref();
-            if own.is_some_and(|own| own.age(now) + ONE_SNAPSHOT <= snapshot.age(now)) {
-                return None;
-            }
-            before = reading.snapshot.replace(Arc::clone(&snapshot));
-            reading.snapshot_id = id;
+            return None;
         }
-        // With many accounts both take a while, and every scrape needs the lock.
-        drop(before);
-        self.state.usage_rate.lock().observe(&snapshot, now);
+        let snapshot = Arc::new(snapshot.with_usage(own.as_deref()));
+        let mut reading = self.state.reading();
+        reading.snapshot = Some(Arc::clone(&snapshot));
+        reading.snapshot_id = id;
         Some(snapshot)
     }
 

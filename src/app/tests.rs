@@ -16,6 +16,7 @@ use crate::config::{
     WechatConfig,
 };
 use crate::limiter::Cause;
+use crate::wechat::Account;
 use crate::wechat::courier::Network;
 
 pub(crate) const APPID: &str = "wx0000000000000001";

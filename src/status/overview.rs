@@ -63,7 +63,10 @@ impl AppFacts {
         let snapshot = app.snapshot(Duration::MAX, now);
         let snapshot_age = snapshot.as_ref().map(|snapshot| snapshot.age(now));
         let max_stale = collector.apps().scrape_config().max_stale;
-        let accounts = snapshot.iter().flat_map(|snapshot| snapshot.accounts());
+        let shortest = app.config.days_left_after;
+        let days_left = snapshot
+            .iter()
+            .flat_map(|snapshot| snapshot.days_left(shortest, now));
         Self {
             appid: app.config.appid.clone(),
             name: app.config.name.clone(),
@@ -76,9 +79,7 @@ impl AppFacts {
             breaker: app.state.limiter.open_breaker(app.now()),
             calls_used: app.state.limiter.used(app.now()),
             calls_left: app.daily_calls_remaining(),
-            days_left: accounts
-                .map(|account| app.days_left(account, now))
-                .collect(),
+            days_left: days_left.collect(),
             shows_remarks: app.config.remark_wrong_msg,
             couriers: Arc::clone(&app.config.couriers),
             deliveries: collector.shared.couriers.deliveries.load_full(),
