@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::clock::unix_seconds;
 use crate::wechat::courier::Network;
-use crate::wechat::{Account, new_token};
+use crate::wechat::{Account, OWN_DAILY_LIMIT, new_token};
 
 use super::overview::AppFacts;
 use super::translations::Text;
@@ -211,9 +211,7 @@ impl AppHealth {
                 let explained = failure.cause.explanation(facts.credential);
                 [explained.meaning, explained.fix]
             }
-            Self::DailyLimitReached => [["The exporter's own daily limit of calls is used up.", "导出器自身的每日调用上限已用完。"],
-                ["Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
-                 "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。"]],
+            Self::DailyLimitReached => [OWN_DAILY_LIMIT.meaning, OWN_DAILY_LIMIT.fix],
             Self::TokenRejected => [["WeChat rejected the access token in {fetches} fetches in a row. It is renewed less often now, so that fetches may fail.",
                 "微信已连续 {fetches} 次拒绝访问令牌。导出器会降低更新令牌的频率，因此读取可能失败。"],
                 new_token(facts.credential)],

@@ -66,6 +66,9 @@ impl Cause {
         if self.api.is_none() {
             return without_a_call(self.reason, credential);
         }
+        if self.throttled() {
+            return OWN_DAILY_LIMIT;
+        }
         if let Some(symptom) = self.symptom
             && let Some(explanation) = of_symptom(symptom, credential)
         {
@@ -91,6 +94,12 @@ pub fn address_to_whitelist(message: &str) -> Option<IpAddr> {
     let mut addresses = message.split(is_outside).flat_map(str::parse::<IpAddr>);
     addresses.next().map(|address| address.to_canonical())
 }
+
+/// What it means that the exporter's own daily limit of calls is reached.
+#[rustfmt::skip]
+pub const OWN_DAILY_LIMIT: Explanation = explanation(["The exporter's own daily limit of calls is used up", "导出器自身的每日调用上限已用完"],
+    ["Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
+     "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。"]);
 
 const fn explanation(meaning: Text, fix: Text) -> Explanation {
     Explanation { meaning, fix }
@@ -171,6 +180,8 @@ fn without_a_call(reason: Reason, credential: CredentialKind) -> Explanation {
         Reason::Timeout => explanation(["This app's token source did not answer in time", "该小程序的令牌来源没有及时回复"],
             ["WeChat was not asked. If it is rare, nothing: the next scrape tries again. If it is not, see why the token server, command, Redis or disk that the details name is slow.",
              "尚未调用微信。偶尔出现无需处理，下一次抓取会重试。若经常出现，请检查详情中的中控服务器、命令、Redis 或磁盘为何缓慢。"]),
+        Reason::Unknown => explanation(["The exporter itself failed", "导出器自身出错"],
+            ["Please report it, with the details below and the log.", "请附上下面的详情和日志反馈给我们。"]),
         _ => reason.explanation(),
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use account::AccountKey;
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
 pub use client::{Client, ClientError};
 pub use error::Error;
-pub use explanation::{Cause, Explanation, Text, address_to_whitelist, new_token};
+pub use explanation::{Cause, Explanation, OWN_DAILY_LIMIT, Text, address_to_whitelist, new_token};
 pub use labels::{Api, CredentialKind, Reason, Symptom};
 pub(crate) use remote_text::without_long_words;
 pub use reply::{read_account_list, read_function_reply};
