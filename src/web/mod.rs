@@ -135,6 +135,8 @@ async fn accept(listener: Listener, connections: Arc<Connections>) {
                 is_failing = false;
                 connections.add(socket).await;
             }
+            // The client left before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // The process is out of file descriptors or memory.
             Err(error) => {
                 if !std::mem::replace(&mut is_failing, true) {

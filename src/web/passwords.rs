@@ -60,8 +60,7 @@ impl Passwords {
             return Err(StatusCode::UNAUTHORIZED);
         };
         let tag = self.tag(&user, hash, &password);
-        let is_same = |right: &hmac::Tag| right.as_ref() == tag.as_ref();
-        if known.is_some() && self.right.lock().iter().any(is_same) {
+        if known.is_some() && self.is_remembered(&tag) {
             return Ok(());
         }
         let is_right = self.verify(password, hash.clone()).await?;
@@ -101,7 +100,15 @@ impl Passwords {
         context.sign()
     }
 
+    fn is_remembered(&self, tag: &hmac::Tag) -> bool {
+        let right = self.right.lock();
+        right.iter().any(|right| right.as_ref() == tag.as_ref())
+    }
+
     fn remember(&self, tag: hmac::Tag) {
+        if self.is_remembered(&tag) {
+            return;
+        }
         let mut right = self.right.lock();
         right.push_back(tag);
         if right.len() > REMEMBERED {
@@ -152,6 +159,16 @@ mod tests {
         users.insert("ann".to_owned(), bcrypt::hash("new", 4).unwrap().into());
         let checked = passwords.check(&users, Some(&header("ann", "a:b"))).await;
         assert_eq!(checked, Err(StatusCode::UNAUTHORIZED));
+    }
+
+    #[tokio::test]
+    async fn password_that_several_requests_bring_at_once_is_remembered_once() {
+        let (passwords, users) = (Passwords::new(), users());
+        let header = header("bob", "b");
+        let checks = (0..3).map(|_| passwords.check(&users, Some(&header)));
+        let checked = futures_util::future::join_all(checks).await;
+        assert_eq!(checked, [Ok(()); 3]);
+        assert_eq!(passwords.right.lock().len(), 1);
     }
 
     #[tokio::test]
