@@ -123,7 +123,7 @@ impl Reloader {
 
     fn reload(&self) -> Result<(), String> {
         let result = self.read_and_apply();
-        self.exposition.exporter().reloaded(result.is_ok());
+        self.exposition.exporter.reloaded(result.is_ok());
         if let Err(error) = &result {
             tracing::error!(error, "the configuration can't be used; the old one stays");
         }

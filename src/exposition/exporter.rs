@@ -45,11 +45,12 @@ impl Handler {
     /// Returns the codes that count from 0: all that the route answers with if there is no web configuration.
     const fn expected(self) -> &'static [u16] {
         match self {
-            Self::Metrics | Self::Probe => &[200, 400, 405, 500, 503],
-            Self::Sd | Self::Status => &[200, 405, 500, 503],
-            Self::Healthy | Self::Ready => &[200, 405],
-            Self::Reload => &[200, 403, 405, 500],
-            Self::Other => &[400, 404, 431],
+            Self::Metrics | Self::Probe => &[200, 204, 400, 405, 503],
+            Self::Sd => &[200, 204, 405, 503],
+            Self::Status => &[200, 204, 308, 400, 405, 503],
+            Self::Healthy | Self::Ready => &[200, 204, 405],
+            Self::Reload => &[200, 204, 403, 405, 500],
+            Self::Other => &[204, 400, 404, 431],
         }
     }
 }
@@ -96,10 +97,12 @@ impl ExporterMetrics {
     }
 
     /// Makes this code count from 0 for every route, because any route may answer with it from now on.
-    pub(crate) fn expect_http_code_of_all(&self, code: u16) {
+    pub(crate) fn expect_http_code_of_all(&self, code: StatusCode) {
         let mut requests = self.http_requests.lock();
         for handler in Handler::ALL {
-            requests.entry((code, handler.as_str())).or_default();
+            requests
+                .entry((code.as_u16(), handler.as_str()))
+                .or_default();
         }
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encoder::Encoder;
-use super::exporter::ExporterMetrics;
-use crate::app::{Deliveries, Source};
-use crate::collector::{AppReading, Collector};
+use super::page::Exposition;
+use crate::app::Source;
+use crate::collector::AppReading;
 use crate::limiter::Cause;
 use crate::replicas;
 use crate::version;
@@ -30,24 +30,15 @@ pub(super) enum Samples {
     /// One sample for each account that has a value.
     AccountValue(fn(&Account) -> Option<f64>),
     /// Any number of samples for each account.
-    Account(fn(&AccountReading<'_>, &mut Encoder)),
+    Account(fn(&AppReading, &Account, &mut Encoder)),
     /// One sample for each app that has a value.
     AppValue(fn(&AppReading) -> Option<f64>),
     /// Any number of samples for each app.
     App(fn(&AppReading, &mut Encoder)),
     /// The durations of each app's fetches.
     Histogram(fn(&AppReading) -> &prometheus::Histogram),
-    /// Samples of what all apps share.
-    Collector(fn(&Collector, &mut Encoder)),
     /// Samples of the exporter itself.
-    Exporter(fn(&ExporterMetrics, &mut Encoder)),
-}
-
-/// What the series of an account are made from.
-pub(super) struct AccountReading<'a> {
-    pub(super) app: &'a AppReading,
-    pub(super) account: &'a Account,
-    pub(super) deliveries: &'a Deliveries,
+    Own(fn(&Exposition, &mut Encoder)),
 }
 
 /// Every metric except `process_*`, in the order of the page.
@@ -206,19 +197,22 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_exporter_state_write_failures_total",
         help: "Writes to the state directory that failed; limits and snapshots are then in memory only.",
-        samples: Samples::Collector(|collector, out| {
-            out.sample(&[], collector.shared.store.write_failures() as f64);
+        samples: Samples::Own(|exposition, out| {
+            out.sample(
+                &[],
+                exposition.collector.shared.store.write_failures() as f64,
+            );
         }),
     },
     Family {
         name: "wechat_logistics_exporter_shared_state_failures_total",
         help: "Exchanges with the Redis server that replicas share which failed; each replica then goes on alone.",
-        samples: Samples::Collector(shared_state_failures),
+        samples: Samples::Own(shared_state_failures),
     },
     Family {
         name: "wechat_logistics_exporter_build_info",
         help: "1; the exporter's version, revision and compiler.",
-        samples: Samples::Exporter(|_, out| {
+        samples: Samples::Own(|_, out| {
             let labels = [
                 ("revision", version::REVISION),
                 ("rustversion", version::RUSTC),
@@ -230,23 +224,26 @@ pub static ALL: &[Family] = &[
     Family {
         name: "wechat_logistics_exporter_config_last_reload_success_timestamp_seconds",
         help: "When the configuration was last loaded successfully.",
-        samples: Samples::Exporter(|exporter, out| {
-            out.sample(&[], unix_time(*exporter.last_reload.lock()));
+        samples: Samples::Own(|exposition, out| {
+            out.sample(&[], unix_time(*exposition.exporter.last_reload.lock()));
         }),
     },
     Family {
         name: "wechat_logistics_exporter_config_last_reload_successful",
         help: "Whether the last attempt to load the configuration succeeded.",
-        samples: Samples::Exporter(|exporter, out| {
-            let is_successful = exporter.reload_successful.load(Ordering::Relaxed);
+        samples: Samples::Own(|exposition, out| {
+            let is_successful = exposition
+                .exporter
+                .reload_successful
+                .load(Ordering::Relaxed);
             out.sample(&[], f64::from(is_successful));
         }),
     },
     Family {
         name: "wechat_logistics_exporter_http_requests_total",
         help: "HTTP requests answered.",
-        samples: Samples::Exporter(|exporter, out| {
-            for ((code, handler), requests) in &*exporter.http_requests.lock() {
+        samples: Samples::Own(|exposition, out| {
+            for ((code, handler), requests) in &*exposition.exporter.http_requests.lock() {
                 let labels = [("code", &*code.to_string()), ("handler", handler)];
                 out.sample(&labels, *requests as f64);
             }
@@ -275,23 +272,12 @@ impl Family {
     }
 
     /// Writes the samples of an account.
-    pub(super) fn write_account(&self, reading: &AccountReading<'_>, out: &mut Encoder) {
+    pub(super) fn write_account(&self, reading: &AppReading, account: &Account, out: &mut Encoder) {
         match self.samples {
-            Samples::AccountValue(value) => out.sample(&reading.labels(), value(reading.account)),
-            Samples::Account(write) => write(reading, out),
+            Samples::AccountValue(value) => out.sample(&ids(reading, account), value(account)),
+            Samples::Account(write) => write(reading, account, out),
             _ => {}
         }
-    }
-}
-
-impl AccountReading<'_> {
-    /// Returns the labels that every series of an account has.
-    fn labels(&self) -> [(&'static str, &str); 3] {
-        [
-            appid(self.app),
-            ("biz_id", &self.account.biz_id),
-            ("delivery_id", &self.account.delivery_id),
-        ]
     }
 }
 
@@ -300,17 +286,26 @@ fn appid(reading: &AppReading) -> (&'static str, &str) {
     ("appid", &reading.app.config.appid)
 }
 
-fn account_info(reading: &AccountReading<'_>, out: &mut Encoder) {
-    let (account, config) = (reading.account, &reading.app.app.config);
+/// Returns the labels that every series of an account has.
+fn ids<'a>(reading: &'a AppReading, account: &'a Account) -> [(&'static str, &'a str); 3] {
+    [
+        appid(reading),
+        ("biz_id", &account.biz_id),
+        ("delivery_id", &account.delivery_id),
+    ]
+}
+
+fn account_info(reading: &AppReading, account: &Account, out: &mut Encoder) {
+    let config = &reading.app.config;
     let couriers = &config.couriers;
-    let listed = reading.deliveries.get(&account.delivery_id);
-    let name = couriers.name(&account.delivery_id, listed);
-    let name = on_one_line(name);
+    let deliveries = reading.app.shared.couriers.deliveries.load();
+    let listed = deliveries.get(&account.delivery_id);
+    let name = on_one_line(couriers.name(&account.delivery_id, listed));
     let network = couriers.network(&account.delivery_id, None);
     let alias = on_one_line(&account.alias);
     let wrong = on_one_line(&account.remark_wrong_msg);
     let content = on_one_line(&account.remark_content);
-    let [appid, biz_id, delivery_id] = reading.labels();
+    let [appid, biz_id, delivery_id] = ids(reading, account);
     let mut labels = vec![
         appid,
         biz_id,
@@ -328,8 +323,7 @@ fn account_info(reading: &AccountReading<'_>, out: &mut Encoder) {
     out.sample(&labels, 1.0);
 }
 
-fn account_services(reading: &AccountReading<'_>, out: &mut Encoder) {
-    let account = reading.account;
+fn account_services(reading: &AppReading, account: &Account, out: &mut Encoder) {
     let mut written = Vec::new();
     for service in &account.service_types {
         let name = on_one_line(courier::service_name(&account.delivery_id, service));
@@ -339,7 +333,7 @@ fn account_services(reading: &AccountReading<'_>, out: &mut Encoder) {
             continue;
         }
         let mut number = itoa::Buffer::new();
-        let [appid, biz_id, delivery_id] = reading.labels();
+        let [appid, biz_id, delivery_id] = ids(reading, account);
         let labels = [
             appid,
             biz_id,
@@ -406,8 +400,8 @@ fn api_quota(reading: &AppReading, value: fn(ApiQuota) -> Option<f64>, out: &mut
     }
 }
 
-fn shared_state_failures(collector: &Collector, out: &mut Encoder) {
-    if let Some(replicas) = &collector.shared.replicas {
+fn shared_state_failures(exposition: &Exposition, out: &mut Encoder) {
+    if let Some(replicas) = &exposition.collector.shared.replicas {
         for reason in replicas::Failure::ALL {
             let failures = replicas.failures(*reason);
             out.sample(&[("reason", reason.as_str())], failures as f64);

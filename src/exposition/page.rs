@@ -13,9 +13,8 @@ use prometheus::proto::{MetricFamily, MetricType};
 
 use super::encoder::Encoder;
 use super::exporter::ExporterMetrics;
-use super::families::{self, AccountReading, Family, Samples};
+use super::families::{self, Family, Samples};
 use super::negotiate::Form;
-use crate::app::Deliveries;
 use crate::collector::{AppReading, Collector};
 
 /// How much is written before other tasks run, and how much is sent at a time. Unit: bytes.
@@ -36,8 +35,9 @@ pub enum Scope {
 /// The pages of one collector's scrapes.
 #[derive(Debug)]
 pub struct Exposition {
-    collector: Arc<Collector>,
-    exporter: ExporterMetrics,
+    pub(super) collector: Arc<Collector>,
+    /// The exporter's own metrics.
+    pub(crate) exporter: ExporterMetrics,
 }
 
 impl Exposition {
@@ -48,11 +48,6 @@ impl Exposition {
             collector,
             exporter: ExporterMetrics::new(),
         }
-    }
-
-    /// Returns the exporter's own metrics.
-    pub(crate) fn exporter(&self) -> &ExporterMetrics {
-        &self.exporter
     }
 
     /// Returns the page of one scrape. `names` selects metrics (`?name[]=`), each by the name in its `# HELP` line in
@@ -73,7 +68,6 @@ impl Exposition {
         }
         end.end();
         Page {
-            deliveries: self.collector.shared.couriers.deliveries.load_full(),
             readings,
             families,
             family: 0,
@@ -91,20 +85,14 @@ impl Exposition {
     /// Writes the exporter's own metrics.
     fn write_own(&self, families: &[&Family], is_wanted: impl Fn(&str) -> bool, out: &mut Encoder) {
         for family in families {
-            if let Samples::Collector(write) = family.samples {
+            if let Samples::Own(write) = family.samples {
                 out.begin(family.name, family.help, family.kind());
-                write(&self.collector, out);
+                write(self, out);
             }
         }
         for family in self.exporter.process.gather() {
             if is_wanted(family.name()) {
                 write_gathered(&family, out);
-            }
-        }
-        for family in families {
-            if let Samples::Exporter(write) = family.samples {
-                out.begin(family.name, family.help, family.kind());
-                write(&self.exporter, out);
             }
         }
     }
@@ -128,7 +116,6 @@ fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
 /// The page of one scrape, written while it is sent. It shows one moment, because it holds the snapshots.
 #[derive(Debug)]
 pub struct Page {
-    deliveries: Arc<Deliveries>,
     readings: Vec<AppReading>,
     families: Vec<&'static Family>,
     /// What is to be written next: the indices of the family, its app and its account.
@@ -218,12 +205,7 @@ impl Page {
                 if out.out.len() >= CHUNK {
                     return;
                 }
-                let reading = AccountReading {
-                    app,
-                    account,
-                    deliveries: &self.deliveries,
-                };
-                family.write_account(&reading, out);
+                family.write_account(app, account, out);
                 self.account += 1;
             }
         }

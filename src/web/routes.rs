@@ -78,9 +78,7 @@ impl Routes {
     pub(super) fn new(site: Arc<Site>, access: Access) -> Self {
         if access.file.is_some() {
             for code in access::REFUSALS {
-                site.exposition
-                    .exporter()
-                    .expect_http_code_of_all(code.as_u16());
+                site.exposition.exporter.expect_http_code_of_all(code);
             }
         }
         Self {
@@ -116,7 +114,7 @@ impl Routes {
 
     /// Counts a reply. `Other` includes requests that were too malformed to be routed.
     pub(super) fn count(&self, handler: Handler, code: StatusCode) {
-        let exporter = self.site.exposition.exporter();
+        let exporter = &self.site.exposition.exporter;
         exporter.count_http_request(handler, code);
     }
 
