@@ -132,7 +132,8 @@ def override(name, **properties):
 
 
 def hidden(name):
-    return override(name, custom_hideFrom={"viz": True, "legend": True, "tooltip": True})
+    # Grafana before 12.2 knows the one property, later versions the other; each ignores what it doesn't know.
+    return override(name, **{"custom_hidden": True, "custom_hideFrom.viz": True})
 
 
 COLOURED_TEXT = {"type": "color-text"}

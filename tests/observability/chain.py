@@ -42,20 +42,17 @@ def free_port():
 def running(name, command, directory):
     """A child that ends with the block: asked first, then killed, by its own id."""
     log_path = pathlib.Path(directory, f"{name}.log")
-    with log_path.open("wb") as log:
-        child = subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT, cwd=directory)
-    try:
-        yield
-    except BaseException:
-        print(f"--- the end of {name}'s log\n" + "\n".join(log_path.read_text(errors="replace").splitlines()[-15:]), file=sys.stderr)
-        raise
-    finally:
-        child.terminate()
+    with log_path.open("wb") as log, subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT, cwd=directory) as child:
         try:
-            child.wait(30)
-        except subprocess.TimeoutExpired:
+            yield
+        except BaseException:
+            print(f"--- the end of {name}'s log\n" + "\n".join(log_path.read_text(errors="replace").splitlines()[-15:]), file=sys.stderr)
+            raise
+        finally:
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(30)
             child.kill()
-            child.wait()
 
 
 def answers(url):
