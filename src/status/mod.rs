@@ -22,7 +22,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 
-use crate::clock::Moment;
 use crate::collector::Collector;
 
 use overview::{AppFacts, Overview};
@@ -39,8 +38,8 @@ pub(crate) fn page(
     appid: Option<&str>,
     telemetry_path: &str,
     language: Language,
-    now: Moment,
 ) -> Option<String> {
+    let now = collector.shared.now();
     let apps = collector.apps();
     let selected = match appid {
         Some(appid) => std::slice::from_ref(apps.find(appid)?),

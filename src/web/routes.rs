@@ -16,7 +16,6 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::blocking;
-use crate::clock::Moment;
 use crate::collector::{self, Apps};
 use crate::exposition::{self, Form, Handler, Scope};
 
@@ -271,13 +270,7 @@ impl Routes {
         // Rendered on another thread: few people look at the page, and rendering thousands of accounts takes long.
         let page = blocking::run(move || {
             let path = &site.config.telemetry_path;
-            status::page(
-                &site.collector,
-                asked.as_deref(),
-                path,
-                language,
-                Moment::now(),
-            )
+            status::page(&site.collector, asked.as_deref(), path, language)
         });
         let Some(page) = page.await else {
             return unknown_app("appid", &appid.unwrap_or_default());

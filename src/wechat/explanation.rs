@@ -101,6 +101,10 @@ pub const OWN_DAILY_LIMIT: Explanation = explanation(["The exporter's own daily 
     ["Calls resume at midnight China time; until then the last snapshot is served. Scrape less often, or raise --wechat.daily-limit.",
      "北京时间零点后恢复调用，在此之前使用最近一次的结果。请降低抓取频率，或调高 --wechat.daily-limit。"]);
 
+#[rustfmt::skip]
+const RUN_CHECK: Text = ["Run `check` on the command line: it says what exactly is wrong and how to fix it.",
+    "请在命令行运行 check，它会指出具体问题和处理方法。"];
+
 const fn explanation(meaning: Text, fix: Text) -> Explanation {
     Explanation { meaning, fix }
 }
@@ -216,15 +220,9 @@ impl Reason {
         let (meaning, fix) = match self {
             Self::Transient => (["WeChat is busy", "微信系统繁忙"], TRY_AGAIN),
             Self::Token => (["WeChat rejected the access token", "微信拒绝了 access_token"], NEW_TOKEN),
-            Self::Config => (["The credentials, the settings or the request are wrong", "凭证、配置或请求有误"],
-                ["Run `check` on the command line: it says what exactly is wrong and how to fix it.",
-                 "请在命令行运行 check，它会指出具体问题和处理方法。"]),
-            Self::Permission => (["This Mini Program may not call the logistics API", "该小程序没有物流接口权限"],
-                ["Run `check` on the command line: it says which permission is missing and where it is given.",
-                 "请在命令行运行 check，它会指出缺少哪项权限以及在何处开通。"]),
-            Self::IpWhitelist => (["This machine's address is not in the IP whitelist", "本机 IP 不在 IP白名单中"],
-                ["Run `check` on the command line: it names the address and where to add it.",
-                 "请在命令行运行 check，它会指出要添加的 IP 和位置。"]),
+            Self::Config => (["The credentials, the settings or the request are wrong", "凭证、配置或请求有误"], RUN_CHECK),
+            Self::Permission => (["This Mini Program may not call the logistics API", "该小程序没有物流接口权限"], RUN_CHECK),
+            Self::IpWhitelist => (["This machine's address is not in the IP whitelist", "本机 IP 不在 IP白名单中"], RUN_CHECK),
             Self::DailyQuota => (["WeChat's daily quota for this API is used up", "微信对该接口的每日额度已用完"],
                 ["Calls go on after midnight, China time. If this comes back, look for another program that calls the same API, and scrape less often (--wechat.min-interval).",
                  "北京时间零点后恢复。若反复出现，请检查是否有其他程序调用同一接口，并降低抓取频率（--wechat.min-interval）。"]),
