@@ -287,6 +287,8 @@ impl Page<'_> {
         // WeChat's names are Chinese, and a screen reader has to know that.
         let is_foreign = t.language == Language::English && !row.courier.is_ascii();
         let is_monthly = row.network == Network::Direct;
+        // WeChat sends the id as the alias of an account that has none.
+        let has_own_alias = !account.alias.is_empty() && account.alias != account.biz_id;
         let has_stock = !is_monthly && account.status_code == Some(0);
         html! {
             tr {
@@ -297,7 +299,7 @@ impl Page<'_> {
                 }
                 th scope="row" {
                     bdi { (shortened(&account.biz_id)) }
-                    @if !account.alias.is_empty() { " " small { bdi { (shortened(&account.alias)) } } }
+                    @if has_own_alias { " " small { bdi { (shortened(&account.alias)) } } }
                 }
                 td.number data-label=(t.balance) {
                     @if is_monthly { span.quiet { (t.monthly_balance) } }
@@ -506,6 +508,18 @@ mod tests {
         let not_sent = english(fixtures::app("wx1", "shop", vec![account("YTO", None)]));
         let cell = "data-label=\"Waybills left\"><span class=\"quiet\" aria-hidden=\"true\">–";
         assert!(not_sent.contains(cell));
+    }
+
+    #[test]
+    fn alias_that_is_the_id_is_not_shown_again() {
+        for (alias, shown) in [("K0", 1), ("Returns", 2)] {
+            let mut account = account("YTO", None);
+            account.biz_id = "K0".into();
+            account.alias = alias.into();
+            let page = english(fixtures::app("wx1", "shop", vec![account]));
+            let names = page.matches("K0<").count() + page.matches("Returns<").count();
+            assert_eq!(names, shown, "{alias}");
+        }
     }
 
     #[test]
