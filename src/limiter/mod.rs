@@ -245,7 +245,6 @@ impl RateLimiter {
         let mut state = self.at(now);
         state.budget = budget;
         state.reloaded = Some(now.monotonic);
-        state.saved.rejections.next_renewal = DueTime::default();
         // A granted fetch may still be waiting to begin.
         let longest = budget.early() + budget.min_interval;
         let wait = state.saved.next_fetch.left(now.wall).min(longest);
@@ -338,8 +337,9 @@ impl State {
         (!breaker.until.has_come(now.wall)).then_some(breaker)
     }
 
-    /// Lifts the breaker if only the operator can fix its cause, which may be fixed now: the next scrape may try.
+    /// Lifts what the operator may have fixed by now: the next scrape may try, and renew a rejected token.
     fn retry_fixable(&mut self) {
+        self.saved.rejections.next_renewal = DueTime::default();
         self.lift_breaker_if(|breaker| breaker.reason.needs_operator());
     }
 

@@ -387,6 +387,22 @@ fn reload_while_the_state_is_being_shared_still_lifts_the_breaker_of_the_others(
 }
 
 #[test]
+fn reload_of_one_replica_allows_it_to_renew_a_token_at_once() {
+    let limiter = fresh(UNLIMITED);
+    let now = noon();
+    assert!(limiter.token_rejected(now));
+    let shared = limiter.save(0, now);
+    limiter.is_shared(0, now);
+    limiter.adopt(&shared, true, now);
+    assert!(!limiter.token_rejected(now));
+    limiter.reloaded(UNLIMITED, now.after(MINUTE / 2));
+    let now = now.after(MINUTE);
+    limiter.adopt(&shared, true, now);
+    assert!(limiter.token_rejected(now));
+    assert!(!limiter.token_rejected(now));
+}
+
+#[test]
 fn calls_that_others_may_send_count_as_sent_only_where_they_have_died() {
     let limiter = fresh(UNLIMITED);
     let now = noon();
