@@ -100,20 +100,13 @@ pub struct Replicas {
     patience: Patience,
     key_prefix: String,
     list_limits: ListLimits,
-    state: Mutex<Connected>,
+    /// After a failure, the server is not asked before this time; then one task asks alone.
+    away_until: Mutex<Option<Instant>>,
     /// The last reading of the server's clock.
     clock: Mutex<Option<Moment>>,
     /// Apps whose keys can't be used, and for which that has been logged.
     unusable: Mutex<HashSet<String>>,
     failures: [AtomicU64; Failure::ALL.len()],
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Connected {
-    Untried,
-    Reached,
-    /// Not asked before this time; then one task asks alone.
-    Away(Instant),
 }
 
 /// The server's answer to a request for an app's lock.
@@ -140,6 +133,8 @@ pub(crate) struct Lock {
 impl Replicas {
     /// Returns the replicas that share the configured server. Nothing is sent before the first command.
     pub(crate) fn new(config: SharedStateConfig, list_limits: ListLimits) -> Self {
+        let redis = &config.redis;
+        tracing::info!(%redis, "Sharing limits and snapshots with other replicas");
         Self::with_patience(config, list_limits, PATIENCE)
     }
 
@@ -157,7 +152,7 @@ impl Replicas {
             patience,
             key_prefix: config.key_prefix,
             list_limits,
-            state: Mutex::new(Connected::Untried),
+            away_until: Mutex::default(),
             clock: Mutex::default(),
             unusable: Mutex::default(),
             failures: Default::default(),
@@ -313,29 +308,21 @@ impl Replicas {
     /// Reports whether the server may be asked now. After a failure, one task asks, and all others work alone until it
     /// is answered.
     fn may_try(&self) -> bool {
-        let mut state = self.state.lock();
-        let Connected::Away(until) = *state else {
+        let mut away_until = self.away_until.lock();
+        let Some(until) = &mut *away_until else {
             return true;
         };
         let now = Instant::now();
-        if now < until {
-            return false;
+        let may_try = *until <= now;
+        if may_try {
+            *until = now + self.patience.away;
         }
-        *state = Connected::Away(now + self.patience.away);
-        true
+        may_try
     }
 
     fn reached(&self) {
-        let before = std::mem::replace(&mut *self.state.lock(), Connected::Reached);
-        let redis = &self.url;
-        match before {
-            Connected::Reached => {}
-            Connected::Untried => {
-                tracing::info!(%redis, "Sharing limits and snapshots with other replicas");
-            }
-            Connected::Away(_) => {
-                tracing::info!(%redis, "Shared state is back; replicas share again");
-            }
+        if self.away_until.lock().take().is_some() {
+            tracing::info!(redis = %self.url, "Shared state is back; replicas share again");
         }
     }
 
@@ -347,9 +334,8 @@ impl Replicas {
             return;
         }
         self.count(reason(error));
-        let away = Connected::Away(Instant::now() + self.patience.away);
-        let before = std::mem::replace(&mut *self.state.lock(), away);
-        if !matches!(before, Connected::Away(_)) {
+        let away_until = Instant::now() + self.patience.away;
+        if self.away_until.lock().replace(away_until).is_none() {
             tracing::warn!(
                 redis = %self.url,
                 reason = reason(error).as_str(),
