@@ -35,8 +35,6 @@ use crate::wechat::ListLimits;
 const LOCK_TTL: Duration = Duration::from_secs(10);
 /// The time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// The most heartbeats of one fetch. They limit a lock to an hour, far beyond any fetch.
-const HEARTBEATS_MAX: u32 = 1800;
 /// How long a state is kept after it was last written: longer than anything in it matters.
 const STATE_TTL: Duration = Duration::from_secs(2 * 24 * 3600);
 /// How long a snapshot is kept if no newer one replaces it.
@@ -231,11 +229,10 @@ impl Replicas {
         let replicas = Arc::clone(self);
         let (owner, held) = (appid.to_owned(), token.clone());
         let signs_of_life = async move {
-            for _ in 0..HEARTBEATS_MAX {
+            loop {
                 tokio::time::sleep(HEARTBEAT).await;
                 let extend = replicas.if_locked(&owner, &held, LOCK_TTL, &[], &[]);
-                let extended = replicas.ask::<u8>(&owner, &extend).await;
-                if extended == Ok(0) {
+                if replicas.ask::<u8>(&owner, &extend).await == Ok(0) {
                     return;
                 }
             }
