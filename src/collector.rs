@@ -144,42 +144,42 @@ impl Collector {
 /// Never fails and never outlasts the deadline. Returns one reading for each app, in their order.
 pub async fn scrape(apps: &[Arc<App>], max_stale: Duration, deadline: Instant) -> Vec<AppReading> {
     let begun: Vec<_> = apps.iter().map(App::begin).collect();
-    let mut served = Vec::with_capacity(apps.len());
-    for fetch in &begun {
-        // Waiting for one after the other is as fast as for all at once: each fetch runs in its own task.
-        served.push(match fetch {
-            Some((fetch, source)) => served_by(fetch, *source, deadline).await,
-            None => (Source::Snapshot, false),
-        });
+    let mut readings = Vec::with_capacity(apps.len());
+    // Waiting for one after the other is as fast as for all at once: each fetch runs in its own task.
+    for (app, begun) in apps.iter().zip(begun) {
+        readings.push(read(app, begun, max_stale, deadline).await);
     }
-    let now = Moment::now();
-    let readings = apps.iter().zip(served).map(|(app, (source, late))| {
-        let (snapshot, succeeded) = app.last_reading(max_stale, now);
-        let source = match snapshot {
-            Some(_) => source,
-            None => Source::None,
-        };
-        app.state.counters.count_scrape(source);
-        AppReading {
-            app: Arc::clone(app),
-            snapshot,
-            up: succeeded && !late,
-            source,
-        }
-    });
-    readings.collect()
+    readings
 }
 
-/// Returns how one app's part of a scrape is served if there is something to serve, and whether its fetch is late.
-/// `source` applies if the fetch brings a snapshot.
-async fn served_by(fetch: &Fetch, source: Source, deadline: Instant) -> (Source, bool) {
-    match fetch.ended_by(deadline).await {
-        Some(Source::Fetched) => (source, false),
-        Some(other) => (other, false),
-        None => {
-            fetch.give_up();
-            (Source::Snapshot, true)
+/// Waits for what [`App::begin`] returned and reads the app.
+pub(crate) async fn read(
+    app: &Arc<App>,
+    begun: Option<(Arc<Fetch>, Source)>,
+    max_stale: Duration,
+    deadline: Instant,
+) -> AppReading {
+    let (mut source, mut late) = (Source::Snapshot, false);
+    if let Some((fetch, if_fetched)) = begun {
+        match fetch.ended_by(deadline).await {
+            Some(Source::Fetched) => source = if_fetched,
+            Some(other) => source = other,
+            None => {
+                fetch.give_up();
+                late = true;
+            }
         }
+    }
+    let (snapshot, succeeded) = app.last_reading(max_stale, Moment::now());
+    if snapshot.is_none() {
+        source = Source::None;
+    }
+    app.state.counters.count_scrape(source);
+    AppReading {
+        app: Arc::clone(app),
+        snapshot,
+        up: succeeded && !late,
+        source,
     }
 }
 

@@ -159,11 +159,6 @@ impl App {
         (fresh.cloned(), succeeded)
     }
 
-    /// Returns the last snapshot, unless it is too old to serve.
-    pub(crate) fn snapshot(&self, max_stale: Duration, now: Moment) -> Option<Arc<Snapshot>> {
-        self.last_reading(max_stale, now).0
-    }
-
     /// Returns how the latest finished fetch went; `None` if none has finished yet.
     pub(crate) fn last_fetch(&self) -> Option<LastFetch> {
         self.state.reading().last_fetch.clone()

@@ -1,11 +1,9 @@
 //! Does what one scrape does for every app and reports the results to the user.
 
 use std::io::{self, Write};
-use std::slice::from_ref;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
@@ -84,19 +82,19 @@ async fn report_all(
 ) -> Result<usize, Error> {
     let apps = collector.apps();
     let began = SystemTime::now();
-    let scrapes = apps.list().iter().map(|app| {
+    let begin = |app: &Arc<App>| {
         app.state.limiter.lift_waits();
-        // Each fetch ends by itself, long before this deadline.
-        collector::scrape(from_ref(app), config.scrape.max_stale, Instant::now() + DAY)
-    });
-    let mut scrapes: FuturesOrdered<_> = scrapes.collect();
+        app.begin()
+    };
+    let begun: Vec<_> = apps.list().iter().map(begin).collect();
+    // Each fetch ends by itself, long before this deadline.
+    let deadline = Instant::now() + DAY;
     let mut failing = 0;
-    while let Some(readings) = scrapes.next().await {
-        for reading in &readings {
-            let report = Report::new(reading, began, is_counted);
-            failing += usize::from(!report.healthy);
-            say(&report.text)?;
-        }
+    for (app, begun) in apps.list().iter().zip(begun) {
+        let reading = collector::read(app, begun, config.scrape.max_stale, deadline).await;
+        let report = Report::new(&reading, began, is_counted);
+        failing += usize::from(!report.healthy);
+        say(&report.text)?;
     }
     Ok(failing)
 }

@@ -60,7 +60,7 @@ pub(crate) struct AppFacts {
 
 impl AppFacts {
     pub(crate) fn of(app: &App, collector: &Collector, now: Moment) -> Self {
-        let snapshot = app.snapshot(Duration::MAX, now);
+        let (snapshot, _) = app.last_reading(Duration::MAX, now);
         let snapshot_age = snapshot.as_ref().map(|snapshot| snapshot.age(now));
         let max_stale = collector.apps().scrape_config().max_stale;
         let shortest = app.config.days_left_after;
