@@ -188,7 +188,7 @@ impl AppReading {
     pub(crate) fn accounts(&self) -> &[Account] {
         self.snapshot
             .as_ref()
-            .map_or(&[], |snapshot| snapshot.accounts())
+            .map_or(&[], |snapshot| &*snapshot.accounts)
     }
 }
 

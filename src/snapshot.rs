@@ -13,11 +13,14 @@ use crate::wechat::{Account, AccountList};
 /// The accounts of one app at the time of one fetch. A snapshot never changes; the next fetch makes a new one.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    accounts: Vec<Account>,
+    /// The accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
+    pub(crate) accounts: Vec<Account>,
     /// What each account has used; empty in a snapshot that was restored.
     usage: Vec<Option<Usage>>,
-    dropped: Dropped,
-    fetched: SystemTime,
+    /// How many rows were left out.
+    pub(crate) dropped: Dropped,
+    /// When WeChat was asked.
+    pub(crate) fetched: SystemTime,
     /// The snapshot's age at `then`, when this process obtained it. The monotonic clock counts on from there.
     age_then: Duration,
     then: Moment,
@@ -68,21 +71,6 @@ impl Snapshot {
             age_then: now.wall.duration_since(fetched).unwrap_or_default(),
             then: now,
         }
-    }
-
-    /// Returns the accounts in WeChat's order, each (`biz_id`, `delivery_id`) once.
-    pub fn accounts(&self) -> &[Account] {
-        &self.accounts
-    }
-
-    /// Returns how many rows were left out.
-    pub fn dropped(&self) -> Dropped {
-        self.dropped
-    }
-
-    /// Returns when WeChat was asked.
-    pub fn fetched(&self) -> SystemTime {
-        self.fetched
     }
 
     /// Returns the time since WeChat was asked, even if the wall clock was set meanwhile.
@@ -163,28 +151,24 @@ impl Snapshot {
 /// dropped.
 fn newest_of_each(mut accounts: Vec<Account>) -> (Vec<Account>, u64) {
     let rank = |account: &Account| (account.update_time, account.status_code == Some(0));
-    let mut stays = vec![true; accounts.len()];
-    let mut seen: HashMap<AccountId<'_>, usize> = HashMap::with_capacity(accounts.len());
-    let mut duplicates = 0;
+    let mut newest: HashMap<AccountId<'_>, usize> = HashMap::with_capacity(accounts.len());
     for (index, account) in accounts.iter().enumerate() {
-        let best = seen.entry(account.id()).or_insert(index);
-        if *best == index {
-            continue;
+        let best = newest.entry(account.id()).or_insert(index);
+        if rank(account) >= rank(&accounts[*best]) {
+            *best = index;
         }
-        duplicates += 1;
-        let loser = if rank(account) >= rank(&accounts[*best]) {
-            std::mem::replace(best, index)
-        } else {
-            index
-        };
-        stays[loser] = false;
     }
+    let duplicates = accounts.len() - newest.len();
     if duplicates > 0 {
+        let mut stays = vec![false; accounts.len()];
+        for index in newest.into_values() {
+            stays[index] = true;
+        }
         let mut stays = stays.into_iter();
-        accounts.retain(|_| stays.next().unwrap_or(true));
+        accounts.retain(|_| stays.next() == Some(true));
     }
     accounts.shrink_to_fit();
-    (accounts, duplicates)
+    (accounts, duplicates as u64)
 }
 
 #[cfg(test)]
@@ -219,15 +203,15 @@ mod tests {
             newest.clone(),
             account("a", None, 0),
         ]);
-        assert_eq!(snapshot.accounts(), [other, newest]);
-        assert_eq!(snapshot.dropped().duplicate, 2);
+        assert_eq!(snapshot.accounts, [other, newest]);
+        assert_eq!(snapshot.dropped.duplicate, 2);
     }
 
     #[test]
     fn bound_row_stays_among_equally_old_ones() {
         let bound = account("a", Some(5), 0);
         let snapshot = snapshot(vec![bound.clone(), account("a", Some(5), 3)]);
-        assert_eq!(snapshot.accounts(), [bound]);
+        assert_eq!(snapshot.accounts, [bound]);
     }
 
     #[test]
@@ -268,7 +252,7 @@ mod tests {
         let live = ["a", "b", "c"].map(|biz_id| ((biz_id, "YTO"), asked));
         let accounts = vec![old, new, of_the_same_time];
         let snapshot = snapshot(accounts).with_balances(&HashMap::from(live));
-        let balances: Vec<_> = snapshot.accounts().iter().map(|a| a.quota_num).collect();
+        let balances: Vec<_> = snapshot.accounts.iter().map(|a| a.quota_num).collect();
         assert_eq!(balances, [Some(1.0), Some(7.0), Some(9.0)]);
     }
 

@@ -141,7 +141,7 @@ fn due_balances(
             && account.quota_update_time.is_none_or(|at| at <= latest)
             && !without.contains_key(&account.key())
     };
-    let mut due: Vec<_> = snapshot.accounts().iter().filter(is_due).collect();
+    let mut due: Vec<_> = snapshot.accounts.iter().filter(is_due).collect();
     if due.is_empty() {
         return Vec::new();
     }

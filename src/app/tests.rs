@@ -151,7 +151,7 @@ async fn ten_live_balances_a_fetch_are_asked_for_and_shown_until_all_are_known()
         assert_eq!(world.calls(QUOTA).await, asked);
         let snapshot = app(&exporter).last_reading(HOUR, Moment::now()).0.unwrap();
         let live = |account: &&Account| account.quota_num == Some(4.0);
-        assert_eq!(snapshot.accounts().iter().filter(live).count(), asked);
+        assert_eq!(snapshot.accounts.iter().filter(live).count(), asked);
     }
 }
 
@@ -211,7 +211,7 @@ async fn operator_then_wechat_then_the_table_say_which_couriers_have_live_balanc
         assert_eq!(world.calls(QUOTA).await, asked);
     }
     let snapshot = app(&exporter).last_reading(HOUR, Moment::now()).0.unwrap();
-    let live = snapshot.accounts().iter();
+    let live = snapshot.accounts.iter();
     let live = live.filter(|account| account.quota_num == Some(4.0));
     let live: Vec<&str> = live.map(|account| &*account.delivery_id).collect();
     assert_eq!(live, ["NEW", "OTP", "STO"]);

@@ -225,8 +225,8 @@ impl Report {
     }
 
     fn accounts(&mut self, snapshot: &Snapshot, couriers: &Couriers, host: &str) {
-        let accounts = snapshot.accounts();
-        let dropped = snapshot.dropped();
+        let accounts = &snapshot.accounts;
+        let dropped = snapshot.dropped;
         let left_out = dropped.duplicate + dropped.limit + dropped.invalid;
         let mut finding = format!("{} from {host}", accounts.len());
         if left_out > 0 {

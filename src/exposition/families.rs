@@ -98,7 +98,7 @@ pub static ALL: &[Family] = &[
         help: "Courier accounts in the snapshot served. Cached between fetches.",
         samples: Samples::AppValue(|reading| {
             let snapshot = reading.snapshot.as_ref()?;
-            Some(snapshot.accounts().len() as f64)
+            Some(snapshot.accounts.len() as f64)
         }),
     },
     Family {
@@ -111,7 +111,7 @@ pub static ALL: &[Family] = &[
         help: "When the snapshot served was fetched. Scrapes in between are served from it.",
         samples: Samples::AppValue(|reading| {
             let snapshot = reading.snapshot.as_ref()?;
-            Some(unix_time(snapshot.fetched()))
+            Some(unix_time(snapshot.fetched))
         }),
     },
     Family {
@@ -355,7 +355,7 @@ fn accounts_dropped(reading: &AppReading, out: &mut Encoder) {
     let Some(snapshot) = &reading.snapshot else {
         return;
     };
-    let dropped = snapshot.dropped();
+    let dropped = snapshot.dropped;
     for (reason, rows) in [
         ("duplicate", dropped.duplicate),
         ("limit", dropped.limit),

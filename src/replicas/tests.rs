@@ -396,7 +396,7 @@ async fn live_balance_asked_by_one_replica_is_shown_by_all_and_asked_by_no_other
     for replica in &replicas {
         let reading = replica.settle().await;
         let balance = |account: &crate::wechat::Account| account.quota_num == Some(4.0);
-        assert!(reading.snapshot.unwrap().accounts().iter().all(balance));
+        assert!(reading.snapshot.unwrap().accounts.iter().all(balance));
     }
     assert_eq!(cluster.world.calls(QUOTA).await, 15, "each account once");
 }

@@ -173,7 +173,7 @@ impl<'a> AppRows<'a> {
     fn new(facts: &'a AppFacts, rows_max: usize, now: SystemTime) -> Self {
         let couriers = &facts.couriers;
         let snapshot = facts.snapshot.iter();
-        let accounts = snapshot.flat_map(|snapshot| snapshot.accounts());
+        let accounts = snapshot.flat_map(|snapshot| &snapshot.accounts);
         let rows = accounts.zip(&facts.days_left).map(|(account, days_left)| {
             let delivery_id = &account.delivery_id;
             let network = couriers.network(delivery_id, None);

@@ -175,7 +175,7 @@ impl Page<'_> {
                 } @else if facts.snapshot.is_some() {
                     p.quiet { (t.no_accounts) }
                 }
-                @let dropped = facts.snapshot.as_ref().map(|snapshot| snapshot.dropped()).unwrap_or_default();
+                @let dropped = facts.snapshot.as_ref().map(|snapshot| snapshot.dropped).unwrap_or_default();
                 @if dropped != Default::default() {
                     @let [duplicate, limit, invalid] = [dropped.duplicate, dropped.limit, dropped.invalid].map(|n| n.to_string());
                     p.quiet { (fill(t.dropped, &[("duplicate", &duplicate), ("limit", &limit), ("invalid", &invalid)])) }
@@ -240,7 +240,7 @@ impl Page<'_> {
                 (fact(t.last_fetched, &html! {
                     @match (&facts.snapshot, facts.snapshot_age) {
                         // The age comes from the monotonic clock; the time beside it is what the wall clock said then.
-                        (Some(snapshot), Some(age)) => (self.dated(unix_seconds(snapshot.fetched()), age)),
+                        (Some(snapshot), Some(age)) => (self.dated(unix_seconds(snapshot.fetched), age)),
                         _ => (t.never),
                     }
                 }))

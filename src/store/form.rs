@@ -57,10 +57,10 @@ pub(crate) fn read_state(bytes: &[u8], appid: &str) -> Result<SavedState, String
 
 pub(crate) fn write_snapshot(snapshot: &Snapshot, appid: &str) -> Vec<u8> {
     let written = WrittenSnapshot {
-        fetched: snapshot.fetched(),
-        dropped: snapshot.dropped(),
-        count: snapshot.accounts().len(),
-        list: snapshot.accounts(),
+        fetched: snapshot.fetched,
+        dropped: snapshot.dropped,
+        count: snapshot.accounts.len(),
+        list: &snapshot.accounts,
     };
     to_json(&written, appid)
 }

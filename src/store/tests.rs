@@ -56,7 +56,7 @@ async fn files_are_for_the_exporters_user_alone_and_read_by_the_next_start() {
     }
     let saved = store(&path).load(APPID, Moment::now()).unwrap();
     assert_eq!(saved.state, state(3));
-    assert_eq!(saved.snapshot.unwrap().accounts(), [account]);
+    assert_eq!(saved.snapshot.unwrap().accounts, [account]);
     assert_eq!(names(&path).len(), 2);
     for name in names(&path) {
         let mode = fs::metadata(path.join(&name)).unwrap().permissions().mode();
@@ -202,9 +202,9 @@ proptest! {
         let written = Snapshot::new(list, dropped, fetched, now);
         let bytes = form::write_snapshot(&written, APPID);
         let read = form::read_snapshot(&bytes, APPID, ListLimits::default(), now).unwrap();
-        prop_assert_eq!(read.accounts(), written.accounts());
-        prop_assert_eq!(read.dropped(), written.dropped());
-        prop_assert_eq!(read.fetched(), fetched);
+        prop_assert_eq!(&read.accounts, &written.accounts);
+        prop_assert_eq!(read.dropped, written.dropped);
+        prop_assert_eq!(read.fetched, fetched);
     }
 }
 
