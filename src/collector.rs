@@ -36,7 +36,8 @@ pub struct Apps {
     /// The states of all apps, including those of earlier configurations until the process ends: an app that comes back
     /// must not begin with a new budget.
     states: HashMap<String, Arc<AppState>>,
-    scrape: ScrapeConfig,
+    /// How scrapes are answered under this configuration.
+    pub(crate) scrape: ScrapeConfig,
 }
 
 /// What one scrape found for one app.
@@ -259,11 +260,6 @@ impl Apps {
     /// Returns the app with that appid.
     pub fn find(&self, appid: &str) -> Option<&Arc<App>> {
         self.by_appid.get(appid).map(|index| &self.list[*index])
-    }
-
-    /// Returns how scrapes are answered under this configuration.
-    pub fn scrape_config(&self) -> ScrapeConfig {
-        self.scrape
     }
 }
 

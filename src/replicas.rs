@@ -182,7 +182,7 @@ impl Replicas {
             .arg(self.key(appid, "lock"))
             .arg(self.key(appid, "state"))
             .arg(&token)
-            .arg(millis(LOCK_TTL));
+            .arg(LOCK_TTL.as_millis() as u64);
         type Answer = (Option<Vec<u8>>, Option<Vec<u8>>, (u64, u32));
         let (holder, state, (seconds, micros)) = self.ask::<Answer>(appid, &command).await?;
         let since = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
@@ -262,11 +262,11 @@ impl Replicas {
             .arg(self.key(appid, "state"))
             .arg(self.key(appid, "snapshot"))
             .arg(token)
-            .arg(millis(lasts))
+            .arg(lasts.as_millis() as u64)
             .arg(state)
-            .arg(millis(STATE_TTL))
+            .arg(STATE_TTL.as_millis() as u64)
             .arg(snapshot)
-            .arg(millis(SNAPSHOT_TTL));
+            .arg(SNAPSHOT_TTL.as_millis() as u64);
         command
     }
 
@@ -417,10 +417,6 @@ fn reason(error: &redis_client::Error) -> Failure {
         redis_client::Error::Type => Failure::Content,
         _ => Failure::Refused,
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn random_token() -> String {

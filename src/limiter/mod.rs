@@ -301,11 +301,9 @@ impl State {
     fn count(&mut self, day: ChinaDay, used: u64) {
         let calls = &mut self.saved.calls;
         calls.insert(day, used);
-        while calls.len() > DAYS_KEPT {
-            let mut others = calls.keys().filter(|other| **other != day);
-            let Some(earliest) = others.next().copied() else {
-                return;
-            };
+        if calls.len() > DAYS_KEPT
+            && let Some(earliest) = calls.keys().copied().find(|other| *other != day)
+        {
             calls.remove(&earliest);
         }
     }

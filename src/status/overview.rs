@@ -62,7 +62,7 @@ impl AppFacts {
     pub(crate) fn of(app: &App, collector: &Collector, now: Moment) -> Self {
         let (snapshot, _) = app.last_reading(Duration::MAX, now);
         let snapshot_age = snapshot.as_ref().map(|snapshot| snapshot.age(now));
-        let max_stale = collector.apps().scrape_config().max_stale;
+        let max_stale = collector.apps().scrape.max_stale;
         let shortest = app.config.days_left_after;
         let days_left = snapshot
             .iter()

@@ -117,7 +117,7 @@ impl Server {
 
         // The sockets close first, so that a successor can bind to them.
         accepting.shutdown().await;
-        let longest = site.collector.apps().scrape_config().timeout + GRACE;
+        let longest = site.collector.apps().scrape.timeout + GRACE;
         let finished = tokio::time::timeout(longest, connections.finish());
         if finished.await.is_err() {
             tracing::warn!("some requests did not finish in time and are cut off");

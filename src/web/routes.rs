@@ -228,7 +228,7 @@ impl Routes {
         scope: Scope,
         names: &[String],
     ) -> Reply {
-        let config = configured.scrape_config();
+        let config = configured.scrape;
         let headers = &asked.head.headers;
         let deadline = asked.at + deadline::time_allowed(headers, config);
         let form = Form::negotiate(headers);
