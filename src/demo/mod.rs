@@ -10,7 +10,7 @@ mod fault;
 mod world;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,18 +34,14 @@ const ACCOUNTS_MAX: u64 = 100_000;
 #[command(next_help_heading = "Simulated WeChat API")]
 pub struct Options {
     /// Seed of the simulation: the same seed gives the same shops and, at any given time, the same balances
-    #[arg(
-        long = "demo.seed",
-        value_name = "NUMBER",
-        default_value_t = Self::default().seed
-    )]
+    #[arg(long = "demo.seed", value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
 
     /// Number of Mini Programs
     #[arg(
         long = "demo.apps",
         value_name = "COUNT",
-        default_value_t = Self::default().apps,
+        default_value_t = 3,
         value_parser = RangedU64ValueParser::<usize>::new().range(1..=10_000)
     )]
     pub apps: usize,
@@ -54,7 +50,7 @@ pub struct Options {
     #[arg(
         long = "demo.accounts",
         value_name = "COUNT",
-        default_value_t = Self::default().accounts,
+        default_value_t = 12,
         value_parser = RangedU64ValueParser::<usize>::new().range(0..=ACCOUNTS_MAX)
     )]
     pub accounts: usize,
@@ -63,7 +59,7 @@ pub struct Options {
     #[arg(
         long = "demo.speed",
         value_name = "FACTOR",
-        default_value_t = Self::default().speed,
+        default_value_t = 60,
         value_parser = clap::value_parser!(u32).range(1..=86_400)
     )]
     pub speed: u32,
@@ -82,22 +78,9 @@ pub struct Options {
     #[arg(
         long = "demo.address",
         value_name = "ADDRESS",
-        default_value_t = Self::default().address
+        default_value = "127.0.0.1:0"
     )]
     pub address: SocketAddr,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            apps: 3,
-            accounts: 12,
-            speed: 60,
-            faults: Vec::new(),
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        }
-    }
 }
 
 /// A simulated WeChat API that listens until the runtime ends.
@@ -166,11 +149,18 @@ mod tests {
         Reason,
     };
 
+    /// Returns the options of a command line.
+    fn options(flags: &[&str]) -> Options {
+        let command = Options::augment_args(clap::Command::new("demo"));
+        let matches = command.get_matches_from(std::iter::once(&"demo").chain(flags));
+        Options::from_arg_matches(&matches).unwrap()
+    }
+
     /// Returns a client of a simulation with these faults.
     async fn client(faults: &[&str]) -> Client {
         let options = Options {
             faults: faults.iter().map(|fault| fault.parse().unwrap()).collect(),
-            ..Options::default()
+            ..options(&[])
         };
         let simulation = Simulation::start(&options).await.unwrap();
         Client::new(&ClientOptions {
@@ -196,13 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_have_the_defaults_of_the_options_and_faults_are_read_one_by_one() {
-        let options = |flags: &[&str]| {
-            let command = Options::augment_args(clap::Command::new("demo"));
-            let matches = command.get_matches_from(std::iter::once(&"demo").chain(flags));
-            Options::from_arg_matches(&matches).unwrap()
-        };
-        assert_eq!(options(&[]), Options::default());
+    fn faults_are_read_one_by_one() {
         let faults = options(&["--demo.fault=45009@30s,reset", "--demo.fault", "-1"]).faults;
         let expected = ["45009@30s", "reset", "-1"].map(|fault| fault.parse().unwrap());
         assert_eq!(faults, expected);
