@@ -10,11 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::error::chain;
 use crate::snapshot::Snapshot;
-use crate::store::{Failure, LastFetch};
-use crate::token;
-use crate::wechat::{self, AccountList, Authorization, Cause, Reason};
+use crate::store::LastFetch;
+use crate::wechat::{self, AccountList, Authorization, Cause, Error, Reason};
 
 use super::call_budget::Stage;
 use super::optional_calls::OptionalCalls;
@@ -83,7 +81,7 @@ impl Fetch {
         if fetch.catch_unwind().await.is_err() && self.ended.borrow().is_none() {
             let text = "the fetch was broken off by a fault of the exporter's; please report it";
             let at = self.app.now().wall;
-            let failure = Some(Failure {
+            let failure = Some(Error {
                 cause: Cause::unknown(),
                 text: text.to_owned(),
             });
@@ -112,7 +110,7 @@ impl Fetch {
         self.keep(&mut turn, CALLS, None).await;
         let started = Instant::now();
         let result = self.account_list().await;
-        let throttled = |failure: &Failure| failure.cause.throttled();
+        let throttled = |failure: &Error| failure.cause.throttled();
         if !result.as_ref().is_err_and(throttled) {
             let seconds = started.elapsed().as_secs_f64();
             app.state.fetch_duration.observe(seconds);
@@ -132,17 +130,18 @@ impl Fetch {
     }
 
     /// Returns the list, and the token that it was read with.
-    async fn account_list(&self) -> Result<(AccountList, Authorization), Failure> {
+    async fn account_list(&self) -> Result<(AccountList, Authorization), Error> {
         let app = &self.app;
+        let no_token = |error: Error| error.within("no access token");
         let token = app.tokens.token(&app.client, self).await;
-        let token = token.map_err(|error| no_token(&error))?;
+        let token = token.map_err(no_token)?;
         let rejected = match self.list_with(&token).await {
             Ok(list) => {
                 app.state.limiter.token_accepted();
                 return Ok((list, token));
             }
-            Err(error) if error.token_rejected() => self.list_failed(&error),
-            Err(error) => return Err(self.list_failed(&error)),
+            Err(error) if error.token_rejected() => self.list_failed(error),
+            Err(error) => return Err(self.list_failed(error)),
         };
         if !self.may_renew_token() {
             return Err(rejected);
@@ -150,11 +149,11 @@ impl Fetch {
         let again = match app.tokens.renew(&token, &app.client, self).await {
             Ok(Some(token)) => match self.list_with(&token).await {
                 Ok(list) => return Ok((list, token)),
-                Err(error) => self.list_failed(&error),
+                Err(error) => self.list_failed(error),
             },
             // The same token would be rejected again.
             Ok(None) => return Err(rejected),
-            Err(error) => no_token(&error),
+            Err(error) => no_token(error),
         };
         if again.cause.throttled() {
             // The failure to report is the rejected token, not that no call is left for another try.
@@ -163,17 +162,14 @@ impl Fetch {
         Err(again)
     }
 
-    fn list_failed(&self, error: &wechat::Error) -> Failure {
+    fn list_failed(&self, error: Error) -> Error {
         let what = match self.app.tokens.place() {
             Some(place) if error.token_rejected() => format!(
                 "WeChat rejects the token of {place}; the program that keeps it there must renew it"
             ),
             _ => "the account list could not be read".to_owned(),
         };
-        Failure {
-            cause: error.cause(),
-            text: format!("{what}: {error}"),
-        }
+        error.within(&what)
     }
 
     /// Records a rejected token; reports whether it may be renewed now.
@@ -195,18 +191,18 @@ impl Fetch {
         may_renew
     }
 
-    async fn list_with(&self, authorization: &Authorization) -> Result<AccountList, wechat::Error> {
+    async fn list_with(&self, authorization: &Authorization) -> Result<AccountList, Error> {
         let app = &self.app;
         let function = app.config.cloud_function.as_ref();
         let list = app.client.account_list(authorization, function, self).await;
-        if list.as_ref().is_err_and(wechat::Error::token_rejected) {
+        if list.as_ref().is_err_and(Error::token_rejected) {
             app.tokens.rejected();
         }
         list
     }
 
     /// Records the outcome and serves the scrapes that wait. This is the one place where a failed fetch is logged.
-    fn publish(&self, result: Result<(AccountList, Authorization), Failure>) -> Option<Fetched> {
+    fn publish(&self, result: Result<(AccountList, Authorization), Error>) -> Option<Fetched> {
         let app = &self.app;
         match result {
             Ok((list, token)) => {
@@ -278,9 +274,9 @@ impl Fetch {
         }
     }
 
-    fn fail(&self, failure: Failure) -> LastFetch {
+    fn fail(&self, failure: Error) -> LastFetch {
         let app = &self.app;
-        let Failure { cause, text } = &failure;
+        let Error { cause, text } = &failure;
         let reason = cause.reason;
         let errcode = Some(cause.errcode).filter(|errcode| *errcode != 0);
         if app.shared.log.admits(reason.as_str()) {
@@ -303,12 +299,5 @@ impl Fetch {
             at: now.wall,
             failure: Some(failure),
         }
-    }
-}
-
-fn no_token(error: &token::Error) -> Failure {
-    Failure {
-        cause: error.cause(),
-        text: format!("no access token: {}", chain(error)),
     }
 }

@@ -218,7 +218,7 @@ async fn ask_for_balances<'a>(
                 failed(app, Api::QuotaGet, &error);
                 // Any other error most likely affects all accounts.
                 if !error.concerns_the_account() {
-                    let wait = match error.reason() {
+                    let wait = match error.cause.reason {
                         Reason::DailyQuota => ChinaDay::left(app.now().wall),
                         _ => RETRY_INTERVAL,
                     };
@@ -248,9 +248,9 @@ fn hold_balances(app: &App, wait: Duration) {
 }
 
 fn failed(app: &App, api: Api, error: &wechat::Error) {
-    let reason = error.reason().as_str();
+    let reason = error.cause.reason.as_str();
     if app.shared.log.admits(reason) {
-        let explanation = error.cause().explanation(app.config.credential.kind());
+        let explanation = error.cause.explanation(app.config.credential.kind());
         let [fix, _] = explanation.fix;
         tracing::warn!(
             appid = app.config.appid,

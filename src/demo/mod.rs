@@ -210,7 +210,7 @@ mod tests {
         let live = client.quota_get(&token, &account.delivery_id, &account.biz_id, &());
         assert!(live.await.unwrap().is_some());
         let unknown = client.quota_get(&token, "YTO", "nobody", &());
-        assert_eq!(unknown.await.unwrap_err().cause().errcode, 9_300_530);
+        assert_eq!(unknown.await.unwrap_err().cause.errcode, 9_300_530);
         let quota = client.api_quota_get(&token, Api::AccountGetall, &());
         assert!(quota.await.unwrap().remain.is_some());
         let couriers = client.delivery_getall(&token, &()).await.unwrap();
@@ -222,7 +222,7 @@ mod tests {
         let client = client(&["40125:wx0000000000000002"]).await;
         for (app, errcode) in [(4, 40013), (2, 40125)] {
             let error = token(&client, app).await.unwrap_err();
-            assert_eq!(error.cause().errcode, errcode);
+            assert_eq!(error.cause.errcode, errcode);
         }
         for (foreign, errcode) in [
             ("stranger", 40001),
@@ -234,7 +234,7 @@ mod tests {
                 expires: None,
             });
             let error = client.account_list(&token, None, &()).await.unwrap_err();
-            assert_eq!(error.cause().errcode, errcode, "{foreign}");
+            assert_eq!(error.cause.errcode, errcode, "{foreign}");
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
             ("502", Reason::Transient),
         ] {
             let error = list(&client(&[fault]).await).await.unwrap_err();
-            assert_eq!(error.reason(), reason, "{fault}: {error}");
+            assert_eq!(error.cause.reason, reason, "{fault}: {error}");
         }
     }
 }

@@ -9,8 +9,8 @@ use super::translations::Texts;
 use super::{Language, content_security_policy};
 use crate::clock::{Moment, unix_seconds};
 use crate::snapshot::{Dropped, Snapshot};
-use crate::store::{Failure, LastFetch};
-use crate::wechat::{Account, AccountList, Api, Cause, Reason};
+use crate::store::LastFetch;
+use crate::wechat::{Account, AccountList, Api, Cause, Error, Reason};
 
 /// Returns 2026-11-24 20:15 in China.
 pub(super) fn now() -> Moment {
@@ -73,7 +73,7 @@ pub(super) fn failed(reason: Reason) -> LastFetch {
     };
     LastFetch {
         at: now().wall - Duration::from_secs(42),
-        failure: Some(Failure { cause, text }),
+        failure: Some(Error { cause, text }),
     }
 }
 

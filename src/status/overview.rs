@@ -10,9 +10,9 @@ use crate::clock::Moment;
 use crate::collector::Collector;
 use crate::config::Couriers;
 use crate::snapshot::Snapshot;
-use crate::store::{Failure, LastFetch};
+use crate::store::LastFetch;
 use crate::wechat::courier::Network;
-use crate::wechat::{Account, CredentialKind, Reason};
+use crate::wechat::{Account, CredentialKind, Error, Reason};
 
 use super::state::{AccountState, AppHealth, Severity};
 
@@ -88,7 +88,7 @@ impl AppFacts {
     }
 
     /// Returns the last fetch and why it failed, or `None` if it succeeded or there was none.
-    pub(crate) fn failed(&self) -> Option<(&LastFetch, &Failure)> {
+    pub(crate) fn failed(&self) -> Option<(&LastFetch, &Error)> {
         let last = self.last_fetch.as_ref()?;
         Some((last, last.failure.as_ref()?))
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::clock::unix_seconds;
-use crate::store::{Failure, LastFetch};
+use crate::store::LastFetch;
+use crate::wechat::Error;
 use crate::wechat::courier::Network;
 
 use super::STYLE;
@@ -201,7 +202,7 @@ impl Page<'_> {
     }
 
     /// Renders the details of the failure, and when the exporter tries again.
-    fn failure(&self, facts: &AppFacts, last: &LastFetch, failure: &Failure) -> Markup {
+    fn failure(&self, facts: &AppFacts, last: &LastFetch, failure: &Error) -> Markup {
         let t = self.texts;
         let until = facts
             .breaker

@@ -25,7 +25,7 @@ use file::Directory;
 use crate::clock::{DueTime, Moment, as_unix_millis};
 use crate::limiter::SavedLimiter;
 use crate::snapshot::Snapshot;
-use crate::wechat::{Api, ApiQuota, Cause, ListLimits};
+use crate::wechat::{Api, ApiQuota, Error, ListLimits};
 
 /// How long a fetch waits for its state to reach the disk. A hanging disk must not delay fetches for the sake of data
 /// that is only kept for a restart; the write goes on meanwhile.
@@ -78,17 +78,7 @@ pub struct LastFetch {
     #[serde(rename = "at_unix_ms", with = "as_unix_millis")]
     pub at: SystemTime,
     /// Why it failed; `None` if it brought a snapshot.
-    pub failure: Option<Failure>,
-}
-
-/// Why a fetch failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The cause, on which the explanation depends.
-    #[serde(flatten)]
-    pub cause: Cause,
-    /// The error with its causes, as one sentence without secrets.
-    pub text: String,
+    pub failure: Option<Error>,
 }
 
 impl LastFetch {

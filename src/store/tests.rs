@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::{ChinaDay, from_unix_millis};
 use crate::limiter::{Breaker, Rejections};
 use crate::snapshot::Dropped;
-use crate::wechat::{Account, AccountList, Reason, ServiceType};
+use crate::wechat::{Account, AccountList, Cause, Error, Reason, ServiceType};
 
 const APPID: &str = "wx0000000000000001";
 
@@ -144,7 +144,7 @@ fn state_is_read_as_it_was_written() {
         },
         last_fetch: Some(LastFetch {
             at,
-            failure: Some(Failure { cause, text }),
+            failure: Some(Error { cause, text }),
         }),
         optional_calls: OptionalCallsState {
             api_quota_due: due,
@@ -154,8 +154,10 @@ fn state_is_read_as_it_was_written() {
         fetching: true,
         snapshot_id: Some(7),
     };
-    let read = form::read_state(&form::write_state(&state, APPID), APPID);
-    assert_eq!(read, Ok(state));
+    let written = form::write_state(&state, APPID);
+    let failure = r#""failure":{"reason":"permission","api":"account_getall","errcode":48001,"symptom":null,"text":"#;
+    assert!(String::from_utf8_lossy(&written).contains(failure));
+    assert_eq!(form::read_state(&written, APPID), Ok(state));
 }
 
 prop_compose! {

@@ -1,6 +1,7 @@
 //! Reads a token from the standard output of a command, which runs without a shell each time the token is old.
 
 use std::env;
+use std::io;
 use std::process::Stdio;
 use std::time::SystemTime;
 
@@ -8,11 +9,11 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-use super::error::Error;
+use super::error::{no_token, settings, unreachable};
 use super::parse::{self, TEXT_MAX};
 use crate::blocking::BlockingReads;
 use crate::config::CommandLine;
-use crate::wechat::AccessToken;
+use crate::wechat::{AccessToken, Error};
 
 /// The prefix of the exporter's own environment variables, some of which hold secrets.
 const OWN_VARIABLES: &str = "WECHAT_LOGISTICS_";
@@ -32,25 +33,25 @@ async fn output(mut command: Command, reads: &BlockingReads) -> Result<Vec<u8>, 
     // Returns when the program has been loaded, from a disk that may hang.
     let spawned = reads.run(move || command.spawn().map(Running)).await;
     let spawned = spawned.map_err(|error| {
-        Error::settings(
+        settings(
             "it can't be started; check that the program exists and that the exporter's user may run it",
         )
-        .because(error)
+        .because(&error)
     });
     let mut running = spawned?;
-    let broken = |error| Error::unreachable().because(error);
+    let broken = |error: io::Error| unreachable(&error);
     let stdout = running.0.stdout.take().expect("standard output is piped");
     let mut output = Vec::new();
     let mut stdout = stdout.take(TEXT_MAX as u64 + 1);
     stdout.read_to_end(&mut output).await.map_err(broken)?;
     if output.len() > TEXT_MAX {
-        return Err(Error::no_token(parse::TOO_LONG));
+        return Err(no_token(parse::TOO_LONG));
     }
     let status = running.0.wait().await.map_err(broken)?;
     if status.success() {
         Ok(output)
     } else {
-        Err(Error::no_token(format!(
+        Err(no_token(format!(
             "it ended with {status}; run it by hand to see what it says"
         )))
     }

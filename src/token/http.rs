@@ -7,14 +7,13 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::error::Error;
+use super::error::{failed, no_token, settings, unreachable};
 use super::parse::{self, TEXT_MAX};
 use crate::blocking::BlockingReads;
 use crate::config::{HttpTokenConfig, SecretUrl, read_headers_file};
-use crate::error::chain;
 use crate::http_client;
 use crate::proxy;
-use crate::wechat::{AccessToken, Reason};
+use crate::wechat::{AccessToken, Error, Reason};
 
 /// Reads the token. If WeChat rejected the last one, the server is told first, provided that it has a URL for it.
 ///
@@ -39,7 +38,7 @@ pub(super) async fn read(
             Ok(_) => *told_of.lock() = Some(rejected.secret.clone()),
             // The server may have a new token anyway.
             Err(error) => tracing::warn!(
-                error = chain(&error.of("refresh_url")),
+                error = format!("refresh_url {error}"),
                 "the token server was not told of the rejected token; it is asked for a token all the same"
             ),
         }
@@ -48,33 +47,33 @@ pub(super) async fn read(
     let mut response = send(client, &config.url, &headers).await?;
     let body = http_client::body(&mut response, TEXT_MAX).await;
     let body = body
-        .map_err(|error| Error::unreachable().because(error.without_url()))?
-        .ok_or_else(|| Error::no_token(parse::TOO_LONG))?;
+        .map_err(|error| unreachable(&error.without_url()))?
+        .ok_or_else(|| no_token(parse::TOO_LONG))?;
     parse::find(&body, config.token_pointer.as_deref(), Some(asked))
 }
 
 async fn send(client: &Client, url: &SecretUrl, headers: &HeaderMap) -> Result<Response, Error> {
     let url: Url = url.expose().parse().map_err(|error| {
-        Error::settings("the URL is not valid; write http:// or https://, a host and a path")
-            .because(error)
+        settings("the URL is not valid; write http:// or https://, a host and a path")
+            .because(&error)
     })?;
     let through_proxy = proxy::on_the_way_to(&url);
     let response = client.get(url).headers(headers.clone()).send().await;
     let response = response.map_err(|error| {
         let text = format!("can't be reached{through_proxy}");
-        Error::new(Reason::Network, text).because(error.without_url())
+        failed(Reason::Network, text).because(&error.without_url())
     })?;
     match response.status() {
         status if status.is_success() => Ok(response),
-        status if status.is_redirection() => Err(Error::settings(
+        status if status.is_redirection() => Err(settings(
             "it answers with a redirect, which is not followed; set the URL that it leads to",
         )),
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Error::settings(
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(settings(
             "it refuses the credentials; correct headers_file or the URL",
         )),
-        status => Err(Error::no_token(format!("it answers {}", status.as_u16()))),
+        status => Err(no_token(format!("it answers {}", status.as_u16()))),
     }
 }
 
@@ -84,6 +83,6 @@ async fn headers(config: &HttpTokenConfig, reads: &BlockingReads) -> Result<Head
     };
     let read = reads.run(move || read_headers_file(&path)).await;
     read.map_err(|error| {
-        Error::settings("correct its headers_file or the file's permissions").because(error)
+        settings("correct its headers_file or the file's permissions").because(&error)
     })
 }

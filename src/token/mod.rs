@@ -13,8 +13,6 @@ mod redis;
 #[cfg(test)]
 mod tests;
 
-pub use error::Error;
-
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,8 +21,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::blocking::BlockingReads;
 use crate::config::{AppConfig, ConfigError, Credential, SecretSource};
-use crate::error::chain;
-use crate::wechat::{AccessToken, Api, Authorization, Client, Meter, Reason, without_long_words};
+use crate::wechat::{
+    AccessToken, Api, Authorization, Client, Error, Meter, Reason, without_long_words,
+};
+use error::{failed, may_pass};
 
 /// The timeout of a source other than WeChat, from the request to the last byte of the token.
 ///
@@ -111,7 +111,7 @@ impl TokenSource {
             return Ok(held.authorization.clone());
         }
         let error = match self.read(None, client, meter).await {
-            Err(error) if error.may_pass() => error,
+            Err(error) if may_pass(&error) => error,
             result => return result,
         };
         let needed_until = SystemTime::now() + LAST_RESORT;
@@ -120,7 +120,7 @@ impl TokenSource {
         let held = last_resort.ok_or_else(|| error.clone())?;
         tracing::warn!(
             appid = self.appid,
-            error = chain(&error),
+            error = error.text,
             "the access token can't be refreshed; the old one is still used"
         );
         Ok(held)
@@ -213,8 +213,11 @@ impl TokenSource {
                 let answer = tokio::time::timeout(SOURCE_TIMEOUT, ask).await;
                 let late = format!("gave no token within {} s", SOURCE_TIMEOUT.as_secs());
                 answer
-                    .unwrap_or_else(|_| Err(Error::new(Reason::Timeout, late)))
-                    .map_err(|error| error.of(&place))?
+                    .unwrap_or_else(|_| Err(failed(Reason::Timeout, late)))
+                    .map_err(|error| Error {
+                        text: format!("{place} {error}"),
+                        ..error
+                    })?
             }
         };
         *self.cache.lock() = Some(Held {
@@ -278,11 +281,11 @@ impl TokenSource {
             Err(ConfigError(text))
         });
         let unreadable = |error: ConfigError| {
-            Error::new(Reason::Config, "the AppSecret can't be read").because(error)
+            failed(Reason::Config, "the AppSecret can't be read").because(&error)
         };
         let secret = read.map_err(unreadable)?;
         let minted = client.mint_token(api, &self.appid, &secret, meter).await;
-        minted.map_err(Error::mint)
+        minted.map_err(|error| error.within("WeChat gave no access token"))
     }
 
     /// Returns how long a token is used before the source is asked again.

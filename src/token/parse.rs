@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::error::Error;
-use crate::wechat::AccessToken;
+use super::error::no_token;
+use crate::wechat::{AccessToken, Error};
 
 /// The maximum that is read from a source. Unit: bytes.
 pub(super) const TEXT_MAX: usize = 64 << 10;
@@ -43,7 +43,7 @@ pub(super) fn find(
     pointer: Option<&str>,
     written: Option<SystemTime>,
 ) -> Result<AccessToken, Error> {
-    parse(bytes, pointer, written).map_err(Error::no_token)
+    parse(bytes, pointer, written).map_err(no_token)
 }
 
 /// Parses the text. An error says what is wrong with it.

@@ -3,18 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use super::SOURCE_TIMEOUT;
-use super::error::Error;
+use super::error::{no_token, settings, unreachable};
 use super::parse;
 use crate::clock::from_unix_millis;
 use crate::config::RedisTokenConfig;
 use crate::redis::{Client, Error as RedisError};
-use crate::wechat::AccessToken;
+use crate::wechat::{AccessToken, Error};
 
 pub(super) async fn read(config: &RedisTokenConfig, client: &Client) -> Result<AccessToken, Error> {
     let stored = stored(config, client).await;
     let mut values = stored.map_err(|error| describe(error, config))?.into_iter();
     let text = values.next().flatten().ok_or_else(|| {
-        Error::no_token(
+        no_token(
             "there is nothing there; the program that keeps the token has written none, or under another key",
         )
     })?;
@@ -63,18 +63,18 @@ async fn end_of_key(key: &str, client: &Client) -> Option<SystemTime> {
 
 fn describe(error: RedisError, config: &RedisTokenConfig) -> Error {
     match &error {
-        RedisError::PasswordFile(_) => Error::settings(
+        RedisError::PasswordFile(_) => settings(
             "its password_file must be a file with one line that the exporter's user may read",
         )
-        .because(error),
-        RedisError::Url | RedisError::Login | RedisError::Database => Error::settings(error),
+        .because(&error),
+        RedisError::Url | RedisError::Login | RedisError::Database => settings(error),
         RedisError::Refused(code) if code == "NOPERM" => {
-            Error::settings("its user may not read this key; give it the permission")
+            settings("its user may not read this key; give it the permission")
         }
-        RedisError::Refused(code) if code == "WRONGTYPE" => Error::settings(match config.field {
+        RedisError::Refused(code) if code == "WRONGTYPE" => settings(match config.field {
             Some(_) => "the key does not hold a hash; remove `field`",
             None => "the key does not hold a plain value; set `field` if it is a hash",
         }),
-        _ => Error::unreachable().because(error),
+        _ => unreachable(&error),
     }
 }

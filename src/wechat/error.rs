@@ -1,18 +1,21 @@
-//! Why a call failed.
+//! Why a call failed, or why there is no token for it.
+
+use serde::{Deserialize, Serialize};
 
 use super::errcode::reason;
 use super::reply::Fault;
 use super::{Api, Cause, DailyLimitReached, Reason, Symptom, remote_text};
+use crate::error::chain;
 
-/// A failed call: which call it was, what to do about it, and what happened.
-///
-/// The text is for people. It may quote WeChat's message with its `rid`, cleaned of secrets and control characters. It
-/// differs from call to call, so it must not become a label.
-#[derive(Clone, Debug, thiserror::Error)]
+/// A failure: what explains it, and what happened. State files keep that of the latest fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {
-    cause: Cause,
-    text: Box<str>,
+    #[serde(flatten)]
+    pub cause: Cause,
+    /// One sentence for people, with all causes and without secrets. It may quote WeChat's message with its `rid`, so it
+    /// differs from call to call and must not become a label.
+    pub text: String,
 }
 
 impl Error {
@@ -25,7 +28,23 @@ impl Error {
                 errcode: 0,
                 symptom,
             },
-            text: format!("{api} {text}").into(),
+            text: format!("{api} {text}"),
+        }
+    }
+
+    /// Puts what failed with this error in front of the text.
+    pub(crate) fn within(self, what: &str) -> Self {
+        Self {
+            text: format!("{what}: {}", self.text),
+            ..self
+        }
+    }
+
+    /// Adds an underlying error to the text.
+    pub(crate) fn because(self, error: &dyn std::error::Error) -> Self {
+        Self {
+            text: format!("{}: {}", self.text, chain(error)),
+            ..self
         }
     }
 
@@ -65,18 +84,6 @@ impl Error {
                 Self::new(api, Reason::Decode, symptom, &text)
             }
         }
-    }
-
-    /// Returns what to do about the failure.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.cause.reason
-    }
-
-    /// Returns the facts that the explanation depends on.
-    #[must_use]
-    pub fn cause(&self) -> Cause {
-        self.cause
     }
 
     /// Reports whether another token might help. If a cloud function ran, the exporter's token was good, and a rejected

@@ -35,7 +35,7 @@ fn account_list_is_read_with_every_field_and_a_failure_with_its_errcode() {
         ("plain-error", Reason::Transient, -1),
         ("text", Reason::Decode, 0),
     ] {
-        let cause = read(name).unwrap_err().cause();
+        let cause = read(name).unwrap_err().cause;
         assert_eq!((cause.reason, cause.errcode), (reason, errcode), "{name}");
     }
 }

@@ -269,7 +269,7 @@ impl Client {
         };
         result.map_err(|fault| {
             let error = Error::from_fault(call.api, fault, &call.secrets);
-            meter.failed(call.api, error.cause());
+            meter.failed(call.api, error.cause);
             error
         })
     }
@@ -304,7 +304,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            meter.failed(call.api, error.cause());
+            meter.failed(call.api, error.cause);
             if !error.concerns_the_host() {
                 return Err(error);
             }

@@ -259,8 +259,8 @@ async fn certificate_decides_whether_wechat_is_called_and_what_is_wrong_with_it_
             continue;
         };
         let error = result.unwrap_err();
-        assert_eq!(error.reason(), Reason::Network);
-        assert_eq!(error.cause().symptom, Some(symptom), "{error}");
+        assert_eq!(error.cause.reason, Reason::Network);
+        assert_eq!(error.cause.symptom, Some(symptom), "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -350,7 +350,7 @@ async fn outage_costs_one_try_a_call_until_a_host_answers() {
         assert_eq!(meter.sent(), sent);
         if sent == 2 {
             assert_eq!(meter.failures(), [Reason::Network, Reason::Transient]);
-            assert_eq!(error.reason(), Reason::Network, "the preferred host's");
+            assert_eq!(error.cause.reason, Reason::Network, "the preferred host's");
         }
     }
     broken.reset().await;

@@ -27,7 +27,7 @@ fn own_fault_and_own_limit_are_not_blamed_on_wechat() {
     let [meaning, _] = Cause::unknown().explanation(kind).meaning;
     assert!(meaning.contains("exporter itself"), "{meaning}");
     let not_sent = crate::wechat::Error::not_sent(Api::QuotaGet, crate::wechat::DailyLimitReached);
-    let [fix, _] = not_sent.cause().explanation(kind).fix;
+    let [fix, _] = not_sent.cause.explanation(kind).fix;
     assert!(fix.contains("--wechat.daily-limit"), "{fix}");
 }
 
