@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use reqwest::Url;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,9 @@ use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::replicas::Replicas;
 use crate::snapshot::Snapshot;
 use crate::store::{Store, StoreError};
+use crate::tls::NoRoots;
 use crate::token::{self, TokenSource};
-use crate::wechat::{Account, Client, ClientError, ClientOptions};
+use crate::wechat::{Account, Client, ClientOptions};
 
 /// All apps. The configuration can be replaced while scrapes are under way.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ pub struct AppReading {
 pub enum CollectorError {
     /// The client for WeChat can't be created.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Client(#[from] NoRoots),
     /// The saved state of an app can't be loaded.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -202,7 +204,7 @@ impl Apps {
     ) -> Result<Self, CollectorError> {
         let now = shared.now();
         let secret_variables = token::secret_variables(&config.apps);
-        let mut clients: HashMap<&[String], Client> = HashMap::new();
+        let mut clients: HashMap<&[Url], Client> = HashMap::new();
         let mut clock_was_ahead = 0;
         let mut list = Vec::with_capacity(config.apps.len());
         for app in &config.apps {

@@ -1,20 +1,6 @@
 //! What the exporter's HTTP calls to WeChat and to token servers have in common.
 
-use std::sync::Arc;
-
-use reqwest::{ClientBuilder, Response, redirect};
-use rustls::RootCertStore;
-
-use crate::tls;
-use crate::version::USER_AGENT;
-
-/// Returns a client builder without redirects, which would carry the token, the secret or the headers elsewhere.
-pub(crate) fn builder(roots: impl Into<Arc<RootCertStore>>) -> ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(redirect::Policy::none())
-        .tls_backend_preconfigured(tls::trusting(roots))
-}
+use reqwest::Response;
 
 /// Reads the reply's body; `None` if it is longer than `max` bytes.
 ///

@@ -27,7 +27,7 @@ pub(crate) fn system_roots() -> Result<RootCertStore, NoRoots> {
 }
 
 /// Returns a client configuration that trusts only `roots`.
-pub(crate) fn trusting(roots: impl Into<Arc<RootCertStore>>) -> ClientConfig {
+pub(crate) fn trusting(roots: RootCertStore) -> ClientConfig {
     // Passed explicitly, because the process has no default provider in tests.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_provider(provider)

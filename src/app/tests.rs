@@ -70,7 +70,7 @@ impl World {
             secret: SecretSource::Simulated,
         };
         AppConfig {
-            api_urls: vec![self.wechat.uri()],
+            api_urls: vec![self.wechat.uri().parse().unwrap()],
             min_interval: Duration::ZERO,
             ..AppConfig::new(appid, credential)
         }
@@ -247,7 +247,7 @@ fn kept(state: &Path) -> u64 {
 async fn crash_in_a_fetch_costs_four_calls_and_a_stop_costs_none() {
     let mut world = World::new().await;
     // The number of calls that a fetch can send doesn't grow with the number of hosts.
-    world.apps[0].api_urls = vec![world.wechat.uri(); 5];
+    world.apps[0].api_urls = vec![world.wechat.uri().parse().unwrap(); 5];
     let slow = reply(json!({"quota_num": 4})).set_delay(Duration::from_secs(1));
     world.answers(QUOTA, slow).await;
     let state = tempfile::tempdir().unwrap();

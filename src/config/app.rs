@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::units::{api_url, duration, read_api_url, read_duration};
@@ -33,13 +34,15 @@ impl AppConfig {
     #[must_use]
     pub fn new(appid: impl Into<String>, credential: Credential) -> Self {
         let appid = appid.into();
+        let api_urls: &[&str] = match credential {
+            Credential::None { .. } => &[OPEN_INTERFACE_URL],
+            _ => &API_URLS,
+        };
+        let parsed = api_urls.iter().map(|url| url.parse().expect("it is a URL"));
         Self {
             name: appid.clone(),
             appid,
-            api_urls: match credential {
-                Credential::None { .. } => vec![OPEN_INTERFACE_URL.to_owned()],
-                _ => API_URLS.map(str::to_owned).to_vec(),
-            },
+            api_urls: parsed.collect(),
             credential,
             min_interval: MIN_INTERVAL,
             daily_limit: Some(DAILY_LIMIT),
@@ -84,7 +87,7 @@ pub(super) struct AppSettings {
         value_parser = api_url
     )]
     #[serde(rename = "api_url", deserialize_with = "read_api_url")]
-    pub(super) api_urls: Option<Vec<String>>,
+    pub(super) api_urls: Option<Vec<Url>>,
     /// Minimum interval between the account-list calls of an app [default: 60s]
     #[arg(long = "wechat.min-interval", value_name = "DURATION", value_parser = duration)]
     #[serde(deserialize_with = "read_duration")]

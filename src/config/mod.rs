@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Url;
 use serde::Deserialize;
 
 use crate::wechat::courier::{self, Network};
@@ -60,9 +61,9 @@ pub struct AppConfig {
     pub name: String,
     /// How the app's calls are authorised.
     pub credential: Credential,
-    /// Hosts in order of preference, without a trailing slash. By default WeChat's own and its disaster-recovery hosts;
-    /// without a token, Cloud Run's open-interface service.
-    pub api_urls: Vec<String>,
+    /// Hosts in order of preference. By default WeChat's own and its disaster-recovery hosts; without a token, Cloud
+    /// Run's open-interface service.
+    pub api_urls: Vec<Url>,
     /// The interval in which the exporter makes at most one account-list call.
     pub min_interval: Duration,
     /// The maximum number of calls per China day; `None` means no limit.

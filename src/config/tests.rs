@@ -73,7 +73,7 @@ fn flags_alone_make_one_app() {
     .unwrap();
     let expected = AppConfig {
         name: "shop".into(),
-        api_urls: vec!["http://127.0.0.1:1".into()],
+        api_urls: vec!["http://127.0.0.1:1".parse().unwrap()],
         min_interval: Duration::ZERO,
         daily_limit: None,
         api_quota: true,
@@ -198,7 +198,7 @@ couriers:
     );
     let path = "/.tencentcloudbase/wx/cloudbase_access_token".into();
     assert_eq!(app(5).credential, Credential::Cloudbase { path });
-    assert_eq!(app(6).api_urls, ["http://api.internal"]);
+    assert_eq!(app(6).api_urls[0].as_str(), "http://api.internal/");
     assert_eq!(app(6).min_interval, Duration::from_secs(30));
     assert_eq!(app(7).min_interval, Duration::from_secs(300));
     assert_eq!(app(7).daily_limit, None);

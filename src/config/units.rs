@@ -89,8 +89,8 @@ pub(super) fn appid(text: &str) -> Result<String, String> {
     )
 }
 
-/// Reads a base URL of the API and removes a trailing slash.
-pub(super) fn api_url(text: &str) -> Result<String, String> {
+/// Reads a base URL of the API.
+pub(super) fn api_url(text: &str) -> Result<Url, String> {
     let url = url_with_host(text, ["http", "https"])?;
     // The URL must have no login, query or fragment, and / as its path.
     if url.as_str() != format!("{}/", url.origin().ascii_serialization()) {
@@ -99,7 +99,7 @@ pub(super) fn api_url(text: &str) -> Result<String, String> {
                 .to_owned(),
         );
     }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    Ok(url)
 }
 
 fn web_url(text: &str) -> Result<SecretUrl, String> {
@@ -144,7 +144,7 @@ pub(crate) fn read_duration<'de, D: Deserializer<'de>, T: From<Duration>>(
 
 pub(super) fn read_api_url<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<Vec<String>>, D::Error> {
+) -> Result<Option<Vec<Url>>, D::Error> {
     checked(deserializer, api_url).map(|url| Some(vec![url]))
 }
 

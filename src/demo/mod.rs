@@ -101,13 +101,14 @@ impl Simulation {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
         let api = SimulatedApi::new(options);
+        let url = format!("http://{address}");
         let apps = api.apps().enumerate().map(|(number, (appid, name))| {
             let credential = Credential::StableToken {
                 secret: SecretSource::Simulated,
             };
             AppConfig {
                 name,
-                api_urls: vec![format!("http://{address}")],
+                api_urls: vec![url.parse().expect("an address makes a URL")],
                 cloud_function: (number % 3 == 1).then(|| CloudFunction {
                     env: "demo-prod".to_owned(),
                     name: "getAllAccount".to_owned(),
@@ -164,7 +165,7 @@ mod tests {
         };
         let simulation = Simulation::start(&options).await.unwrap();
         Client::new(&ClientOptions {
-            api_urls: vec![format!("http://{}", simulation.address)],
+            api_urls: simulation.apps[0].api_urls.clone(),
             timeout: Duration::from_secs(60),
             list_limits: ListLimits::default(),
             proxy_from_env: false,

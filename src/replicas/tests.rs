@@ -442,7 +442,7 @@ async fn what_one_spent_alone_is_added_where_others_fetch() {
 async fn replica_that_fails_by_itself_lets_another_fetch_first() {
     let mut cluster = Cluster::new().await;
     let sound = cluster.replica();
-    cluster.world.apps[0].api_urls = vec!["http://127.0.0.1:9".to_owned()];
+    cluster.world.apps[0].api_urls = vec!["http://127.0.0.1:9".parse().unwrap()];
     let broken = cluster.replica();
     assert!(!broken.settle().await.up);
     let tokens = || broken.app().state.counters.requests(Api::StableToken);

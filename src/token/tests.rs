@@ -10,9 +10,9 @@ use crate::config::{HttpTokenConfig, RedisTokenConfig, SecretUrl};
 use crate::redis_server;
 use crate::wechat::{ClientOptions, ListLimits};
 
-fn client(api_url: String) -> Client {
+fn client(api_url: &str) -> Client {
     let options = ClientOptions {
-        api_urls: vec![api_url],
+        api_urls: vec![api_url.parse().unwrap()],
         timeout: Duration::from_secs(60),
         list_limits: ListLimits::default(),
         proxy_from_env: false,
@@ -22,7 +22,7 @@ fn client(api_url: String) -> Client {
 
 /// Returns a client of a URL where nobody listens.
 fn nowhere() -> Client {
-    client("http://127.0.0.1:9".to_owned())
+    client("http://127.0.0.1:9")
 }
 
 fn source(credential: Credential) -> TokenSource {
@@ -87,7 +87,7 @@ mod minted {
             let secret = directory.path().join("secret");
             fs::write(&secret, "old").unwrap();
             Self {
-                client: client(server.uri()),
+                client: client(&server.uri()),
                 server,
                 source: source(Credential::StableToken {
                     secret: SecretSource::File(secret.clone()),

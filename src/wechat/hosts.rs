@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use reqwest::Url;
 
-use super::ClientError;
 use crate::proxy;
 
 /// How long calls stay with another host before the preferred one is tried again.
@@ -26,19 +25,15 @@ pub(super) struct Host {
 }
 
 impl Host {
-    fn parse(api_url: &str, proxy_from_env: bool) -> Result<Self, ClientError> {
-        let url = Url::parse(api_url).map_err(|_| ClientError::Url)?;
-        let name = match (url.scheme(), url.host_str(), url.port()) {
-            ("http" | "https", Some(host), None) => host.to_owned(),
-            ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
-            _ => return Err(ClientError::Url),
-        };
+    fn new(url: &Url, proxy_from_env: bool) -> Self {
+        let name = url.authority().to_owned();
         let way = if proxy_from_env {
-            format!("{name}{}", proxy::on_the_way_to(&url))
+            format!("{name}{}", proxy::on_the_way_to(url))
         } else {
             name.clone()
         };
-        Ok(Self { url, name, way })
+        let url = url.clone();
+        Self { url, name, way }
     }
 
     /// Returns the URL of an API path on this host, with its query.
@@ -75,16 +70,12 @@ struct State {
 }
 
 impl Hosts {
-    pub(super) fn parse(api_urls: &[String], proxy_from_env: bool) -> Result<Self, ClientError> {
-        let hosts = api_urls.iter().map(|url| Host::parse(url, proxy_from_env));
-        let list: Arc<[Host]> = hosts.collect::<Result<_, _>>()?;
-        if list.is_empty() {
-            return Err(ClientError::Url);
-        }
-        Ok(Self {
-            list,
+    pub(super) fn new(api_urls: &[Url], proxy_from_env: bool) -> Self {
+        let hosts = api_urls.iter().map(|url| Host::new(url, proxy_from_env));
+        Self {
+            list: hosts.collect(),
             state: Mutex::default(),
-        })
+        }
     }
 
     /// Returns the same hosts in their initial state.
@@ -93,10 +84,6 @@ impl Hosts {
             list: Arc::clone(&self.list),
             state: Mutex::default(),
         }
-    }
-
-    pub(super) fn need_tls(&self) -> bool {
-        self.list.iter().any(|host| host.url.scheme() == "https")
     }
 
     pub(super) fn host(&self, index: usize) -> &Host {
@@ -150,8 +137,8 @@ mod tests {
     use super::*;
 
     fn three() -> Hosts {
-        let urls = ["http://a", "http://b:8080/", "https://c"].map(str::to_owned);
-        Hosts::parse(&urls, false).unwrap()
+        let urls = ["http://a", "http://b:8080/", "https://c"];
+        Hosts::new(&urls.map(|url| url.parse().unwrap()), false)
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod reply;
 
 pub(crate) use account::AccountKey;
 pub use account::{Account, AccountList, ApiQuota, Delivery, ListLimits, ServiceType};
-pub use client::{Client, ClientError};
+pub use client::Client;
 pub use error::Error;
 pub use explanation::{Cause, Explanation, OWN_DAILY_LIMIT, Text, address_to_whitelist, new_token};
 pub use labels::{Api, CredentialKind, Reason, Symptom};
@@ -22,6 +22,7 @@ pub use reply::{read_account_list, read_function_reply};
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::Url;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
@@ -113,8 +114,8 @@ pub struct DailyLimitReached;
 /// How a client reaches WeChat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// Hosts in order of preference, each a scheme and authority, for example `https://api.weixin.qq.com`.
-    pub api_urls: Vec<String>,
+    /// Hosts in order of preference, at least one. Only the scheme, the host and the port of a URL count.
+    pub api_urls: Vec<Url>,
     /// The time limit of one call, from connecting to the last byte of the reply.
     pub timeout: Duration,
     /// The limits on what is kept of an account list.

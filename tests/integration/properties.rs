@@ -255,7 +255,7 @@ fn token_answer_gives_a_token_of_it_or_is_not_quoted() {
         .build()
         .unwrap();
     let options = ClientOptions {
-        api_urls: vec!["http://127.0.0.1:9".to_owned()],
+        api_urls: vec!["http://127.0.0.1:9".parse().unwrap()],
         timeout: Duration::from_secs(1),
         list_limits: ListLimits::default(),
         proxy_from_env: false,

@@ -111,7 +111,7 @@ fn app(appid: &str, name: &str) -> AppConfig {
     AppConfig {
         name: name.to_owned(),
         // The discard port of this machine, which refuses connections at once.
-        api_urls: vec!["http://127.0.0.1:9".to_owned()],
+        api_urls: vec!["http://127.0.0.1:9".parse().unwrap()],
         ..AppConfig::new(appid, Credential::None { from_appid: None })
     }
 }

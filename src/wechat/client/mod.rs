@@ -31,19 +31,6 @@ pub struct Client {
     list_limits: ListLimits,
 }
 
-/// The error when a client can't be created.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// There is no host to call, or its URL is invalid. The URL is not shown, because it may hold a password.
-    #[error("the API needs a URL with http:// or https:// and a host")]
-    Url,
-    /// There are no root certificates to verify WeChat's certificate with.
-    #[error(transparent)]
-    NoRoots(#[from] NoRoots),
-    #[error("the HTTP client can't be set up")]
-    Http(#[source] reqwest::Error),
-}
-
 /// One call, independent of the host that it is sent to.
 struct Call<'a> {
     api: Api,
@@ -98,27 +85,23 @@ impl Client {
     /// Creates a client without calling WeChat.
     ///
     /// # Errors
-    /// When there is no host, a host's URL can't be used, or a URL is https and the system has no root certificates.
-    pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env)?;
+    /// When a URL is https and the system has no root certificates.
+    pub fn new(options: &ClientOptions) -> Result<Self, NoRoots> {
+        let needs_tls = options.api_urls.iter().any(|url| url.scheme() == "https");
         let roots = match tls::system_roots() {
-            Err(error) if hosts.need_tls() => return Err(error.into()),
+            Err(error) if needs_tls => return Err(error),
             roots => roots.unwrap_or_else(|_| rustls::RootCertStore::empty()),
         };
-        Self::trusting(roots, hosts, options)
+        Ok(Self::trusting(roots, options))
     }
 
-    fn trusting(
-        roots: rustls::RootCertStore,
-        hosts: Hosts,
-        options: &ClientOptions,
-    ) -> Result<Self, ClientError> {
-        Ok(Self {
-            http: transport::http_client(options, roots)?,
-            hosts,
+    fn trusting(roots: rustls::RootCertStore, options: &ClientOptions) -> Self {
+        Self {
+            http: transport::http_client(options, roots),
+            hosts: Hosts::new(&options.api_urls, options.proxy_from_env),
             timeout: options.timeout,
             list_limits: options.list_limits,
-        })
+        }
     }
 
     /// Returns a client for another app, which shares the connections but finds out for itself which host answers.
@@ -317,7 +300,7 @@ impl Client {
 }
 
 impl fmt::Debug for Client {
-    /// Omits the HTTP client, whose proxies may have passwords, and the URLs, which may have them too.
+    /// Omits the HTTP client, whose proxies may have passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("host", &self.current_host())

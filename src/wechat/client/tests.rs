@@ -46,7 +46,7 @@ impl Meter for CountingMeter {
 
 fn options(api_urls: &[&str], timeout: Duration) -> ClientOptions {
     ClientOptions {
-        api_urls: api_urls.iter().map(|url| (*url).to_owned()).collect(),
+        api_urls: api_urls.iter().map(|url| url.parse().unwrap()).collect(),
         timeout,
         list_limits: ListLimits::default(),
         proxy_from_env: false,
@@ -64,8 +64,7 @@ fn trusting(trusted: &[&rcgen::Certificate], api_url: &str) -> Client {
     for certificate in trusted {
         roots.add(certificate.der().clone()).unwrap();
     }
-    let hosts = Hosts::parse(&options.api_urls, options.proxy_from_env).unwrap();
-    Client::trusting(roots, hosts, &options).unwrap()
+    Client::trusting(roots, &options)
 }
 
 fn client(api_urls: &[&str]) -> Client {

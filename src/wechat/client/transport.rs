@@ -3,13 +3,14 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Response, redirect};
 use rustls::CertificateError::{ExpiredContext, NotValidYetContext};
 
-use super::{Call, ClientError, ClientOptions, Error, Fault, Host, Reason, reply};
-use crate::http_client;
+use super::{Call, ClientOptions, Error, Fault, Host, Reason, reply};
+use crate::version::USER_AGENT;
 use crate::wechat::{Symptom, remote_text};
+use crate::{http_client, tls};
 
 /// How long an idle connection is kept. Fetches are a minute apart, and servers commonly close a connection after a
 /// minute. This is shorter, because a request that crosses with the close is lost.
@@ -23,8 +24,12 @@ const FAILED_BODY_MAX: usize = 4096;
 pub(super) fn http_client(
     options: &ClientOptions,
     roots: rustls::RootCertStore,
-) -> Result<reqwest::Client, ClientError> {
-    let mut builder = http_client::builder(roots)
+) -> reqwest::Client {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        // They would carry the token, the secret or the headers elsewhere.
+        .redirect(redirect::Policy::none())
+        .tls_backend_preconfigured(tls::trusting(roots))
         // Each request must be metered, so the HTTP client must not send any by itself.
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE_MAX);
@@ -34,9 +39,8 @@ pub(super) fn http_client(
     if !options.proxy_from_env {
         builder = builder.no_proxy();
     }
-    builder
-        .build()
-        .map_err(|error| ClientError::Http(error.without_url()))
+    let built = builder.build();
+    built.expect("the TLS configuration is ready, and nothing else can fail")
 }
 
 /// Sends the call to this host. `time` covers everything up to the last byte of the reply.
