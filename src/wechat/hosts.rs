@@ -64,6 +64,8 @@ struct State {
     current: usize,
     /// When to try the preferred host again, while another one is in use.
     preferred_due: Option<Instant>,
+    /// The last host other than the preferred one that a failure led to.
+    other: usize,
     /// Whether no host answered the last call. Until one does, each call tries only one host, so that an outage costs
     /// no more calls than normal operation.
     outage: bool,
@@ -122,11 +124,22 @@ impl Hosts {
         }
     }
 
-    /// Records that every host that a call tried failed. `out_of_time`: there was no time for the others.
-    pub(super) fn none_answered(&self, out_of_time: bool) {
+    /// Records that every host that a call tried failed, at last this one.
+    ///
+    /// During an outage, every other call goes to the preferred host, because a firewall may let calls through to no
+    /// other. Between those, the others take turns.
+    pub(super) fn none_answered(&self, last: usize) {
         let mut state = self.state.lock();
-        if state.outage || out_of_time {
-            state.current = (state.current + 1) % self.list.len();
+        let count = self.list.len();
+        state.current = match last {
+            // The call may have had no time for the next host.
+            _ if !state.outage => (last + 1) % count,
+            0 if state.other + 1 < count => state.other + 1,
+            0 => 1 % count,
+            _ => 0,
+        };
+        if state.current != 0 {
+            state.other = state.current;
         }
         state.outage = true;
     }
@@ -158,5 +171,17 @@ mod tests {
         assert_eq!(order(later + PREFERRED_RETRY), [0, 1, 2]);
         hosts.answered(0, later);
         assert_eq!(order(later), [0, 1, 2]);
+    }
+
+    #[test]
+    fn every_other_call_of_an_outage_goes_to_the_preferred_host() {
+        let hosts = three();
+        let now = Instant::now();
+        for tried in [&[0, 1, 2][..], &[0], &[1], &[0], &[2], &[0], &[1], &[0]] {
+            assert_eq!(hosts.order(now).collect::<Vec<_>>(), tried);
+            hosts.none_answered(tried[tried.len() - 1]);
+        }
+        hosts.answered(0, now);
+        assert_eq!(hosts.order(now).count(), 3);
     }
 }

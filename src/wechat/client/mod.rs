@@ -263,17 +263,17 @@ impl Client {
     /// Another host is tried only if this one was unreachable or failed itself, because WeChat's own answer is the same
     /// everywhere. An answer may take all the remaining time, as with a single host. If it is late, the next call goes
     /// to another one. A host that accepts no connection is given up sooner, see `transport`. During an outage, each
-    /// call tries only one host.
+    /// call tries only one host, see `hosts`.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
         let mut first_failure = None;
-        let mut out_of_time = false;
+        let mut last = 0;
         for index in self.hosts.order(started) {
             let left = self.timeout.saturating_sub(started.elapsed());
-            out_of_time = left.is_zero() && first_failure.is_some();
-            if out_of_time {
+            if left.is_zero() && first_failure.is_some() {
                 break;
             }
+            last = index;
             if let Err(reached) = meter.sending(call.api) {
                 // A failed attempt says more than one that was not made.
                 let not_sent = || Error::not_sent(call.api, reached);
@@ -294,7 +294,7 @@ impl Client {
             // Of several failures, that of the host tried first is reported.
             first_failure.get_or_insert(error);
         }
-        self.hosts.none_answered(out_of_time);
+        self.hosts.none_answered(last);
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
     }
 }
