@@ -143,7 +143,8 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut line = None;
         while let Some(key) = mapping.next_key::<String>()? {
             match self.through(&key) {
-                Some(place) => line = mapping.next_value_seed(place)?,
+                // A key can hold a dot, so `john` with a text may not be the way to `john.doe`.
+                Some(place) => line = mapping.next_value_seed(place).ok().flatten().or(line),
                 None => _ = mapping.next_value::<IgnoredAny>()?,
             }
         }

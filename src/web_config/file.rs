@@ -357,6 +357,10 @@ mod tests {
                 "line 2: basic_auth_users.bob has no value; give it one",
             ),
             (
+                "basic_auth_users:\n  john: $2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n  john.doe: canary\n",
+                "line 3: basic_auth_users.john.doe must be a bcrypt hash; make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'",
+            ),
+            (
                 "http_server_config: {headers: {\n  X-Frame-Options: }}\n",
                 "line 2: http_server_config.headers.X-Frame-Options must be deny or sameorigin",
             ),
