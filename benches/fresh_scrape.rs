@@ -13,7 +13,8 @@ use serde::Deserialize;
 use wechat_logistics_exporter::app::Source;
 use wechat_logistics_exporter::clock::Moment;
 use wechat_logistics_exporter::collector::{AppReading, Collector};
-use wechat_logistics_exporter::config::{AppConfig, Config, Credential};
+use wechat_logistics_exporter::command::Cli;
+use wechat_logistics_exporter::config::Config;
 use wechat_logistics_exporter::exposition::{Exposition, Form, Scope};
 use wechat_logistics_exporter::snapshot::Snapshot;
 use wechat_logistics_exporter::store::Store;
@@ -45,11 +46,18 @@ fn reply(accounts: usize) -> Vec<u8> {
 
 /// Returns the exposition of one app, and a function that makes a scrape of it.
 fn exposition(accounts: usize) -> (Exposition, impl Fn() -> Vec<AppReading>) {
-    let app = AppConfig::new("wx0000000000000001", Credential::None { from_appid: None });
+    let line = [
+        "wechat-logistics-exporter",
+        "--wechat.appid=wx0000000000000001",
+        "--wechat.token-file=/run/token",
+        "--wechat.api-url=http://127.0.0.1:9",
+    ];
+    let cli = Cli::read(line).expect("a command line");
+    let config = Config::load(&cli.args).expect("an app");
     let store = Store::open(None, ListLimits::default()).expect("nowhere can be opened");
-    let collector = Collector::new(&Config::new(vec![app]), store).expect("a client can be made");
+    let collector = Collector::new(&config, store).expect("a client can be made");
     let collector = Arc::new(collector);
-    let list = read_account_list(&reply(accounts), ListLimits::default()).expect("a list");
+    let list = read_account_list(&reply(accounts), None, ListLimits::default()).expect("a list");
     let snapshot = Arc::new(Snapshot::fetched_now(list, Moment::now()));
     let app = Arc::clone(&collector.apps().list()[0]);
     let scrape = move || {
@@ -82,7 +90,7 @@ fn page(exposition: &Exposition, scrape: Vec<AppReading>, form: Form) -> Vec<u8>
 fn read(bencher: Bencher<'_, '_>, accounts: usize) {
     let reply = reply(accounts);
     bencher.bench(|| {
-        let list = read_account_list(&reply, ListLimits::default()).expect("a list");
+        let list = read_account_list(&reply, None, ListLimits::default()).expect("a list");
         Snapshot::fetched_now(list, Moment::now())
     });
 }

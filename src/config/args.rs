@@ -11,8 +11,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use clap::{Args as _, FromArgMatches, ValueEnum};
 use tracing::Level;
 
 use super::app::AppSettings;
@@ -239,16 +239,6 @@ pub enum LogFormat {
 }
 
 impl Config {
-    /// Creates a configuration with these apps and the default of every flag.
-    #[must_use]
-    pub fn new(apps: Vec<AppConfig>) -> Self {
-        let command = Self::augment_args(clap::Command::new("")).no_binary_name(true);
-        let matches = command.get_matches_from::<_, &str>([]);
-        let config = Self::from_arg_matches(&matches);
-        let config = config.expect("a flag has a default or can be left out");
-        Self { apps, ..config }
-    }
-
     /// Combines the flags, the environment (which clap has already read) and the file that they name. If the apps are
     /// simulated, neither the file nor a credential is read.
     ///

@@ -4,11 +4,23 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use clap::{Args as _, FromArgMatches};
+
 use super::app::AppSettings;
 use super::file::interpret;
 use super::yaml::YamlFile;
 use super::*;
 use crate::command::Cli;
+
+impl Config {
+    /// Creates a configuration with these apps and the default of every flag.
+    pub(crate) fn new(apps: Vec<AppConfig>) -> Self {
+        let command = Self::augment_args(clap::Command::new("")).no_binary_name(true);
+        let matches = command.get_matches_from::<_, &str>([]);
+        let config = Self::from_arg_matches(&matches).unwrap();
+        Self { apps, ..config }
+    }
+}
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     let file = YamlFile::new(Path::new("apps.yml"), text.as_bytes().to_vec())?;

@@ -74,7 +74,7 @@ pub(crate) fn read_snapshot(
     check_owner(bytes, appid)?;
     let SnapshotHead { fetched, dropped } =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let list = wechat::read_account_list(bytes, limits).map_err(|error| error.to_string())?;
+    let list = wechat::read_account_list(bytes, None, limits).map_err(|error| error.to_string())?;
     Ok(Snapshot::new(list, dropped, fetched, now))
 }
 

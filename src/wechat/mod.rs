@@ -18,7 +18,7 @@ pub use error::Error;
 pub use explanation::{Cause, Explanation, OWN_DAILY_LIMIT, Text, address_to_whitelist, new_token};
 pub use labels::{Api, CredentialKind, Reason, Symptom};
 pub(crate) use remote_text::without_long_words;
-pub use reply::{read_account_list, read_function_reply};
+pub use reply::read_account_list;
 
 use std::time::{Duration, SystemTime};
 

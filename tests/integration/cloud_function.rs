@@ -1,6 +1,6 @@
 //! The exporter reads what the shipped function returns. `node --test tests/cloudfunction/` maintains the fixtures.
 
-use wechat_logistics_exporter::wechat::{CloudFunction, ListLimits, Reason, read_function_reply};
+use wechat_logistics_exporter::wechat::{CloudFunction, ListLimits, Reason, read_account_list};
 
 use crate::support::*;
 
@@ -16,7 +16,7 @@ fn account_list_is_read_with_every_field_and_a_failure_with_its_errcode() {
         let result = std::fs::read_to_string(format!("{folder}/{name}.json")).unwrap();
         let reply = json!({"errcode": 0, "errmsg": "ok", "resp_data": result.trim_end()});
         let limits = ListLimits::default();
-        read_function_reply(reply.to_string().as_bytes(), &function, limits)
+        read_account_list(reply.to_string().as_bytes(), Some(&function), limits)
     };
     let list = read("success").unwrap();
     assert_eq!(list.count, Some(2));

@@ -17,7 +17,7 @@ use wechat_logistics_exporter::token::TokenSource;
 use wechat_logistics_exporter::web_config;
 use wechat_logistics_exporter::wechat::{
     AccountList, Api, Authorization, Cause, Client, ClientOptions, CloudFunction,
-    DailyLimitReached, Error, ListLimits, Meter, read_account_list, read_function_reply,
+    DailyLimitReached, Error, ListLimits, Meter, read_account_list,
 };
 
 /// Words that trip up parsers, besides line breaks and invalid UTF-8.
@@ -132,7 +132,7 @@ fn account_list_is_within_its_limits_and_counts_every_row() {
     };
     holds(2000, files("account-lists"), |input| {
         for limits in [ListLimits::default(), low] {
-            match read_account_list(input, limits) {
+            match read_account_list(input, None, limits) {
                 Ok(list) => {
                     is_within_limits(&list, limits);
                     counts_every_row(&list, input);
@@ -153,7 +153,7 @@ fn cloud_function_returns_the_same_list_as_the_https_call() {
             name: "getAllAccount".to_owned(),
             pointer: pointer.map(str::to_owned),
         };
-        read_function_reply(reply, &function, limits)
+        read_account_list(reply, Some(&function), limits)
     };
     let wrapped = |result: Value| {
         let reply = json!({"errcode": 0, "errmsg": "ok", "resp_data": result});
@@ -168,7 +168,7 @@ fn cloud_function_returns_the_same_list_as_the_https_call() {
             return;
         };
         let text = document.to_string();
-        let direct = read_account_list(text.as_bytes(), limits).ok();
+        let direct = read_account_list(text.as_bytes(), None, limits).ok();
         assert_eq!(through(&wrapped(json!(text)), None).ok(), direct);
         let inner = json!({"data": document}).to_string();
         assert_eq!(through(&wrapped(json!(inner)), Some("/data")).ok(), direct);
@@ -211,7 +211,8 @@ fn counts_every_row(list: &AccountList, input: &[u8]) {
 /// Asserts that a list survives the state file, which holds accounts as WeChat lists them; the same code reads them.
 fn is_read_again_as_it_was(list: &AccountList, limits: ListLimits) {
     let stored = json!({"count": list.accounts.len(), "list": list.accounts}).to_string();
-    let again = read_account_list(stored.as_bytes(), limits).expect("our own list is readable");
+    let again =
+        read_account_list(stored.as_bytes(), None, limits).expect("our own list is readable");
     assert_eq!(again.accounts, list.accounts);
 }
 

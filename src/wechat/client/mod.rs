@@ -140,10 +140,7 @@ impl Client {
             call.query.push(("name", &function.name));
         }
         let (function, limits) = (function.cloned(), self.list_limits);
-        let read = move |body: &[u8]| match &function {
-            None => reply::read_list(body, limits),
-            Some(function) => reply::read_function_result(body, function, limits),
-        };
+        let read = move |body: &[u8]| reply::read_list(body, function.as_ref(), limits);
         self.call(call, meter, read).await
     }
 

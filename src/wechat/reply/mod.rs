@@ -181,33 +181,33 @@ fn as_text(body: &[u8]) -> Cow<'_, str> {
     text
 }
 
-/// Reads an account list in either spelling.
+/// Reads an account list in either spelling or, with a `function`, the reply to a call of it.
 ///
 /// Also reads the list in a stored snapshot, because an account is stored under the API's own names. Unknown keys
 /// are ignored.
 ///
 /// # Errors
-/// When the reply carries an errcode, is encrypted, or is not an account list. A row or a field that can't be read is
-/// not an error: the row is counted as invalid and the field is absent.
-pub fn read_account_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Error> {
-    read_list(body, limits).map_err(|fault| Error::from_fault(Api::AccountGetall, fault, &[]))
-}
-
-/// Reads the account list in the reply to a call of a cloud function.
-///
-/// # Errors
-/// When the reply or the function's result carries an errcode, or the result is not an account list.
-pub fn read_function_reply(
+/// When the reply or the function's result carries an errcode, is encrypted, or is not an account list. A row or a field
+/// that can't be read is not an error: the row is counted as invalid and the field is absent.
+pub fn read_account_list(
     body: &[u8],
-    function: &CloudFunction,
+    function: Option<&CloudFunction>,
     limits: ListLimits,
 ) -> Result<AccountList, Error> {
-    read_function_result(body, function, limits)
-        .map_err(|fault| Error::from_fault(Api::InvokeCloudFunction, fault, &[]))
+    read_list(body, function, limits)
+        .map_err(|fault| Error::from_fault(Api::of_account_list(function), fault, &[]))
 }
 
-pub(super) fn read_list(body: &[u8], limits: ListLimits) -> Result<AccountList, Fault> {
-    read_list_text(&as_text(body), limits)
+pub(super) fn read_list(
+    body: &[u8],
+    function: Option<&CloudFunction>,
+    limits: ListLimits,
+) -> Result<AccountList, Fault> {
+    let body = as_text(body);
+    match function {
+        None => read_list_text(&body, limits),
+        Some(function) => read_function_result(&body, function, limits),
+    }
 }
 
 fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> {
@@ -219,13 +219,12 @@ fn read_list_text(body: &str, limits: ListLimits) -> Result<AccountList, Fault> 
 }
 
 /// Reads the account list in a cloud function's result, which is a JSON text in the reply's `resp_data`.
-pub(super) fn read_function_result(
-    body: &[u8],
+fn read_function_result(
+    body: &str,
     function: &CloudFunction,
     limits: ListLimits,
 ) -> Result<AccountList, Fault> {
-    let body = as_text(body);
-    let result: Option<String> = Reply::read(&body)?.typed("resp_data");
+    let result: Option<String> = Reply::read(body)?.typed("resp_data");
     let result = result.ok_or_else(|| Fault::unreadable("it has no `resp_data`"))?;
     let result = as_text(result.as_bytes());
     list_at(function.pointer.as_deref(), &result, limits).map_err(of_function)

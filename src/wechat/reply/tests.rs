@@ -13,7 +13,7 @@ use crate::wechat::{Account, CloudFunction, ServiceType};
 const SEEN: &str = r#"{"count":1,"list":[{"biz_id":"四川成都某某公司_示例商户","delivery_id":"STO","create_time":1578463586,"update_time":1578552332,"status_code":0,"alias":"四川成都某某公司_示例商户","remark_wrong_msg":"","remark_content":"","quota_num":2,"quota_update_time":1578552960,"service_type":[{"service_type":1,"service_name":"标准快递"}]}]}"#;
 
 fn list(body: &str) -> Result<AccountList, Fault> {
-    read_list(body.as_bytes(), ListLimits::default())
+    read_list(body.as_bytes(), None, ListLimits::default())
 }
 
 /// Returns the account of a list that has only this row.
@@ -185,7 +185,7 @@ fn field_of_another_reply_costs_nothing() {
 fn control_characters_and_bytes_that_are_not_utf8_cost_nothing() {
     let body =
         b"{\"list\":[{\"biz_id\":\"a\",\"delivery_id\":\"YTO\",\"alias\":\"x\ny\x01\xff\"}]}";
-    let list = read_list(body, ListLimits::default()).unwrap();
+    let list = read_list(body, None, ListLimits::default()).unwrap();
     assert_eq!(&*list.accounts[0].alias, "x y \u{fffd}");
 }
 
@@ -298,9 +298,9 @@ fn function(pointer: Option<&str>) -> CloudFunction {
 
 fn function_result(result: &Value, pointer: Option<&str>) -> Result<AccountList, Fault> {
     let reply = json!({"errcode": 0, "errmsg": "ok", "resp_data": result});
-    read_function_result(
+    read_list(
         reply.to_string().as_bytes(),
-        &function(pointer),
+        Some(&function(pointer)),
         ListLimits::default(),
     )
 }
