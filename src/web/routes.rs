@@ -258,7 +258,7 @@ impl Routes {
             && head.uri.path() == url.path
         {
             // The page's links are relative to the path with its final slash.
-            return replies::redirect(&format!("{url}/"));
+            return replies::redirect(&format!("{}/", url.path));
         }
         let query = Query::read(head.uri.query());
         let appid = query.appids.first().map(|appid| appid.to_string());
