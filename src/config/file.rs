@@ -69,10 +69,16 @@ pub(super) fn interpret(
         let problem = "can't hold appid, name, access_token or cloud_function, which belong to one app; move them there";
         return Err(file.mistake("defaults", problem));
     }
-    let shared = document.shared_state;
-    config.shared_state = shared
-        .map(|shared| shared_state(shared, file, base))
-        .transpose()?;
+    config.shared_state = document.shared_state;
+    let shared = config.shared_state.as_mut();
+    if let Some(password_file) = shared.and_then(|shared| shared.password_file.as_mut()) {
+        *password_file = base.join(&*password_file);
+        let read = SecretSource::File(password_file.clone()).read();
+        read.map_err(|error| {
+            let problem = format!("can't be used: {error}");
+            file.mistake("shared_state.password_file", problem)
+        })?;
+    }
     let couriers = Arc::new(document.couriers);
     let mut places_of_appids = HashMap::new();
     let mut places_of_sources = HashMap::new();
@@ -137,20 +143,4 @@ fn credential(written: &Credential, appid: &str, base: &Path) -> Result<Credenti
         Ok(()) => Ok(credential),
         Err(error) => Err(format!("can't be used: {error}")),
     }
-}
-
-fn shared_state(
-    mut shared_state: SharedStateConfig,
-    written: &YamlFile,
-    base: &Path,
-) -> Result<SharedStateConfig, ConfigError> {
-    if let Some(file) = &mut shared_state.password_file {
-        *file = base.join(&*file);
-        let read = SecretSource::File(file.clone()).read();
-        read.map_err(|error| {
-            let problem = format!("can't be used: {error}");
-            written.mistake("shared_state.password_file", problem)
-        })?;
-    }
-    Ok(shared_state)
 }

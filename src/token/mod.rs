@@ -167,10 +167,10 @@ impl TokenSource {
         expiry(&self.cache.lock().as_ref()?.authorization)
     }
 
-    /// Reports whether the source mints for `app` as it did before a reload, so that its token can stay in use.
+    /// Reports whether the source mints tokens as a reload wants it, so that its token can stay in use. `app` has the
+    /// app's new settings.
     pub(crate) fn mints_for(&self, app: &AppConfig) -> bool {
-        let mints = app.credential.token_api().is_some();
-        mints && self.appid == app.appid && self.credential == app.credential
+        app.credential.token_api().is_some() && self.credential == app.credential
     }
 
     /// Returns where another program keeps the token, as messages name it, without a password or a query. `None` if the

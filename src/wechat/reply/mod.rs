@@ -235,8 +235,7 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
     let Some(pointer) = pointer else {
         return read_list_text(result, limits);
     };
-    let found = at_pointer(result, pointer).map_err(|error| not_read(&error, result))?;
-    match found {
+    match at_pointer(result, pointer) {
         Some(text) if text.starts_with('"') => {
             let text: String =
                 serde_json::from_str(text).map_err(|error| not_read(&error, text))?;
@@ -244,7 +243,7 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
         }
         Some(list) => read_list_text(list, limits),
         None => {
-            // If the function returned an error, that error says more.
+            // If the function returned an error or no JSON, that says more.
             Reply::read(result)?;
             let what = format!("it has nothing at the configured pointer {pointer:?}");
             Err(Fault::unreadable(what))
@@ -253,26 +252,20 @@ fn list_at(pointer: Option<&str>, result: &str, limits: ListLimits) -> Result<Ac
 }
 
 /// Returns the raw JSON at a pointer (RFC 6901). Parsing it here could fail on odd values that the list may contain.
-fn at_pointer<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, serde_json::Error> {
+fn at_pointer<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
     let mut json = json.trim_ascii();
     for key in pointer.split('/').skip(1) {
         let key = key.replace("~1", "/").replace("~0", "~");
-        let value = if json.starts_with('{') {
-            let mut object: HashMap<String, &RawValue> = serde_json::from_str(json)?;
-            object.remove(&key)
-        } else if json.starts_with('[') {
-            let array: Vec<&RawValue> = serde_json::from_str(json)?;
-            key.parse()
-                .ok()
-                .and_then(|index: usize| array.get(index).copied())
+        let value = if json.starts_with('[') {
+            let array: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            *array.get(key.parse::<usize>().ok()?)?
         } else {
-            serde_json::from_str::<IgnoredAny>(json)?;
-            None
+            let mut object: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+            object.remove(&key)?
         };
-        let Some(value) = value else { return Ok(None) };
         json = value.get();
     }
-    Ok(Some(json))
+    Some(json)
 }
 
 /// Marks a fault as the cloud function's.
