@@ -127,7 +127,7 @@ impl Client {
     /// Returns the server with the password that its file holds now, so that a rotated password needs no restart.
     async fn server(&self) -> Result<ConnectionInfo, Error> {
         // The crate's own error may show the URL.
-        let server = self.url.expose().into_connection_info();
+        let server = self.url.expose().as_str().into_connection_info();
         let server = server.map_err(|_| Error::Url)?;
         let Some(file) = self.password_file.clone() else {
             return Ok(server);
@@ -198,7 +198,7 @@ mod tests {
             let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut other).await.unwrap();
             info.get::<u64>("total_connections_received").unwrap()
         };
-        let client = Client::new(SecretUrl::new(server.url()), None);
+        let client = Client::new(SecretUrl::new(server.url().parse().unwrap()), None);
         ping(&client, LONG).await.unwrap();
         let before = connections().await;
         ping(&client, LONG).await.unwrap();
@@ -211,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn server_that_hangs_is_given_up_in_time_and_answers_again_later() {
         let server = Server::start(&[]);
-        let client = Client::new(SecretUrl::new(server.url()), None);
+        let client = Client::new(SecretUrl::new(server.url().parse().unwrap()), None);
         ping(&client, LONG).await.unwrap();
         server.freeze();
         let hanging = ping(&client, Duration::from_millis(100)).await;

@@ -79,7 +79,7 @@ impl World {
     /// Returns the credential of an app whose token is at `/token` of the same server.
     fn token_server(&self) -> Credential {
         Credential::Http(HttpTokenConfig {
-            url: SecretUrl::new(format!("{}/token", self.wechat.uri())),
+            url: SecretUrl::new(format!("{}/token", self.wechat.uri()).parse().unwrap()),
             headers_file: None,
             refresh_url: None,
             token_pointer: None,

@@ -156,41 +156,38 @@ impl Credential {
 
 /// A URL that may hold a password or a key. `Debug` and `Display` show only scheme and host.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretUrl(String);
+pub struct SecretUrl(Url);
 
 impl SecretUrl {
     /// Wraps a URL.
     #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self(url.into())
+    pub fn new(url: Url) -> Self {
+        Self(url)
     }
 
     /// Returns the whole URL, to connect to it or to compare it. It must not be shown.
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub fn expose(&self) -> &Url {
         &self.0
     }
 
     /// Returns host, port and database of a Redis URL, without the login, and the same if default numbers are left out.
     fn redis_database(&self) -> String {
-        let Ok(url) = self.0.parse::<Url>() else {
-            return self.0.clone();
-        };
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().unwrap_or(6379);
-        let database = url.path().trim_start_matches('/').trim_start_matches('0');
+        let host = self.0.host_str().unwrap_or_default();
+        let port = self.0.port().unwrap_or(6379);
+        let database = self.0.path().trim_start_matches(['/', '0']);
         format!("{host}:{port}/{database}")
     }
 }
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str("[not a URL]");
-        };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        write!(f, "{scheme}://{host}")
+        let host = self.0.host_str().unwrap_or_default();
+        write!(f, "{}://{host}", self.0.scheme())?;
+        match self.0.port() {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -199,7 +199,10 @@ couriers:
     let Credential::Http(http) = &app(3).credential else {
         panic!("{:?}", app(3));
     };
-    assert_eq!(http.url.expose(), "http://u:canary@token.internal/wx");
+    assert_eq!(
+        http.url.expose().as_str(),
+        "http://u:canary@token.internal/wx"
+    );
     assert_eq!(http.headers_file, Some(directory.path().join("headers")));
     let Credential::Redis(redis) = &app(4).credential else {
         panic!("{:?}", app(4));

@@ -39,7 +39,7 @@ impl Cluster {
 
     fn shared_state(&self) -> SharedStateConfig {
         SharedStateConfig {
-            redis: SecretUrl::new(self.redis.url()),
+            redis: SecretUrl::new(self.redis.url().parse().unwrap()),
             password_file: None,
             key_prefix: "test:".to_owned(),
         }
@@ -358,9 +358,12 @@ async fn documented_permissions_are_enough_and_a_refused_login_shows_no_password
     let words: Vec<&str> = rule.split_whitespace().collect();
     cluster.redis.run(&words).await;
     let port = cluster.redis.port();
-    let user = |password: &str| SharedStateConfig {
-        redis: SecretUrl::new(format!("redis://exporter:{password}@127.0.0.1:{port}/")),
-        ..cluster.shared_state()
+    let user = |password: &str| {
+        let url = format!("redis://exporter:{password}@127.0.0.1:{port}/");
+        SharedStateConfig {
+            redis: SecretUrl::new(url.parse().unwrap()),
+            ..cluster.shared_state()
+        }
     };
     let allowed = [user("PASSWORD"), user("PASSWORD")].map(|user| cluster.replica_with(user));
     for replica in &allowed {

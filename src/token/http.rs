@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::{failed, no_token, settings, unreachable};
@@ -53,12 +53,10 @@ pub(super) async fn read(
 }
 
 async fn send(client: &Client, url: &SecretUrl, headers: &HeaderMap) -> Result<Response, Error> {
-    let url: Url = url.expose().parse().map_err(|error| {
-        settings("the URL is not valid; write http:// or https://, a host and a path")
-            .because(&error)
-    })?;
-    let through_proxy = proxy::on_the_way_to(&url);
-    let response = client.get(url).headers(headers.clone()).send().await;
+    let url = url.expose();
+    let through_proxy = proxy::on_the_way_to(url);
+    let request = client.get(url.clone()).headers(headers.clone());
+    let response = request.send().await;
     let response = response.map_err(|error| {
         let text = format!("can't be reached{through_proxy}");
         failed(Reason::Network, text).because(&error.without_url())

@@ -214,9 +214,9 @@ mod file {
 mod http {
     use super::*;
 
-    fn config(url: impl Into<String>) -> HttpTokenConfig {
+    fn config(url: impl AsRef<str>) -> HttpTokenConfig {
         HttpTokenConfig {
-            url: SecretUrl::new(url),
+            url: SecretUrl::new(url.as_ref().parse().unwrap()),
             headers_file: None,
             refresh_url: None,
             token_pointer: None,
@@ -288,7 +288,7 @@ mod http {
         let answer = r#"{"access_token":"tok-1","expires_in":7200}"#;
         let server = answering(ResponseTemplate::new(200).set_body_string(answer)).await;
         let source = source(Credential::Http(HttpTokenConfig {
-            refresh_url: Some(SecretUrl::new(format!("{}/refresh", server.uri()))),
+            refresh_url: Some(config(format!("{}/refresh", server.uri())).url),
             ..config(format!("{}/token", server.uri()))
         }));
         let held = source.token(&nowhere(), &()).await.unwrap();
@@ -424,9 +424,9 @@ mod command {
 mod redis {
     use super::*;
 
-    fn config(url: impl Into<String>, key: &str) -> RedisTokenConfig {
+    fn config(url: impl AsRef<str>, key: &str) -> RedisTokenConfig {
         RedisTokenConfig {
-            url: SecretUrl::new(url),
+            url: SecretUrl::new(url.as_ref().parse().unwrap()),
             password_file: None,
             key: key.to_owned(),
             field: None,
