@@ -18,7 +18,6 @@ pub struct Moment {
 
 impl Moment {
     /// Reads both clocks.
-    #[must_use]
     pub fn now() -> Self {
         Self {
             wall: SystemTime::now(),
@@ -27,7 +26,6 @@ impl Moment {
     }
 
     /// Returns both clocks as they will be after `duration`.
-    #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self {
             wall: self.wall + duration,
@@ -53,13 +51,11 @@ impl ChinaDay {
     pub const LENGTH: Duration = Duration::from_secs(Self::SECONDS.unsigned_abs());
 
     /// Returns the day in China at that time.
-    #[must_use]
     pub fn at(wall: SystemTime) -> Self {
         Self((unix_seconds(wall) + Self::OFFSET_SECONDS).div_euclid(Self::SECONDS))
     }
 
     /// Returns the time from `wall` to the next midnight in China, in whole seconds.
-    #[must_use]
     pub fn left(wall: SystemTime) -> Duration {
         let second = (unix_seconds(wall) + Self::OFFSET_SECONDS).rem_euclid(Self::SECONDS);
         Self::LENGTH - Duration::from_secs(second.unsigned_abs())
@@ -83,7 +79,6 @@ impl Default for DueTime {
 
 impl DueTime {
     /// Returns the time that is `wait` after `now`.
-    #[must_use]
     pub fn after(wait: Duration, now: SystemTime) -> Self {
         Self(now + wait)
     }
@@ -97,13 +92,11 @@ impl DueTime {
     }
 
     /// Returns the wait from `now` on; zero if the time has come.
-    #[must_use]
     pub fn left(self, now: SystemTime) -> Duration {
         self.0.duration_since(now).unwrap_or_default()
     }
 
     /// Reports whether the time has come.
-    #[must_use]
     pub fn has_come(self, now: SystemTime) -> bool {
         self.0 <= now
     }
@@ -129,20 +122,17 @@ impl DueTime {
 }
 
 /// Returns the whole seconds since 1970, 0 before.
-#[must_use]
 pub fn unix_seconds(wall: SystemTime) -> i64 {
     let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Returns the time `millis` milliseconds after 1970; `None` if the system's clock can't represent it.
-#[must_use]
 pub fn from_unix_millis(millis: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 
 /// Returns the milliseconds since 1970, 0 before.
-#[must_use]
 pub fn unix_millis(wall: SystemTime) -> u64 {
     wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -14,7 +14,6 @@ macro_rules! labels {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// Returns the label's value.
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }

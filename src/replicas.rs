@@ -158,7 +158,6 @@ impl Replicas {
     }
 
     /// Returns the number of exchanges with the server that have failed since the start.
-    #[must_use]
     pub fn failures(&self, failure: Failure) -> u64 {
         self.failures[failure as usize].load(Ordering::Relaxed)
     }

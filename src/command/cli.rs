@@ -83,7 +83,6 @@ fn variable(flag: &str) -> String {
 }
 
 /// Returns the definition of the command line for the current environment.
-#[must_use]
 pub fn command_line() -> clap::Command {
     Cli::command()
         .mut_args(|arg| complete(arg).global(true))

@@ -55,7 +55,6 @@ pub enum Error {
 impl Error {
     /// Returns the exit code of the process: 2 if the command line, the configuration or the state can't be used, 128
     /// plus the signal's number if a second signal stopped it at once, and otherwise 1.
-    #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
@@ -68,7 +67,6 @@ impl Error {
     }
 
     /// Returns the message that is still to be printed for the user, if any.
-    #[must_use]
     pub fn sentence(&self) -> Option<String> {
         match self {
             Self::AppsFailing | Self::Interrupted { .. } => None,

@@ -31,7 +31,6 @@ const OPEN_INTERFACE_URL: &str = "http://api.weixin.qq.com";
 
 impl AppConfig {
     /// Creates an app with the default settings.
-    #[must_use]
     pub fn new(appid: impl Into<String>, credential: Credential) -> Self {
         let appid = appid.into();
         let api_urls: &[&str] = match credential {

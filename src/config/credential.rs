@@ -109,7 +109,6 @@ impl Credential {
     }
 
     /// Returns the key under `access_token:` that configures the credential.
-    #[must_use]
     pub fn kind(&self) -> CredentialKind {
         match self {
             Self::StableToken { .. } => CredentialKind::StableToken,
@@ -160,13 +159,11 @@ pub struct SecretUrl(Url);
 
 impl SecretUrl {
     /// Wraps a URL.
-    #[must_use]
     pub fn new(url: Url) -> Self {
         Self(url)
     }
 
     /// Returns the whole URL, to connect to it or to compare it. It must not be shown.
-    #[must_use]
     pub fn expose(&self) -> &Url {
         &self.0
     }

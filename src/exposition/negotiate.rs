@@ -29,7 +29,6 @@ impl Form {
     };
 
     /// Returns the form that the headers ask for: like Go's exporters, the first known type of the highest quality.
-    #[must_use]
     pub fn negotiate(headers: &HeaderMap) -> Self {
         let types = most_welcome_first(headers, &ACCEPT);
         let mut known = types

@@ -42,7 +42,6 @@ pub struct Exposition {
 
 impl Exposition {
     /// Returns the exposition of a collector's scrapes.
-    #[must_use]
     pub fn new(collector: Arc<Collector>) -> Self {
         Self {
             collector,

@@ -84,7 +84,6 @@ struct Held {
 
 impl TokenSource {
     /// Creates a source. For `secret_variables`, see the function of that name.
-    #[must_use]
     pub fn new(app: &AppConfig, secret_variables: Arc<[String]>) -> Self {
         Self {
             appid: app.appid.clone(),
@@ -162,7 +161,6 @@ impl TokenSource {
     }
 
     /// Returns when the token in use expires, if known.
-    #[must_use]
     pub fn expiry(&self) -> Option<SystemTime> {
         expiry(&self.cache.lock().as_ref()?.authorization)
     }
@@ -175,7 +173,6 @@ impl TokenSource {
 
     /// Returns where another program keeps the token, as messages name it, without a password or a query. `None` if the
     /// exporter mints the token or sends none.
-    #[must_use]
     pub fn place(&self) -> Option<String> {
         Some(match &self.credential {
             Credential::StableToken { .. } | Credential::Token { .. } | Credential::None { .. } => {

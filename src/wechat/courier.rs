@@ -24,7 +24,6 @@ pub enum Network {
 
 impl Network {
     /// Returns the label's value.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Franchise => "franchise",
@@ -36,7 +35,6 @@ impl Network {
 
 impl Delivery {
     /// Returns the network according to WeChat's list: a balance can be queried if waybills are sold in advance.
-    #[must_use]
     pub fn network(&self) -> Network {
         match self.can_get_quota {
             Some(0) => Network::Direct,
@@ -78,14 +76,12 @@ pub(crate) static ALL: [Courier; 14] = [
 ];
 
 /// Returns the courier with this id, if WeChat documents it.
-#[must_use]
 pub fn lookup(delivery_id: &str) -> Option<&'static Courier> {
     ALL.iter()
         .find(|courier| courier.delivery_id == delivery_id)
 }
 
 /// Returns a service's name: the one that WeChat sent, else the documented one, else an empty string.
-#[must_use]
 pub fn service_name<'a>(delivery_id: &str, service: &'a ServiceType) -> &'a str {
     if !service.service_name.is_empty() {
         return &service.service_name;

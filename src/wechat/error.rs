@@ -88,14 +88,12 @@ impl Error {
 
     /// Reports whether another token might help. If a cloud function ran, the exporter's token was good, and a rejected
     /// token is the function's own.
-    #[must_use]
     pub fn token_rejected(&self) -> bool {
         self.cause.reason == Reason::Token && self.cause.symptom != Some(Symptom::FunctionRefused)
     }
 
     /// Reports whether WeChat refused the call because of a single courier account, as with 9300525 ("biz id not
     /// bind"). These are the codes of 物流助手 for accounts and orders.
-    #[must_use]
     pub fn concerns_the_account(&self) -> bool {
         let codes = 9_300_501..=9_300_599;
         codes.contains(&self.cause.errcode)

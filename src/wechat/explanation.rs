@@ -37,7 +37,6 @@ pub struct Cause {
 
 impl Cause {
     /// Returns the cause of a failure in the exporter itself.
-    #[must_use]
     pub fn unknown() -> Self {
         Self {
             reason: Reason::Unknown,
@@ -49,7 +48,6 @@ impl Cause {
 
     /// Reports whether the exporter's own daily limit prevented the call, so that nothing was sent. If WeChat's quota
     /// is used up, there is an errcode.
-    #[must_use]
     pub fn throttled(&self) -> bool {
         self.reason == Reason::DailyQuota && self.errcode == 0
     }
@@ -61,7 +59,6 @@ impl Cause {
     }
 
     /// Returns the explanation for an app with this kind of credential.
-    #[must_use]
     pub fn explanation(&self, credential: CredentialKind) -> Explanation {
         if self.api.is_none() {
             return without_a_call(self.reason, credential);
@@ -88,7 +85,6 @@ impl Cause {
 
 /// Returns the address to add to an IP whitelist, from WeChat's message: `invalid ip 1.2.3.4 ipv6 ::ffff:1.2.3.4, not
 /// in whitelist` (40164), `requestIP: 1.2.3.4` (61004).
-#[must_use]
 pub fn address_to_whitelist(message: &str) -> Option<IpAddr> {
     let is_outside = |c: char| !c.is_ascii_hexdigit() && c != '.' && c != ':';
     let mut addresses = message.split(is_outside).flat_map(str::parse::<IpAddr>);
@@ -110,7 +106,6 @@ const fn explanation(meaning: Text, fix: Text) -> Explanation {
 }
 
 /// Explains how an app gets a token that WeChat accepts, in English and Chinese.
-#[must_use]
 #[rustfmt::skip]
 pub const fn new_token(credential: CredentialKind) -> Text {
     match credential {
@@ -214,7 +209,6 @@ const fn no_token(credential: CredentialKind) -> Explanation {
 
 impl Reason {
     /// Returns the explanation to use if only the reason is known.
-    #[must_use]
     #[rustfmt::skip]
     pub const fn explanation(self) -> Explanation {
         let (meaning, fix) = match self {

@@ -80,7 +80,6 @@ labels! {
 
 impl Reason {
     /// Reports whether retrying can't help until somebody changes something.
-    #[must_use]
     pub const fn needs_operator(self) -> bool {
         matches!(self, Self::Config | Self::Permission | Self::IpWhitelist)
     }

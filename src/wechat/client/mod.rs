@@ -105,7 +105,6 @@ impl Client {
     }
 
     /// Returns a client for another app, which shares the connections but finds out for itself which host answers.
-    #[must_use]
     pub fn for_another_app(&self) -> Self {
         Self {
             http: self.http.clone(),
@@ -229,7 +228,6 @@ impl Client {
     }
 
     /// Returns the host that calls currently go to, with its port if that is not the default.
-    #[must_use]
     pub fn current_host(&self) -> &str {
         &self.hosts.current().name
     }
