@@ -43,7 +43,6 @@ pub struct Apps {
 }
 
 /// What one scrape found for one app.
-#[derive(Debug)]
 pub struct AppReading {
     pub app: Arc<App>,
     /// The accounts; `None` if there is no snapshot, or only one too old to serve.

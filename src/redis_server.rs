@@ -9,7 +9,6 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 /// A Redis server that belongs to one test and ends with it.
-#[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     port: u16,

@@ -37,7 +37,6 @@ const WEB_PAGE: &str =
     "<!DOCTYPE html><html lang=\"zh-CN\"><body><h1>请先登录网络</h1></body></html>";
 
 /// Everything behind the socket of the simulated API.
-#[derive(Debug)]
 pub(super) struct SimulatedApi {
     world: World,
     apps: usize,

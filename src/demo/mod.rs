@@ -84,7 +84,6 @@ pub struct Options {
 }
 
 /// A simulated WeChat API that listens until the runtime ends.
-#[derive(Debug)]
 pub struct Simulation {
     /// The address that it listens on.
     pub address: SocketAddr,

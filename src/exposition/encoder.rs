@@ -18,7 +18,6 @@ pub(super) enum Format {
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 
 /// A writer of families, one after the other, each with any number of samples.
-#[derive(Debug)]
 pub(super) struct Encoder {
     format: Format,
     /// The output that has not been taken yet.

@@ -15,7 +15,6 @@ use crate::wechat::courier;
 use crate::wechat::{Account, Api, ApiQuota, Reason};
 
 /// A metric.
-#[derive(Debug)]
 pub struct Family {
     /// The full name. A counter's name ends in `_total`, and no other name does.
     pub name: &'static str,
@@ -25,7 +24,6 @@ pub struct Family {
 }
 
 /// How the samples of a family are obtained.
-#[derive(Debug)]
 pub(super) enum Samples {
     /// One sample for each account that has a value.
     AccountValue(fn(&Account) -> Option<f64>),

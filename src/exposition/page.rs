@@ -113,7 +113,6 @@ fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
 }
 
 /// The page of one scrape, written while it is sent. It shows one moment, because it holds the snapshots.
-#[derive(Debug)]
 pub struct Page {
     readings: Vec<AppReading>,
     families: Vec<&'static Family>,

@@ -26,7 +26,6 @@ const MAX_WAITING_LINES: usize = 4096;
 const OWN_TARGETS: &str = "wechat_logistics_exporter";
 
 /// The log of the process. When dropped, it writes the lines that wait, for a second at most; later lines are lost.
-#[derive(Debug)]
 pub struct Log {
     writer: NonBlocking,
     _flush_at_end: WorkerGuard,

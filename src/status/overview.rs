@@ -95,7 +95,6 @@ impl AppFacts {
 }
 
 /// The content of the page, sorted.
-#[derive(Debug)]
 pub(crate) struct Overview<'a> {
     /// The only app on the page; `None` on the page of all apps.
     pub(crate) appid: Option<&'a str>,
@@ -107,7 +106,6 @@ pub(crate) struct Overview<'a> {
 }
 
 /// One app with its accounts.
-#[derive(Debug)]
 pub(crate) struct AppRows<'a> {
     pub(crate) facts: &'a AppFacts,
     pub(crate) health: AppHealth,

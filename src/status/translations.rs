@@ -50,7 +50,6 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
 macro_rules! texts {
     ($($key:ident: $english:literal, $chinese:literal;)+) => {
         /// The texts of one language. `{name}` stands for a value; see [`fill`].
-        #[derive(Debug)]
         pub(crate) struct Texts {
             pub(crate) language: Language,
             $(pub(crate) $key: &'static str,)+

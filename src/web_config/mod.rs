@@ -38,7 +38,6 @@ pub fn check(path: &Path) -> Result<(), ConfigError> {
 }
 
 /// A web configuration file that was valid at the start.
-#[derive(Debug)]
 pub(super) struct ConfigFile {
     path: Arc<Path>,
     /// Whether connections speak TLS; fixed at the start.

@@ -15,7 +15,6 @@ use crate::proxy;
 const PREFERRED_RETRY: Duration = Duration::from_secs(300);
 
 /// One host that serves WeChat's API.
-#[derive(Debug)]
 pub(super) struct Host {
     url: Url,
     /// The host and port, as messages and the status page show them.
@@ -51,7 +50,6 @@ impl Host {
 ///
 /// Each app finds that out for itself. A failed or late answer may be due to the app itself, such as a list that takes
 /// WeChat too long or a cloud function that hangs, and must not drive other apps away from a host that answers them.
-#[derive(Debug)]
 pub(super) struct Hosts {
     /// At least one.
     list: Arc<[Host]>,
