@@ -122,6 +122,7 @@ def range_text(low, high, text, colour):
 
 
 # Nothing would be shown in the colour of the lowest step: green.
+NO_AGE = {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": t("no data", "无数据"), "color": RED}}}
 NO_DATA = {"type": "special", "options": {"match": "null+nan", "result": {"index": 0, "text": t("No data", "无数据"), "color": "#6e7078"}}}
 
 
@@ -555,7 +556,7 @@ def overview():
             descending=True,
             overrides=[
                 override(t("Fetch", "获取"), mappings=[value_texts({0: (t("failing", "失败"), RED), 1: (t("ok", "正常"), GREEN)})], custom_cellOptions=COLOURED_TEXT, custom_align="left", custom_width=100),
-                override(t("Data age", "数据年龄"), unit="s", decimals=0, noValue=t("no data", "无数据"), thresholds=steps(GREEN, (180, ORANGE), (900, RED)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
+                override(t("Data age", "数据年龄"), unit="s", decimals=0, mappings=[NO_AGE], thresholds=steps(GREEN, (180, ORANGE), (900, RED)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
                 override(t("To do", "处理"), mappings=[value_texts(FIXES)], custom_cellOptions=COLOURED_TEXT),
                 override(t("Calls left", "剩余调用"), thresholds=steps(RED, (1, ORANGE), (200, GREEN)), custom_cellOptions=COLOURED_TEXT, custom_width=120),
                 override(t("WeChat's quota left", "微信剩余额度"), noValue="–", custom_width=170),
