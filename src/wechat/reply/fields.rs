@@ -20,6 +20,11 @@ fn json<'de, D: Deserializer<'de>>(field: D) -> Result<&'de str, D::Error> {
     <&RawValue>::deserialize(field).map(RawValue::get)
 }
 
+/// Returns a key. One with an escape, which no key that matters has, stays escaped, so that it can't be invalid.
+pub(super) fn name(key: &RawValue) -> &str {
+    key.get().trim_matches('"')
+}
+
 /// Reads a text, empty if there is none. Whole numbers count as text, because an identifier may lose its quotes.
 pub(in crate::wechat) fn text<'de, D: Deserializer<'de>>(field: D) -> Result<Box<str>, D::Error> {
     json(field).map(text_in)

@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(super) use fields::{integer, number, text};
-use fields::{integer_in, number_in, text_in};
+use fields::{integer_in, name, number_in, text_in};
 use rows::Rows;
 
 use super::{
@@ -62,7 +62,7 @@ impl Fault {
 #[derive(Default)]
 struct Reply<'a> {
     list: Option<AccountList>,
-    fields: HashMap<String, &'a RawValue>,
+    fields: HashMap<&'a str, &'a RawValue>,
 }
 
 /// Reads a reply, with the limits on the account list if that is asked for.
@@ -77,7 +77,8 @@ impl<'de> Visitor<'de> for ReplyReader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Reply<'de>, A::Error> {
         let mut reply = Reply::default();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key()? {
+            let name = name(key);
             match self.0 {
                 Some(limits) if name == "list" => {
                     let announced = usize::try_from(reply.count().unwrap_or(0)).unwrap_or(0);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::fields::{integer_in, number_in, services_in, text_in, time_in};
+use super::fields::{integer_in, name, number_in, services_in, text_in, time_in};
 use crate::wechat::{Account, AccountList, ListLimits};
 
 /// Reads the rows one after the other, so that the limits also bound the memory that a list takes while it is read. A
@@ -78,35 +78,6 @@ fn shortened(mut account: Account, max: usize) -> Account {
     account
 }
 
-/// The keys of a row, in either spelling.
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Key {
-    #[serde(alias = "bizId")]
-    BizId,
-    #[serde(alias = "deliveryId")]
-    DeliveryId,
-    #[serde(alias = "createTime")]
-    CreateTime,
-    #[serde(alias = "updateTime")]
-    UpdateTime,
-    #[serde(alias = "statusCode")]
-    StatusCode,
-    Alias,
-    #[serde(alias = "remarkWrongMsg")]
-    RemarkWrongMsg,
-    #[serde(alias = "remarkContent")]
-    RemarkContent,
-    #[serde(alias = "quotaNum")]
-    QuotaNum,
-    #[serde(alias = "quotaUpdateTime")]
-    QuotaUpdateTime,
-    #[serde(alias = "serviceType")]
-    ServiceType,
-    #[serde(other)]
-    Other,
-}
-
 /// The account of a row, without a name if the row is not an object.
 #[derive(Default)]
 struct Row(Account);
@@ -126,31 +97,42 @@ impl<'de> Visitor<'de> for RowVisitor {
         f.write_str("a row of an account list")
     }
 
-    /// Reads a row. Not derived, because a key may occur in both spellings. A readable value beats an unreadable one.
+    /// Reads a row in either spelling. Not derived, because a key may occur in both; a readable value beats an unreadable
+    /// one.
     fn visit_map<A: MapAccess<'de>>(self, mut row: A) -> Result<Row, A::Error> {
         let mut account = Account::default();
-        while let Some(key) = row.next_key()? {
+        while let Some(key) = row.next_key::<&RawValue>()? {
             let json = row.next_value::<&RawValue>()?.get();
-            match key {
-                Key::BizId => replace(&mut account.biz_id, json),
-                Key::DeliveryId => replace(&mut account.delivery_id, json),
-                Key::CreateTime => account.create_time = time_in(json).or(account.create_time),
-                Key::UpdateTime => account.update_time = time_in(json).or(account.update_time),
-                Key::StatusCode => account.status_code = integer_in(json).or(account.status_code),
-                Key::Alias => replace(&mut account.alias, json),
-                Key::RemarkWrongMsg => replace(&mut account.remark_wrong_msg, json),
-                Key::RemarkContent => replace(&mut account.remark_content, json),
-                Key::QuotaNum => account.quota_num = number_in(json).or(account.quota_num),
-                Key::QuotaUpdateTime => {
+            match name(key) {
+                "biz_id" | "bizId" => replace(&mut account.biz_id, json),
+                "delivery_id" | "deliveryId" => replace(&mut account.delivery_id, json),
+                "create_time" | "createTime" => {
+                    account.create_time = time_in(json).or(account.create_time);
+                }
+                "update_time" | "updateTime" => {
+                    account.update_time = time_in(json).or(account.update_time);
+                }
+                "status_code" | "statusCode" => {
+                    account.status_code = integer_in(json).or(account.status_code);
+                }
+                "alias" => replace(&mut account.alias, json),
+                "remark_wrong_msg" | "remarkWrongMsg" => {
+                    replace(&mut account.remark_wrong_msg, json)
+                }
+                "remark_content" | "remarkContent" => replace(&mut account.remark_content, json),
+                "quota_num" | "quotaNum" => {
+                    account.quota_num = number_in(json).or(account.quota_num);
+                }
+                "quota_update_time" | "quotaUpdateTime" => {
                     account.quota_update_time = time_in(json).or(account.quota_update_time);
                 }
-                Key::ServiceType => {
+                "service_type" | "serviceType" => {
                     let services = services_in(json);
                     if !services.is_empty() {
                         account.service_types = services;
                     }
                 }
-                Key::Other => {}
+                _ => {}
             }
         }
         Ok(Row(account))

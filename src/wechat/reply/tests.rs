@@ -148,6 +148,8 @@ fn value_that_is_not_json_enough_costs_itself_alone() {
             format!(r#"{{"list":[{{"biz_id":{odd},"delivery_id":"YTO"}},["a","YTO"]]}}"#);
         assert_eq!(list(&nameless).unwrap().invalid, 2);
     }
+    let odd_key = r#"{"\ud83d":1,"biz_id":"a","delivery_id":"YTO"}"#;
+    assert_eq!(row(odd_key).id(), ("a", "YTO"));
     unreadable(list(&deep));
 }
 
