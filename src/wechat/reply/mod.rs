@@ -29,6 +29,9 @@ const TOKEN_LIFETIME: f64 = 7200.0;
 /// The maximum number of a reply's fields that are kept beside the list. WeChat sends 5 at most.
 const FIELDS_MAX: usize = 100;
 
+/// The length of the shortest row that is an account. No reply has more rows, whatever count it announces.
+const ROW_BYTES_MIN: usize = 30;
+
 /// The reason why a reply can't be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -65,8 +68,11 @@ struct Reply<'a> {
     fields: HashMap<&'a str, &'a RawValue>,
 }
 
-/// Reads a reply, with the limits on the account list if that is asked for.
-struct ReplyReader(Option<ListLimits>);
+/// Reads a reply of this length, with the limits on the account list if that is asked for.
+struct ReplyReader {
+    limits: Option<ListLimits>,
+    bytes: usize,
+}
 
 impl<'de> Visitor<'de> for ReplyReader {
     type Value = Reply<'de>;
@@ -79,9 +85,10 @@ impl<'de> Visitor<'de> for ReplyReader {
         let mut reply = Reply::default();
         while let Some(key) = map.next_key()? {
             let name = name(key);
-            match self.0 {
+            match self.limits {
                 Some(limits) if name == "list" => {
-                    let announced = usize::try_from(reply.count().unwrap_or(0)).unwrap_or(0);
+                    let count = usize::try_from(reply.count().unwrap_or(0)).unwrap_or(0);
+                    let announced = count.min(self.bytes / ROW_BYTES_MIN);
                     reply.list = map.next_value_seed(Rows { limits, announced })?;
                 }
                 _ if reply.fields.len() < FIELDS_MAX => {
@@ -97,7 +104,7 @@ impl<'de> Visitor<'de> for ReplyReader {
 }
 
 impl<'a> Reply<'a> {
-    /// Reads a reply that is asked for something else than the account list.
+    /// Reads a reply to a call for something other than the account list.
     fn read(body: &'a str) -> Result<Self, Fault> {
         Self::read_with(body, None)
     }
@@ -114,9 +121,10 @@ impl<'a> Reply<'a> {
         if !body.starts_with('{') {
             return Err(Fault::unreadable("it is not a JSON object"));
         }
+        let bytes = body.len();
         let mut json = serde_json::Deserializer::from_str(body);
         let reply = json
-            .deserialize_map(ReplyReader(limits))
+            .deserialize_map(ReplyReader { limits, bytes })
             .and_then(|reply| json.end().map(|()| reply))
             .map_err(|error| not_read(&error, body))?;
         // The cloud call's SDK adds an errcode of its own to the API's. Either may report a failure.
@@ -142,6 +150,7 @@ impl<'a> Reply<'a> {
         Ok(reply)
     }
 
+    /// Returns the number of rows that the reply announces.
     fn count(&self) -> Option<i64> {
         integer_in(self.field("count")?)
     }

@@ -10,10 +10,10 @@ use super::fields::{integer_in, name, number_in, services_in, text_in, time_in};
 use crate::wechat::{Account, AccountList, ListLimits};
 
 /// Reads the rows one after the other, so that the limits also bound the memory that a list takes while it is read. A
-/// row that can't be read costs itself alone. `None` for null.
+/// row that is no account costs itself alone. `None` for null.
 pub(super) struct Rows {
     pub(super) limits: ListLimits,
-    /// The number of rows that the reply announces, 0 if unknown. Only a hint, which saves memory.
+    /// The number of rows to make room for. A list that grows takes more memory.
     pub(super) announced: usize,
 }
 

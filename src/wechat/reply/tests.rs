@@ -178,6 +178,16 @@ fn key_that_is_there_twice_has_the_value_that_can_be_read() {
 }
 
 #[test]
+fn count_without_rows_reserves_no_memory() {
+    let limits = ListLimits {
+        accounts: usize::MAX,
+        ..ListLimits::default()
+    };
+    let list = read_list(br#"{"count":9223372036854775807,"list":[]}"#, None, limits);
+    assert_eq!(list.unwrap().accounts.capacity(), 1);
+}
+
+#[test]
 fn field_of_another_reply_costs_nothing() {
     let odd = r#"{"list":[],"access_token":5,"quota":5,"resp_data":{},"quota_num":[]}"#;
     assert_eq!(list(odd).unwrap().accounts, []);
