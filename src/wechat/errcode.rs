@@ -234,7 +234,7 @@ table! {
             "本机出口 IP 不在第三方平台的白名单中"
         89501 IpWhitelist ASK_ADMIN: "The address that this machine calls from waits for an administrator's confirmation" "此 IP 正在等待管理员确认"
         89503 Config ASK_ADMIN: "The call waits for an administrator's confirmation" "此次调用需要管理员确认"
-        89506 | 89507 IpWhitelist REFUSED_BY_ADMIN: "An administrator refused this machine's address: it can't call for an hour, after a second time for 24 hours"
+        89506 | 89507 IpWhitelist REFUSED_BY_ADMIN: "An administrator refused this machine's address: it can't call for an hour, or for 24 hours after a second refusal"
             "管理员已拒绝此 IP，1 小时内不可调用，再次拒绝则 24 小时内不可调用"
         // The request.
         40002 | 40097 | 40101 | 41002 | 41004 | 43002 | 44002 | 47001 | 76003 Config REPORT: "A part of the request is wrong or missing" "请求有误或缺少内容"
@@ -259,10 +259,12 @@ table! {
         61015 Config AUTHORIZER_TOKEN: "The token is the platform's own and not the merchant's" "token 是第三方平台自己的，不是商家的"
         61024 Config AUTHORIZER_TOKEN: "The appid is a third-party platform's and not a Mini Program's" "该 appid 属于第三方平台，不是小程序"
         // WeChat's own quota figures for an API.
-        76021 | 76022 Config NO_API_QUOTA: "WeChat has no figures of this API for this kind of token" "当前 token 类型没有该接口的额度数据"
+        76021 | 76022 Config NO_API_QUOTA: "WeChat has no figures for this API with this kind of token" "当前 token 类型没有该接口的额度数据"
         // Accounts.
         9_300_501 Transient ASK_OUTLET: "The courier's own system failed" "快递公司系统返回失败"
-        9_300_525 | 9_300_529 | 9_300_530 | 9_300_531 | 9_300_532 Config CHECK_ACCOUNT: "The courier account is unknown, not bound or under review" "该快递账号不存在、未绑定或正在审核"
+        9_300_525 | 9_300_530 | 9_300_532 Config CHECK_ACCOUNT: "The courier account is unknown, not bound or under review" "该快递账号不存在、未绑定或正在审核"
+        9_300_529 Config CHECK_ACCOUNT: "The courier account is bound already" "该快递账号已绑定"
+        9_300_531 Config CHECK_ACCOUNT: "The courier account or its password is wrong" "快递账号或密码错误"
         // Cloud Run.
         85105 | 85107 Permission CLOUD_RUN_LIST: "The API's path is not in Cloud Run's list of 云调用" "接口路径不在云托管的云调用列表中"
         85112 Config CLOUD_RUN_SETTINGS: "Cloud Run's gateway could not pass the call on" "云托管网关转发失败"
@@ -275,7 +277,7 @@ table! {
         -601_034 Permission OPEN_CLOUD: "The Mini Program has neither cloud development (云开发) nor Cloud Run (云托管)" "该小程序未开通云开发或云托管"
         -501_000 | -501_009 Config UPLOAD_FUNCTION: "The cloud function or its environment doesn't exist" "云函数或云环境不存在"
         -501_002 | -604_102 Timeout TRY_AGAIN: "The cloud did not answer in time" "云端响应超时"
-        -501_003 | -501_015 | -501_018 Config CLOUD_QUOTA: "The cloud environment's quota is used up" "超出云环境配额"
+        -501_003 | -501_015 | -501_018 Config CLOUD_QUOTA: "The cloud environment's quota is used up, or its resources don't allow the request" "超出云环境配额，或云环境资源异常"
         -501_004 Rate CLOUD_QUOTA: "Too many requests to the cloud environment at one time" "请求并发数超出云环境配额"
         -501_005 | -501_006 | -501_007 | -501_008 Config CHECK_ENV: "The cloud environment refused the request" "云环境拒绝了请求"
         -501_019 Permission CLOUD_PERMISSION: "The cloud environment refused the request as unauthorised" "云环境未授权"
