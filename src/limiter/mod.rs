@@ -261,7 +261,7 @@ impl RateLimiter {
     /// now. The day's limit and holds that WeChat asked for stay.
     pub(crate) fn lift_waits(&self) {
         let mut state = self.0.lock();
-        state.retry_fixable();
+        state.lift_breaker_if(|breaker| breaker.reason.needs_operator());
         state.saved.next_fetch = DueTime::default();
     }
 
