@@ -40,7 +40,8 @@ impl FromStr for ExternalUrl {
         };
         let authority = uri.authority().ok_or(FORM)?;
         // Links must not show a login.
-        if authority.host().is_empty() || text.contains(['@', '?', '#']) {
+        let leads_elsewhere = uri.path().starts_with("//");
+        if authority.host().is_empty() || text.contains(['@', '?', '#']) || leads_elsewhere {
             return Err(FORM);
         }
         Ok(Self {
@@ -78,6 +79,7 @@ mod tests {
             "http://user:password@a.example",
             "http://a.example/?a=b",
             "http://a.example/#a",
+            "https://a.example//other.example",
         ] {
             let error = bad.parse::<ExternalUrl>().unwrap_err().to_string();
             assert!(error.contains("for example"), "{bad}: {error}");

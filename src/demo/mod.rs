@@ -18,6 +18,7 @@ use clap::builder::RangedU64ValueParser;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use reqwest::Url;
 use tokio::net::TcpListener;
 
 pub use fault::Fault;
@@ -100,14 +101,17 @@ impl Simulation {
         let listener = TcpListener::bind(options.address).await?;
         let address = listener.local_addr()?;
         let api = SimulatedApi::new(options);
-        let url = format!("http://{address}");
+        // The address of a network interface (`%2`) makes no URL.
+        let url: Url = format!("http://{address}")
+            .parse()
+            .map_err(io::Error::other)?;
         let apps = api.apps().enumerate().map(|(number, (appid, name))| {
             let credential = Credential::StableToken {
                 secret: SecretSource::Simulated,
             };
             AppConfig {
                 name,
-                api_urls: vec![url.parse().expect("an address makes a URL")],
+                api_urls: vec![url.clone()],
                 cloud_function: (number % 3 == 1).then(|| CloudFunction {
                     env: "demo-prod".to_owned(),
                     name: "getAllAccount".to_owned(),
