@@ -132,7 +132,7 @@ impl Replicas {
     /// Returns the replicas that share the configured server. Nothing is sent before the first command.
     pub(crate) fn new(config: SharedStateConfig, list_limits: ListLimits) -> Self {
         let redis = &config.redis;
-        tracing::info!(%redis, "Sharing limits and snapshots with other replicas");
+        tracing::info!(%redis, "Limits and snapshots are shared with other replicas");
         Self::with_patience(config, list_limits, PATIENCE)
     }
 

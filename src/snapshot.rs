@@ -78,7 +78,7 @@ impl Snapshot {
         self.age_then + now.monotonic.saturating_duration_since(self.then.monotonic)
     }
 
-    /// Returns the snapshot with what each account has used, counted on from the snapshot before it.
+    /// Adds what each account has used, continuing from the snapshot before.
     pub(crate) fn with_usage(mut self, before: Option<&Self>) -> Self {
         let (accounts, usage) = match before {
             Some(before) => (&*before.accounts, &*before.usage),

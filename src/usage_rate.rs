@@ -45,7 +45,7 @@ impl Usage {
         }
     }
 
-    /// Returns how long a balance of the time `at` lasts at the rate until then. Unit: days after `now`, never negative.
+    /// Returns how long the balance at `at` lasts at the rate seen up to then. Unit: days from `now`, never negative.
     ///
     /// `None` if the balance never fell, or was seen for less than `shortest`.
     pub(crate) fn days_left(

@@ -165,8 +165,8 @@ impl TokenSource {
         expiry(&self.cache.lock().as_ref()?.authorization)
     }
 
-    /// Reports whether the source mints tokens as a reload wants it, so that its token can stay in use. `app` has the
-    /// app's new settings.
+    /// Reports whether the source mints tokens in the way that the app's new settings ask for, so that its token can
+    /// stay in use.
     pub(crate) fn mints_for(&self, app: &AppConfig) -> bool {
         app.credential.token_api().is_some() && self.credential == app.credential
     }

@@ -7,7 +7,7 @@ use super::reply::Fault;
 use super::{Api, Cause, DailyLimitReached, Reason, Symptom, remote_text};
 use crate::error::chain;
 
-/// A failure: what explains it, and what happened. State files keep that of the latest fetch.
+/// A failure: what explains it, and what happened. State files keep the failure of the latest fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{text}")]
 pub struct Error {

@@ -62,7 +62,7 @@ struct State {
     current: usize,
     /// When to try the preferred host again, while another one is in use.
     preferred_due: Option<Instant>,
-    /// The last host other than the preferred one that a failure led to.
+    /// The host other than the preferred one that was chosen last after a failure.
     other: usize,
     /// Whether no host answered the last call. Until one does, each call tries only one host, so that an outage costs
     /// no more calls than normal operation.
@@ -122,10 +122,10 @@ impl Hosts {
         }
     }
 
-    /// Records that every host that a call tried failed, at last this one.
+    /// Records that every host that a call tried failed, `last` as the last one.
     ///
-    /// During an outage, every other call goes to the preferred host, because a firewall may let calls through to no
-    /// other. Between those, the others take turns.
+    /// During an outage, every other call goes to the preferred host, because a firewall may allow no other. In
+    /// between, the others take turns.
     pub(super) fn none_answered(&self, last: usize) {
         let mut state = self.state.lock();
         let count = self.list.len();
