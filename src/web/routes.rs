@@ -140,22 +140,16 @@ impl Routes {
 
     async fn routed(&self, handler: Handler, asked: Asked<'_>) -> Reply {
         let method = &asked.head.method;
-        let (allowed, is_allowed) = match handler {
-            Handler::Reload => (
-                "POST, PUT, OPTIONS",
-                method == Method::POST || method == Method::PUT,
-            ),
-            _ => (
-                "GET, HEAD, OPTIONS",
-                method == Method::GET || method == Method::HEAD,
-            ),
+        let allowed = match handler {
+            Handler::Reload => "POST, PUT, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
         };
         if method == Method::OPTIONS {
             return line_with(StatusCode::NO_CONTENT, "", ALLOW, allowed);
         }
         match handler {
             Handler::Other => return line(StatusCode::NOT_FOUND, "there is nothing here\n"),
-            _ if !is_allowed => {
+            _ if !allowed.split(", ").any(|name| method == name) => {
                 let text = "this method is not allowed here\n";
                 return line_with(StatusCode::METHOD_NOT_ALLOWED, text, ALLOW, allowed);
             }

@@ -27,7 +27,7 @@ pub(super) fn http_client(
 ) -> reqwest::Client {
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
-        // They would carry the token, the secret or the headers elsewhere.
+        // A redirect would carry the token, the secret or the headers elsewhere.
         .redirect(redirect::Policy::none())
         .tls_backend_preconfigured(tls::trusting(roots))
         // Each request must be metered, so the HTTP client must not send any by itself.
