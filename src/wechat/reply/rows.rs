@@ -104,33 +104,24 @@ impl<'de> Visitor<'de> for RowVisitor {
         while let Some(key) = row.next_key::<&RawValue>()? {
             let json = row.next_value::<&RawValue>()?.get();
             match name(key) {
-                "biz_id" | "bizId" => replace(&mut account.biz_id, json),
-                "delivery_id" | "deliveryId" => replace(&mut account.delivery_id, json),
-                "create_time" | "createTime" => {
-                    account.create_time = time_in(json).or(account.create_time);
-                }
-                "update_time" | "updateTime" => {
-                    account.update_time = time_in(json).or(account.update_time);
-                }
-                "status_code" | "statusCode" => {
-                    account.status_code = integer_in(json).or(account.status_code);
-                }
-                "alias" => replace(&mut account.alias, json),
+                "biz_id" | "bizId" => replace(&mut account.biz_id, text_in(json)),
+                "delivery_id" | "deliveryId" => replace(&mut account.delivery_id, text_in(json)),
+                "create_time" | "createTime" => replace(&mut account.create_time, time_in(json)),
+                "update_time" | "updateTime" => replace(&mut account.update_time, time_in(json)),
+                "status_code" | "statusCode" => replace(&mut account.status_code, integer_in(json)),
+                "alias" => replace(&mut account.alias, text_in(json)),
                 "remark_wrong_msg" | "remarkWrongMsg" => {
-                    replace(&mut account.remark_wrong_msg, json)
+                    replace(&mut account.remark_wrong_msg, text_in(json))
                 }
-                "remark_content" | "remarkContent" => replace(&mut account.remark_content, json),
-                "quota_num" | "quotaNum" => {
-                    account.quota_num = number_in(json).or(account.quota_num);
+                "remark_content" | "remarkContent" => {
+                    replace(&mut account.remark_content, text_in(json))
                 }
+                "quota_num" | "quotaNum" => replace(&mut account.quota_num, number_in(json)),
                 "quota_update_time" | "quotaUpdateTime" => {
-                    account.quota_update_time = time_in(json).or(account.quota_update_time);
+                    replace(&mut account.quota_update_time, time_in(json))
                 }
                 "service_type" | "serviceType" => {
-                    let services = services_in(json);
-                    if !services.is_empty() {
-                        account.service_types = services;
-                    }
+                    replace(&mut account.service_types, services_in(json))
                 }
                 _ => {}
             }
@@ -168,9 +159,9 @@ impl<'de> Visitor<'de> for RowVisitor {
     }
 }
 
-fn replace(field: &mut Box<str>, json: &str) {
-    let text = text_in(json);
-    if !text.is_empty() {
-        *field = text;
+/// Sets the field, unless nothing could be read.
+fn replace<T: Default + PartialEq>(field: &mut T, value: T) {
+    if value != T::default() {
+        *field = value;
     }
 }
