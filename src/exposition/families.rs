@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encoder::Encoder;
 use super::page::Exposition;
-use crate::app::Source;
+use crate::app::{Deliveries, Source};
 use crate::collector::AppReading;
 use crate::limiter::Cause;
 use crate::replicas;
@@ -28,7 +28,7 @@ pub(super) enum Samples {
     /// One sample for each account that has a value.
     AccountValue(fn(&Account) -> Option<f64>),
     /// Any number of samples for each account.
-    Account(fn(&AppReading, &Account, &mut Encoder)),
+    Account(fn(&AppReading, &Account, &Deliveries, &mut Encoder)),
     /// One sample for each app that has a value.
     AppValue(fn(&AppReading) -> Option<f64>),
     /// Any number of samples for each app.
@@ -270,10 +270,16 @@ impl Family {
     }
 
     /// Writes the samples of an account.
-    pub(super) fn write_account(&self, reading: &AppReading, account: &Account, out: &mut Encoder) {
+    pub(super) fn write_account(
+        &self,
+        reading: &AppReading,
+        account: &Account,
+        deliveries: &Deliveries,
+        out: &mut Encoder,
+    ) {
         match self.samples {
             Samples::AccountValue(value) => out.sample(&ids(reading, account), value(account)),
-            Samples::Account(write) => write(reading, account, out),
+            Samples::Account(write) => write(reading, account, deliveries, out),
             _ => {}
         }
     }
@@ -293,10 +299,14 @@ fn ids<'a>(reading: &'a AppReading, account: &'a Account) -> [(&'static str, &'a
     ]
 }
 
-fn account_info(reading: &AppReading, account: &Account, out: &mut Encoder) {
+fn account_info(
+    reading: &AppReading,
+    account: &Account,
+    deliveries: &Deliveries,
+    out: &mut Encoder,
+) {
     let config = &reading.app.config;
     let couriers = &config.couriers;
-    let deliveries = reading.app.shared.couriers.deliveries.load();
     let listed = deliveries.get(&account.delivery_id);
     let name = on_one_line(couriers.name(&account.delivery_id, listed));
     let network = couriers.network(&account.delivery_id, None);
@@ -321,7 +331,7 @@ fn account_info(reading: &AppReading, account: &Account, out: &mut Encoder) {
     out.sample(&labels, 1.0);
 }
 
-fn account_services(reading: &AppReading, account: &Account, out: &mut Encoder) {
+fn account_services(reading: &AppReading, account: &Account, _: &Deliveries, out: &mut Encoder) {
     let mut written = Vec::new();
     for service in &account.service_types {
         let name = on_one_line(courier::service_name(&account.delivery_id, service));

@@ -15,6 +15,7 @@ use super::encoder::Encoder;
 use super::exporter::ExporterMetrics;
 use super::families::{self, Family, Samples};
 use super::negotiate::Form;
+use crate::app::Deliveries;
 use crate::collector::{AppReading, Collector};
 
 /// How much is written before other tasks run, and how much is sent at a time. Unit: bytes.
@@ -67,6 +68,7 @@ impl Exposition {
         }
         end.end();
         Page {
+            deliveries: self.collector.shared.couriers.deliveries.load_full(),
             readings,
             families,
             family: 0,
@@ -114,6 +116,7 @@ fn write_gathered(family: &MetricFamily, out: &mut Encoder) {
 
 /// The page of one scrape, written while it is sent. It shows one moment, because it holds the snapshots.
 pub struct Page {
+    deliveries: Arc<Deliveries>,
     readings: Vec<AppReading>,
     families: Vec<&'static Family>,
     /// What is to be written next: the indices of the family, its app and its account.
@@ -203,7 +206,7 @@ impl Page {
                 if out.out.len() >= CHUNK {
                     return;
                 }
-                family.write_account(app, account, out);
+                family.write_account(app, account, &self.deliveries, out);
                 self.account += 1;
             }
         }
