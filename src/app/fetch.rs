@@ -206,21 +206,20 @@ impl Fetch {
         let app = &self.app;
         match result {
             Ok((list, token)) => {
-                let snapshot = Arc::new(self.snapshot(list));
+                // Dropped last: dropping many accounts takes a while, and every scrape needs the lock of the reading.
+                let before = app.state.reading().snapshot.clone();
+                let snapshot = Arc::new(self.snapshot(list, before.as_deref()));
                 app.state.limiter.succeeded();
                 app.state.counters.set_errcode(0);
                 let now = app.now();
-                let mut before = None;
                 self.end(Source::Fetched, |reading| {
-                    before = reading.snapshot.replace(Arc::clone(&snapshot));
+                    reading.snapshot = Some(Arc::clone(&snapshot));
                     reading.last_fetch = Some(LastFetch {
                         at: now.wall,
                         failure: None,
                     });
                     reading.failed_alone = false;
                 });
-                // Dropping many accounts takes a while, and every scrape needs the lock.
-                drop(before);
                 Some((snapshot, token))
             }
             Err(failure) if failure.cause.throttled() => {
@@ -245,7 +244,7 @@ impl Fetch {
 
     /// Returns the list as a snapshot, without the fields that can hold personal data, unless the operator asked for
     /// them.
-    fn snapshot(&self, mut list: AccountList) -> Snapshot {
+    fn snapshot(&self, mut list: AccountList, before: Option<&Snapshot>) -> Snapshot {
         let app = &self.app;
         for account in &mut list.accounts {
             if !app.config.remark_wrong_msg {
@@ -256,10 +255,9 @@ impl Fetch {
             }
         }
         self.doubt(&list);
-        let before = app.state.reading().snapshot.clone();
         let snapshot = Snapshot::fetched_now(list, app.now());
-        let snapshot = app.with_live_balances(snapshot, before.as_deref());
-        snapshot.with_usage(before.as_deref())
+        let snapshot = app.with_live_balances(snapshot, before);
+        snapshot.with_usage(before)
     }
 
     /// Logs a warning if the list contradicts itself.

@@ -196,6 +196,7 @@ impl App {
     /// Replaces this replica's snapshot with another replica's, unless its own is newer.
     fn take_over(&self, snapshot: Snapshot, id: Option<u64>) -> Option<Arc<Snapshot>> {
         let now = self.now();
+        // Dropped last: dropping many accounts takes a while, and every scrape needs the lock of the reading.
         let own = self.state.reading().snapshot.clone();
         let age = snapshot.age(now);
         if own

@@ -39,8 +39,9 @@ impl FromStr for ExternalUrl {
             _ => return Err(FORM),
         };
         let authority = uri.authority().ok_or(FORM)?;
-        // Links must not show a login.
+        // The path alone, as in a redirect, would name a host.
         let leads_elsewhere = uri.path().starts_with("//");
+        // Links must not show a login.
         if authority.host().is_empty() || text.contains(['@', '?', '#']) || leads_elsewhere {
             return Err(FORM);
         }
