@@ -10,7 +10,7 @@ use tokio::task;
 static SECRET_READS: Semaphore = Semaphore::const_new(256);
 
 /// Runs file reads one at a time, so that a hanging file system ties up one thread, not one more with each scrape.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct BlockingReads {
     turn: Arc<Mutex<()>>,
     /// Limits these reads together with others; `None` if nothing does.

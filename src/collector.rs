@@ -23,7 +23,6 @@ use crate::token::{self, TokenSource};
 use crate::wechat::{Account, Client, ClientOptions};
 
 /// All apps. The configuration can be replaced while scrapes are under way.
-#[derive(Debug)]
 pub struct Collector {
     apps: ArcSwap<Apps>,
     /// What all apps share.
@@ -31,7 +30,6 @@ pub struct Collector {
 }
 
 /// The apps of one configuration.
-#[derive(Debug)]
 pub struct Apps {
     list: Vec<Arc<App>>,
     by_appid: HashMap<String, usize>,

@@ -1,6 +1,5 @@
 //! The Redis client: one connection to a Redis or Valkey server, opened when it is needed and reopened after it breaks.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -136,12 +135,6 @@ impl Client {
         let password = read.await.map_err(Error::PasswordFile)?;
         let login = server.redis_settings().clone();
         Ok(server.set_redis_settings(login.set_password(password.expose_secret())))
-    }
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({})", self.url)
     }
 }
 

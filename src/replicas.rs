@@ -72,7 +72,7 @@ labels! {
 pub(crate) struct Away;
 
 /// How long to wait for the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Patience {
     /// The time for an answer, including connecting. A hanging server delays a scrape by this much.
     answer: Duration,
@@ -89,7 +89,6 @@ const PATIENCE: Patience = Patience {
 };
 
 /// The exporters that share one server, as this one sees them.
-#[derive(Debug)]
 pub struct Replicas {
     url: SecretUrl,
     client: redis_client::Client,
@@ -108,7 +107,6 @@ pub struct Replicas {
 }
 
 /// The server's answer to a request for an app's lock.
-#[derive(Debug)]
 pub(crate) struct Shared {
     /// `None` if another replica holds it.
     pub(crate) lock: Option<Lock>,
@@ -117,7 +115,6 @@ pub(crate) struct Shared {
 }
 
 /// The right to fetch for one app. The other replicas wait for the fetch as long as this lives, and not much longer.
-#[derive(Debug)]
 pub(crate) struct Lock {
     replicas: Arc<Replicas>,
     appid: String,

@@ -6,7 +6,7 @@ use crate::wechat::{self, Api, DailyLimitReached, Meter, Reason};
 use super::Fetch;
 
 /// The progress of a fetch, for the scrapes that wait for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Stage {
     /// The call under way; `None` if there is none at the moment.
     call: Option<Api>,

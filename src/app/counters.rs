@@ -21,7 +21,7 @@ labels! {
 }
 
 /// One app's counters. They last as long as the process, across reloads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
     requests: [AtomicU64; Api::ALL.len()],
     failures: [[AtomicU64; Reason::ALL.len()]; Api::ALL.len()],

@@ -1,6 +1,5 @@
 //! One fetch. It runs in its own task, so that a scrape that leaves wastes neither the call nor a fresh token.
 
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,16 +33,6 @@ pub struct Fetch {
 
 /// A new snapshot, and the token that it was read with.
 type Fetched = (Arc<Snapshot>, Authorization);
-
-impl fmt::Debug for Fetch {
-    /// Omits the app, which holds the fetch.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetch")
-            .field("appid", &self.app.config.appid)
-            .field("ended", &*self.ended.borrow())
-            .finish_non_exhaustive()
-    }
-}
 
 impl Fetch {
     pub(super) fn new(app: Arc<App>) -> Self {

@@ -11,10 +11,9 @@ const WRITTEN_MAX: u64 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The count of the lines of all apps by reason.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct LogThrottle(Mutex<HashMap<&'static str, Window>>);
 
-#[derive(Debug)]
 struct Window {
     ends: Instant,
     /// Lines in this window, written or not.

@@ -33,7 +33,6 @@ use crate::token::TokenSource;
 use crate::wechat::{AccountKey, Api, ApiQuota, Client};
 
 /// One Mini Program with its credentials, and what is known of its accounts.
-#[derive(Debug)]
 pub struct App {
     pub config: AppConfig,
     pub(crate) client: Client,
@@ -45,7 +44,6 @@ pub struct App {
 }
 
 /// The state of an app that survives a reload of the configuration.
-#[derive(Debug)]
 pub(crate) struct AppState {
     /// The app's budget of calls, and what keeps calls back now.
     pub(crate) limiter: RateLimiter,
@@ -60,7 +58,7 @@ pub(crate) struct AppState {
 }
 
 /// What scrapes see.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Reading {
     snapshot: Option<Arc<Snapshot>>,
     last_fetch: Option<LastFetch>,
@@ -73,7 +71,6 @@ struct Reading {
 }
 
 /// The parts that apps share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     /// Limits the concurrent fetches of all apps whose tokens the exporter mints or that need no token.
     pub(crate) permits: Semaphore,

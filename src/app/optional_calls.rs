@@ -31,7 +31,7 @@ const BALANCES_MAX: usize = 10;
 pub(crate) type Deliveries = HashMap<Box<str>, Delivery>;
 
 /// The couriers that `getAllDelivery` listed. Shared by all apps.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ListedCouriers {
     /// The couriers as WeChat last listed them; empty before that.
     pub(crate) deliveries: ArcSwap<Deliveries>,
@@ -52,7 +52,7 @@ impl ListedCouriers {
 }
 
 /// The optional calls to send after one fetch.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct OptionalCalls {
     couriers: bool,
     api_quota: bool,

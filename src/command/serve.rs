@@ -93,7 +93,7 @@ pub(super) async fn run(args: Args) -> Result<(), Error> {
 }
 
 /// The task that reloads the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Reloader {
     args: Args,
     collector: Arc<Collector>,

@@ -92,12 +92,6 @@ impl YamlFile {
     }
 }
 
-impl fmt::Debug for YamlFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "YamlFile({})", self.path.display())
-    }
-}
-
 fn options() -> Options {
     serde_saphyr::options! {
         // The parser reports up to three events per node: its begin, end and alias.

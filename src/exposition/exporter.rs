@@ -56,7 +56,6 @@ impl Handler {
 }
 
 /// The exporter's own metrics; they live as long as the process.
-#[derive(Debug)]
 pub(crate) struct ExporterMetrics {
     /// `process_*`
     pub(super) process: Registry,

@@ -34,7 +34,6 @@ pub enum Scope {
 }
 
 /// The pages of one collector's scrapes.
-#[derive(Debug)]
 pub struct Exposition {
     pub(super) collector: Arc<Collector>,
     /// The exporter's own metrics.

@@ -86,10 +86,8 @@ impl Budget {
 }
 
 /// One app's limiter. Among replicas, all limiters use the common clock.
-#[derive(Debug)]
 pub struct RateLimiter(Mutex<State>);
 
-#[derive(Debug)]
 struct State {
     budget: Budget,
     saved: SavedLimiter,

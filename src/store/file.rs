@@ -24,7 +24,6 @@ const WRITERS: usize = 16;
 const LOCK: &str = "in-use.lock";
 
 /// The state directory.
-#[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     writers: Arc<Semaphore>,

@@ -96,7 +96,7 @@ impl LastFetch {
 }
 
 /// What a store has kept of one app.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Saved {
     /// The state; a fresh one if nothing was kept.
     pub state: SavedState,
@@ -105,7 +105,6 @@ pub struct Saved {
 }
 
 /// The place where states and snapshots are kept; without `--state.dir` there is none.
-#[derive(Debug)]
 pub struct Store {
     directory: Option<Arc<Directory>>,
     list_limits: ListLimits,

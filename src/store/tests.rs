@@ -102,7 +102,7 @@ fn directory_is_for_one_process_at_a_time_and_not_made_for_a_moments_use() {
     let open_unused = |path: &Path| Store::open_unused(path, ListLimits::default());
     let first = open_unused(directory.path()).unwrap();
     let second = open_unused(directory.path());
-    assert_eq!(second.unwrap_err(), "a running exporter uses it");
+    assert_eq!(second.err().unwrap(), "a running exporter uses it");
     drop(first);
     // A program that another test starts may have a copy of the lock for a moment.
     let is_free = |_| {
@@ -111,7 +111,7 @@ fn directory_is_for_one_process_at_a_time_and_not_made_for_a_moments_use() {
     };
     assert!((0..100).any(is_free));
     let missing = directory.path().join("missing");
-    assert_eq!(open_unused(&missing).unwrap_err(), "it does not exist");
+    assert_eq!(open_unused(&missing).err().unwrap(), "it does not exist");
     assert!(!missing.exists());
 }
 

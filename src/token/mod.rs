@@ -61,7 +61,6 @@ pub(crate) fn secret_variables(apps: &[AppConfig]) -> Arc<[String]> {
 /// Where one app's token comes from, and the token while it is valid.
 ///
 /// An app has only one fetch at a time, so no caller waits for another one here.
-#[derive(Debug)]
 pub struct TokenSource {
     appid: String,
     credential: Credential,
@@ -75,7 +74,7 @@ pub struct TokenSource {
 }
 
 /// The authorization that the source gave last.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Held {
     authorization: Authorization,
     /// When the source is asked again.

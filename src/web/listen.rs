@@ -24,7 +24,6 @@ const SEND_BUFFER: usize = 128 << 10;
 /// The number of connections that the kernel queues until they are accepted; tokio uses the same number.
 const BACKLOG: u32 = 1024;
 
-#[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix {
@@ -158,7 +157,6 @@ async fn unix(path: &Path) -> io::Result<Listener> {
 }
 
 /// The file of a Unix socket, removed when dropped.
-#[derive(Debug)]
 pub(super) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
@@ -216,7 +214,10 @@ mod tests {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port))
             .await
             .unwrap();
-        let error = open_one(ListenAddress::AnyAddress(port)).await.unwrap_err();
+        let error = open_one(ListenAddress::AnyAddress(port))
+            .await
+            .err()
+            .unwrap();
         assert_eq!(error.to_string(), format!("cannot listen on :{port}"));
 
         let named = ListenAddress::Host("localhost:0".to_owned());

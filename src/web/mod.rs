@@ -51,7 +51,6 @@ const GRACE: Duration = Duration::from_secs(1);
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The parts of the exporter that the routes use.
-#[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) collector: Arc<Collector>,
     pub(crate) exposition: Arc<Exposition>,

@@ -32,7 +32,7 @@ const HEADERS: [(&str, &[&str]); 5] = [
 const BCRYPT_COSTS: RangeInclusive<u32> = 4..=31;
 
 /// The document as written. An empty section counts as absent.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     tls_server_config: Option<Tls>,
@@ -42,7 +42,7 @@ struct Document {
 }
 
 /// `tls_server_config`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
     cert: Option<SecretString>,
@@ -60,7 +60,7 @@ pub(super) struct Tls {
     pub(super) curve_preferences: Option<Vec<Curve>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpSection {
     /// Ignored, because only HTTP/1.1 is served.
@@ -113,7 +113,6 @@ pub(super) enum Curve {
 }
 
 /// The content of the file. The files that it names have not been read.
-#[derive(Debug)]
 pub(super) struct WebConfigFile {
     /// The file as written.
     pub(super) yaml: YamlFile,
@@ -127,7 +126,6 @@ pub(super) struct WebConfigFile {
 }
 
 /// The rules that apply to each request.
-#[derive(Debug)]
 pub(crate) struct Rules {
     /// Added to each reply.
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
@@ -329,7 +327,7 @@ mod tests {
     }
 
     fn error(text: &str) -> String {
-        parse(text).unwrap_err().0
+        parse(text).err().unwrap().0
     }
 
     #[test]

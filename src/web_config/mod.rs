@@ -111,7 +111,7 @@ impl ConfigFile {
 }
 
 /// Reads of the same files, one at a time, and the error of the last one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Readings {
     reads: BlockingReads,
     last_error: Mutex<Option<ConfigError>>,

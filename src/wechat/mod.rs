@@ -87,7 +87,7 @@ pub(crate) fn read_pointer<'de, D: Deserializer<'de>>(
 /// One app's daily limit and counters. The client asks it before each call and reports a failure to it afterwards.
 ///
 /// Each attempt counts, including those that fail over to another host.
-pub trait Meter: Send + Sync + std::fmt::Debug {
+pub trait Meter: Send + Sync {
     /// Takes one call from the budget and counts it as sent.
     ///
     /// # Errors

@@ -108,21 +108,3 @@ async fn file_that_turns_bad_or_empty_lets_nobody_in_until_it_is_corrected() {
         assert!(!answer.contains("web.yml"), "{answer}");
     }
 }
-
-#[tokio::test]
-async fn debug_output_of_all_that_serves_shows_no_secret() {
-    let mut setup = Setup::new();
-    setup.apps.push(app("wx1", "shop"));
-    let argv = vec!["echo".to_owned(), "canary-1".to_owned()];
-    setup.apps[0].credential = Credential::Command(argv.try_into().unwrap());
-    let server = setup.start().await;
-    // The token is in memory from here on.
-    let page = server.ask("GET /metrics").await;
-    let tried = "api=\"account_getall\",reason=\"network\"} 1\n";
-    assert!(page.contains(tried), "{page}");
-    let shown = format!("{:?}", server.site);
-    assert!(
-        shown.contains("wx1") && !shown.contains("canary"),
-        "{shown}"
-    );
-}

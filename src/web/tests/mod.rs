@@ -95,10 +95,9 @@ impl Setup {
         server.limits = self.limits;
         let address = server.addresses().next().unwrap().to_string();
         let stop = CancellationToken::new();
-        let running = server.run(Arc::clone(&site), stop.clone().cancelled_owned());
+        let running = server.run(site, stop.clone().cancelled_owned());
         Running {
             address: address.parse().unwrap(),
-            site,
             reloads: Mutex::new(requests),
             stop,
             task: AbortOnDropHandle::new(tokio::spawn(running)),
@@ -119,7 +118,6 @@ fn app(appid: &str, name: &str) -> AppConfig {
 /// A server that runs until it is dropped.
 struct Running {
     address: SocketAddr,
-    site: Arc<Site>,
     reloads: Mutex<mpsc::Receiver<ReloadRequest>>,
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,

@@ -2,7 +2,6 @@
 
 mod transport;
 
-use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -291,15 +290,6 @@ impl Client {
         }
         self.hosts.none_answered(last);
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
-    }
-}
-
-impl fmt::Debug for Client {
-    /// Omits the HTTP client, whose proxies may have passwords.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("host", &self.current_host())
-            .finish_non_exhaustive()
     }
 }
 
