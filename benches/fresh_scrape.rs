@@ -10,7 +10,6 @@ use divan::Bencher;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT_ENCODING, HeaderValue};
 use serde::Deserialize;
-use wechat_logistics_exporter::app::Source;
 use wechat_logistics_exporter::clock::Moment;
 use wechat_logistics_exporter::collector::{AppReading, Collector};
 use wechat_logistics_exporter::command::Cli;
@@ -65,7 +64,6 @@ fn exposition(accounts: usize) -> (Exposition, impl Fn() -> Vec<AppReading>) {
             app: Arc::clone(&app),
             snapshot: Some(Arc::clone(&snapshot)),
             up: true,
-            source: Source::Fetched,
         }]
     };
     (Exposition::new(collector), scrape)

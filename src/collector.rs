@@ -47,8 +47,6 @@ pub struct AppReading {
     pub snapshot: Option<Arc<Snapshot>>,
     /// Whether the latest attempt to fetch succeeded, and in time for this scrape.
     pub up: bool,
-    /// How the scrape was served.
-    pub source: Source,
 }
 
 /// A configuration can't be applied.
@@ -179,7 +177,6 @@ pub(crate) async fn read(
         app: Arc::clone(app),
         snapshot,
         up: succeeded && !late,
-        source,
     }
 }
 

@@ -10,7 +10,6 @@ use hyper::HeaderMap;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 
 use super::*;
-use crate::app::Source;
 use crate::clock::Moment;
 use crate::collector::{AppReading, Collector};
 use crate::config::{AppConfig, Config, Credential, SecretSource};
@@ -49,7 +48,6 @@ pub(super) fn scraped(found: Vec<(AppConfig, AccountList)>) -> (Exposition, Vec<
         app: Arc::clone(app),
         snapshot: Some(Arc::new(Snapshot::fetched_now(list, noon()))),
         up: true,
-        source: Source::Snapshot,
     });
     (Exposition::new(collector), readings.collect())
 }

@@ -7,8 +7,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::*;
+use crate::app::App;
 use crate::app::tests::{APPID, FAR, HOUR, LIST, QUOTA, STABLE_TOKEN, World, accounts, reply};
-use crate::app::{App, Source};
 use crate::collector::{AppReading, Collector, scrape};
 use crate::config::AppConfig;
 use crate::limiter::Cause;
@@ -146,7 +146,8 @@ async fn snapshot_of_another_replica_is_kept_in_the_state_directory() {
     let directory = tempfile::tempdir().unwrap();
     let kept_in = Some(directory.path().to_owned());
     let follower = cluster.replica_kept_in(kept_in, cluster.shared_state());
-    assert_eq!(follower.settle().await.source, Source::Snapshot);
+    assert!(follower.settle().await.snapshot.is_some());
+    assert_eq!(follower.lists(), 0);
     let file = format!("{APPID}.snapshot.json");
     assert!(directory.path().join(file).exists());
 }
@@ -211,7 +212,7 @@ async fn daily_limit_is_one_for_all_replicas() {
     assert_eq!(cluster.used().await, 8);
     // A replica that starts now learns of the limit from the shared state.
     let late = cluster.replica();
-    assert_eq!(late.settle().await.source, Source::Snapshot);
+    assert!(late.settle().await.snapshot.is_some());
     assert_eq!(late.app().state.counters.refused(Cause::DailyLimit), 1);
     assert_eq!(late.lists(), 0);
 }
@@ -314,7 +315,7 @@ async fn replica_that_cannot_get_the_shared_snapshot_fetches_for_itself() {
     assert_eq!(replica.lists(), 1);
     assert_eq!(replica.failures(Failure::Content), 1);
     // The replica has shared its own snapshot.
-    assert_eq!(cluster.replica().settle().await.source, Source::Snapshot);
+    assert!(cluster.replica().settle().await.snapshot.is_some());
     assert_eq!(cluster.world.calls(LIST).await, 2);
 }
 
