@@ -21,19 +21,39 @@ const SECRET_FILE_MAX: u64 = 64 << 10;
 
 /// Where a secret is read from, anew each time it is needed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "SecretForm")]
 pub enum SecretSource {
     /// A file. A trailing newline is not part of the secret.
-    #[serde(rename = "secret_file")]
     File(PathBuf),
     /// The name of an environment variable.
-    #[serde(rename = "secret_env")]
     Env(String),
     /// A name under systemd's `$CREDENTIALS_DIRECTORY`.
-    #[serde(rename = "secret_credential")]
     Credential(String),
     /// The value that the simulated API of `demo` accepts, which is not secret.
-    #[serde(skip)]
     Simulated,
+}
+
+/// [`SecretSource`] as it is written in the configuration file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+struct SecretForm {
+    secret_file: Option<PathBuf>,
+    secret_env: Option<String>,
+    secret_credential: Option<String>,
+}
+
+impl TryFrom<SecretForm> for SecretSource {
+    type Error = &'static str;
+
+    fn try_from(form: SecretForm) -> Result<Self, &'static str> {
+        match (form.secret_file, form.secret_env, form.secret_credential) {
+            (Some(path), None, None) => Ok(Self::File(path)),
+            (None, Some(name), None) => Ok(Self::Env(name)),
+            (None, None, Some(name)) => Ok(Self::Credential(name)),
+            (None, None, None) => Err("needs one of secret_file, secret_env, secret_credential"),
+            _ => Err("has more than one of secret_file, secret_env, secret_credential; keep one"),
+        }
+    }
 }
 
 impl SecretSource {

@@ -179,7 +179,9 @@ fn problem<'a>(error: &Error, key: &'a str) -> (&'a str, String) {
             expected.join(", ")
         ),
         Error::SerdeUnknownVariant { expected, .. } => {
-            &format!("must be one of {}", expected.join(", "))
+            // The first may be the empty word, which stands for an absent key.
+            let names = expected.join(", ");
+            &format!("must be one of {}", names.trim_start_matches(", "))
         }
         Error::SerdeMissingField { field, .. } => &format!("needs the key {field}"),
         Error::SerdeInvalidType { expected, .. } | Error::SerdeInvalidValue { expected, .. } => {
@@ -188,7 +190,7 @@ fn problem<'a>(error: &Error, key: &'a str) -> (&'a str, String) {
         Error::Unexpected { expected, .. } => match *expected {
             "mapping start" => "must be a mapping",
             "sequence start" => "must be a list",
-            "string scalar" => "must be text",
+            "string scalar" => "must be a single value",
             _ => "is not what belongs here",
         },
         Error::NullIntoString { .. } => "has no value; give it one",
@@ -199,7 +201,7 @@ fn problem<'a>(error: &Error, key: &'a str) -> (&'a str, String) {
         }
         Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. }
         | Error::ExpectedStringKeyForExternallyTaggedEnum { .. } => {
-            "must be a mapping with one key"
+            "must be one word or a mapping with one key"
         }
         error => return ("", problem_of_file(error)),
     };
@@ -218,7 +220,7 @@ fn problem_of_file(error: &Error) -> String {
         Error::ExternalMessage { msg, .. } => {
             format!("is not valid YAML ({msg}); fix it here or just above")
         }
-        _ => "is not valid YAML; fix it here or just above".to_owned(),
+        _ => "can't be read; fix it here or just above".to_owned(),
     }
 }
 

@@ -351,6 +351,11 @@ mod tests {
                 "line 4: tls_server_config.min_version must be one of TLS12, TLS13",
             ),
             (
+                "tls_server_config:\n  cert_file: a\n  key_file: b\n  client_auth_type: x\n",
+                "line 4: tls_server_config.client_auth_type must be one of NoClientCert, RequestClientCert, \
+                 RequireAnyClientCert, RequireClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert",
+            ),
+            (
                 "basic_auth_users:\n  bob:\n",
                 "line 2: basic_auth_users.bob has no value; give it one",
             ),
