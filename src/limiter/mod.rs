@@ -269,6 +269,18 @@ impl RateLimiter {
         Some((breaker.reason, now.wall + breaker.until.left(now.wall)))
     }
 
+    /// Returns the time from which a fetch is granted; `None` if one is now.
+    pub(crate) fn held_until(&self, now: Moment) -> Option<SystemTime> {
+        let state = self.at(now);
+        let breaker = state.open_breaker(now);
+        let breaker = breaker.map(|breaker| breaker.until.left(now.wall));
+        let midnight = (state.remaining(now) == Some(0)).then(|| ChinaDay::left(now.wall));
+        let interval = state.saved.next_fetch.left(now.wall);
+        let interval = interval.checked_sub(state.budget.early());
+        let longest = [breaker, midnight, interval].into_iter().flatten().max()?;
+        (!longest.is_zero()).then(|| now.wall + longest)
+    }
+
     /// Reports whether a fetch is due, and has been for less than that time.
     pub(crate) fn is_newly_due(&self, time: Duration, now: Moment) -> bool {
         let state = self.at(now);

@@ -37,7 +37,9 @@ fn restored(limiter: &RateLimiter, saved: Moment, now: Moment) -> RateLimiter {
 }
 
 fn until(limiter: &RateLimiter, now: Moment) -> Option<SystemTime> {
-    limiter.open_breaker(now).map(|(_, until)| until)
+    let until = limiter.open_breaker(now).map(|(_, until)| until);
+    assert!(until.is_none() || limiter.held_until(now) >= until);
+    until
 }
 
 /// Returns `now` with the wall clock set by so many hours.
@@ -93,7 +95,10 @@ proptest! {
         let mut last: Option<Instant> = None;
         for step in steps {
             now = now.after(Duration::from_millis(step));
-            if let Ok(wait) = limiter.try_acquire(now) {
+            let is_held = limiter.held_until(now).is_some_and(|until| until > now.wall);
+            let granted = limiter.try_acquire(now);
+            prop_assert_eq!(is_held, granted.is_err());
+            if let Ok(wait) = granted {
                 let begins = now.monotonic + wait;
                 prop_assert!(last.is_none_or(|last| begins >= last + MINUTE));
                 last = Some(begins);
@@ -113,6 +118,7 @@ fn daily_limit_ends_at_midnight_in_china() {
     let before_midnight = start.after(12 * 60 * MINUTE - Duration::from_secs(1));
     assert_eq!(limiter.try_acquire(before_midnight), Err(Cause::DailyLimit));
     let midnight = start.after(12 * 60 * MINUTE);
+    assert_eq!(limiter.held_until(before_midnight), Some(midnight.wall));
     assert_eq!(limiter.remaining(midnight), Some(3));
     assert_eq!(limiter.try_acquire(midnight), Ok(Duration::ZERO));
 }

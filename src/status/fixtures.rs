@@ -120,7 +120,7 @@ pub(super) fn shops() -> Vec<AppFacts> {
     let age = Duration::from_secs(420);
     let mut failing = app_fetched(age, "wx0000000000000003", "outlet · 折扣店", third);
     failing.last_fetch = Some(failed(Reason::IpWhitelist));
-    failing.breaker = Some((Reason::IpWhitelist, now().wall + Duration::from_secs(372)));
+    failing.held_until = Some(now().wall + Duration::from_secs(372));
     vec![
         app("wx0000000000000001", "main shop · 旗舰店", first),
         app("wx0000000000000002", "wholesale · 批发", second),
@@ -139,7 +139,7 @@ fn failures() -> Vec<AppFacts> {
             if index.is_multiple_of(2) {
                 app.snapshot = None;
                 app.snapshot_age = None;
-                app.breaker = Some((*reason, now().wall + Duration::from_secs(600)));
+                app.held_until = Some(now().wall + Duration::from_secs(600));
             }
             app
         })

@@ -12,7 +12,7 @@ use crate::config::Couriers;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 use crate::wechat::courier::Network;
-use crate::wechat::{Account, CredentialKind, Error, Reason};
+use crate::wechat::{Account, CredentialKind, Error};
 
 use super::state::{AccountState, AppHealth, Severity};
 
@@ -43,8 +43,8 @@ pub(crate) struct AppFacts {
     pub(crate) last_fetch: Option<LastFetch>,
     /// The number of consecutive fetches whose access token was rejected at first.
     pub(crate) token_rejections: u32,
-    /// Why no call is made, and until when.
-    pub(crate) breaker: Option<(Reason, SystemTime)>,
+    /// The time from which a scrape may fetch; `None` if the next one may.
+    pub(crate) held_until: Option<SystemTime>,
     pub(crate) calls_used: u64,
     /// `None` if there is no limit.
     pub(crate) calls_left: Option<u64>,
@@ -76,7 +76,7 @@ impl AppFacts {
             is_expired: snapshot_age > Some(max_stale),
             last_fetch: app.last_fetch(),
             token_rejections: app.state.limiter.rejections_in_a_row(),
-            breaker: app.state.limiter.open_breaker(app.now()),
+            held_until: app.state.limiter.held_until(app.now()),
             calls_used: app.state.limiter.used(app.now()),
             calls_left: app.daily_calls_remaining(),
             days_left: days_left.collect(),
@@ -230,6 +230,7 @@ impl Row<'_> {
 mod tests {
     use super::super::fixtures;
     use super::*;
+    use crate::wechat::Reason;
 
     fn overview(facts: &[AppFacts]) -> Overview<'_> {
         Overview::new(facts, None, fixtures::now().wall)

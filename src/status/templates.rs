@@ -204,9 +204,8 @@ impl Page<'_> {
     /// Renders the details of the failure, and when the exporter tries again.
     fn failure(&self, facts: &AppFacts, last: &LastFetch, failure: &Error) -> Markup {
         let t = self.texts;
-        let until = facts
-            .breaker
-            .and_then(|(_, until)| china_time(unix_seconds(until)));
+        let until = facts.held_until;
+        let until = until.and_then(|until| china_time(unix_seconds(until)));
         let age = self.overview.now.duration_since(last.at);
         let age = age.unwrap_or_default();
         html! {
@@ -480,7 +479,7 @@ mod tests {
         let mut limited = paused.clone();
         paused.last_fetch = Some(fixtures::failed(Reason::IpWhitelist));
         let until = fixtures::now().wall + Duration::from_secs(600);
-        paused.breaker = Some((Reason::IpWhitelist, until));
+        paused.held_until = Some(until);
         not_scraped.snapshot_age = Some(Duration::from_secs(3 * 3600));
         not_scraped.is_expired = true;
         limited.calls_left = Some(0);
