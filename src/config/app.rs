@@ -115,7 +115,7 @@ pub(super) struct AppSettings {
 impl AppSettings {
     /// Applies these settings to `app`, overriding weaker ones.
     pub(super) fn apply(&self, app: &mut AppConfig) {
-        if let Some(name) = &self.name {
+        if let Some(name) = self.name.as_ref().filter(|name| !name.is_empty()) {
             app.name.clone_from(name);
         }
         if let Some(function) = &self.cloud_function {

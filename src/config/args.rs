@@ -301,10 +301,12 @@ impl SourceArgs {
             .check()
             .map_err(|error| ConfigError(format!("{name} can't be used: {error}")))?;
         let mut app = AppConfig::new(appid, credential);
-        settings.apply(&mut app);
-        if let Some(name) = &self.name {
-            app.name.clone_from(name);
+        let name = self.name.clone();
+        AppSettings {
+            name,
+            ..settings.clone()
         }
+        .apply(&mut app);
         Ok(app)
     }
 

@@ -23,9 +23,13 @@ impl FromStr for ListenAddress {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
         if let Some(path) = text.strip_prefix("unix:") {
             // Other programs write `unix:///run/x.sock`.
-            return Ok(Self::Unix(path.strip_prefix("//").unwrap_or(path).into()));
+            let path = path.strip_prefix("//").unwrap_or(path);
+            // The system would choose an address that nobody knows.
+            let is_path = !path.is_empty();
+            return is_path.then(|| Self::Unix(path.into())).ok_or(FORMS);
         }
         let (host, port) = text.rsplit_once(':').ok_or(FORMS)?;
         let port = port.parse().map_err(|_| FORMS)?;
@@ -72,12 +76,14 @@ mod tests {
             let read: ListenAddress = text.parse().unwrap();
             assert_eq!(read, address, "{text}");
             assert_eq!(read.to_string(), text);
+            // After a comma, many write a space.
+            assert_eq!(format!(" {text}").parse(), Ok(address));
         }
     }
 
     #[test]
     fn bad_addresses_say_what_to_write() {
-        for text in ["", "10086", ":http", ":65536", "::1:80"] {
+        for text in ["", "10086", ":http", ":65536", "::1:80", "unix:", "unix://"] {
             let error = text.parse::<ListenAddress>().unwrap_err();
             assert!(error.contains("like :10086"), "{text}: {error}");
         }
