@@ -129,7 +129,7 @@ fn name_the_variable(mut error: clap::Error) -> clap::Error {
     let Some(name) = flag.strip_prefix("--") else {
         return error;
     };
-    let is_secret = name == "wechat.api-url";
+    let is_secret = matches!(name, "wechat.api-url" | "web.external-url");
     let both = format!("{blamed} [env: {}]", variable(name));
     error.insert(ContextKind::InvalidArg, ContextValue::String(both));
     if is_secret {

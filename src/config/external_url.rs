@@ -41,8 +41,11 @@ impl FromStr for ExternalUrl {
         let authority = uri.authority().ok_or(FORM)?;
         // The path alone, as in a redirect, would name a host.
         let leads_elsewhere = uri.path().starts_with("//");
-        // Links must not show a login.
-        if authority.host().is_empty() || text.contains(['@', '?', '#']) || leads_elsewhere {
+        let host = authority.host();
+        let has_bad_port = authority.as_str() != host && authority.port_u16().is_none();
+        // Links must not show a login, and clients send other paths than ASCII in escapes.
+        let is_plain = text.is_ascii() && !text.contains(['@', '?', '#']);
+        if host.is_empty() || has_bad_port || leads_elsewhere || !is_plain {
             return Err(FORM);
         }
         Ok(Self {
@@ -77,6 +80,9 @@ mod tests {
             "ftp://a.example",
             "http://",
             "http://:80",
+            "http://a.example:abc/x",
+            "http://a.example:65536",
+            "http://a.example/微信",
             "http://user:password@a.example",
             "http://a.example/?a=b",
             "http://a.example/#a",

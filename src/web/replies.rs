@@ -1,10 +1,13 @@
 //! Replies: their type, and short ones of plain text.
 
+use std::convert::Infallible;
 use std::error::Error;
 
 use bytes::Bytes;
+use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::header::{
     CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -29,19 +32,17 @@ where
     reply
 }
 
-pub(super) fn reply(
-    status: StatusCode,
-    content_type: HeaderValue,
-    body: impl Into<Bytes>,
-) -> Reply {
-    let mut reply = streamed(content_type, Full::new(body.into()));
-    *reply.status_mut() = status;
-    reply
+/// Returns 200 with a document. It is a stream because hyper asks for a stream's end only once it has sent nearly all:
+/// until then, the connection doesn't count as waiting for its client.
+pub(super) fn document(content_type: HeaderValue, document: impl Into<Bytes>) -> Reply {
+    let whole = Ok::<_, Infallible>(Frame::data(document.into()));
+    streamed(content_type, StreamBody::new(stream::iter([whole])))
 }
 
 /// Returns a line of plain text, which no browser takes for anything else.
 pub(super) fn line(status: StatusCode, text: impl Into<Bytes>) -> Reply {
-    let mut reply = reply(status, PLAIN_TEXT, text);
+    let mut reply = streamed(PLAIN_TEXT, Full::new(text.into()));
+    *reply.status_mut() = status;
     let nosniff = HeaderValue::from_static("nosniff");
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     reply

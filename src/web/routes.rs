@@ -21,7 +21,7 @@ use crate::exposition::{self, Form, Handler, Scope};
 
 use super::access::{self, Access};
 use super::query::{Query, shown};
-use super::replies::{self, Reply, line, line_with, reply};
+use super::replies::{self, Reply, document, line, line_with};
 use super::{Site, deadline, sd};
 use crate::status::{self, Language};
 
@@ -118,11 +118,14 @@ impl Routes {
     }
 
     fn handler(&self, path: &str) -> Handler {
-        let path = match &self.site.config.external_url {
+        match (self.handler_at(path), &self.site.config.external_url) {
             // A proxy may pass its path on or strip it; both work.
-            Some(url) => url.strip_path(path),
-            None => path,
-        };
+            (Handler::Other, Some(url)) => self.handler_at(url.strip_path(path)),
+            (handler, _) => handler,
+        }
+    }
+
+    fn handler_at(&self, path: &str) -> Handler {
         // The metrics come first, because an operator may want them at `/`.
         if path == self.site.config.telemetry_path {
             return Handler::Metrics;
@@ -244,7 +247,7 @@ impl Routes {
             None => sd::Target::asked(asked.head, asked.local, self.access.tls().is_some()),
         };
         let json = HeaderValue::from_static("application/json");
-        reply(StatusCode::OK, json, sd::document(&apps, &target))
+        document(json, sd::document(&apps, &target))
     }
 
     async fn status(&self, head: &request::Parts) -> Reply {
@@ -270,7 +273,7 @@ impl Routes {
             return unknown_app("appid", &appid.unwrap_or_default());
         };
         let html = HeaderValue::from_static("text/html; charset=utf-8");
-        let mut reply = reply(StatusCode::OK, html, page);
+        let mut reply = document(html, page);
         let headers = reply.headers_mut();
         headers.extend(PAGE_HEADERS);
         let policy = HeaderValue::from_static(status::content_security_policy());

@@ -93,6 +93,26 @@ async fn request_under_way_keeps_its_place_however_many_knock() {
 }
 
 #[tokio::test]
+async fn client_that_still_reads_keeps_its_place_however_many_knock() {
+    let mut setup = Setup::new();
+    setup.limits.connections = 2;
+    // Longer than what the kernel buffers.
+    let name = "店".repeat(10_000);
+    setup.apps = (0..100)
+        .map(|number| app(&format!("wx{number}"), &name))
+        .collect();
+    let server = setup.start().await;
+    let request = b"GET /sd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut slow = server.sending(request).await;
+    read_until(&mut slow, "wx0").await;
+    for _ in 0..5 {
+        let _silent = server.connect().await;
+        assert_eq!(status(&server.ask("GET /-/ready").await), 200);
+    }
+    assert!(rest(&mut slow).await.contains("wx99"));
+}
+
+#[tokio::test]
 async fn panic_in_a_handler_costs_one_connection() {
     let server = Setup::new().start().await;
     // The handler panics if nobody handles reloads, which can't happen while the exporter serves.

@@ -216,3 +216,9 @@ fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
 fn body(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
 }
+
+/// Returns the line of a body that is JSON; the others are the lengths of chunks.
+fn json_line(answer: &str) -> &str {
+    let is_json = |line: &&str| line.starts_with('[');
+    body(answer).lines().find(is_json).unwrap_or_default()
+}

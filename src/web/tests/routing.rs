@@ -59,6 +59,18 @@ async fn settings_move_the_metrics_switch_reload_off_and_lead_to_the_proxy() {
     let answer = setup.start().await.ask("GET /wechat").await;
     assert_eq!(status(&answer), 308);
     assert_eq!(header(&answer, "location"), Some("/wechat/"));
+
+    // The exporter's own paths win over the proxy's.
+    for (url, telemetry_path, path) in [
+        ("http://h/wechat", "/wechat/metrics", "/wechat/metrics"),
+        ("http://h/sd", "/metrics", "/sd"),
+    ] {
+        let mut setup = Setup::new();
+        setup.web.external_url = Some(url.parse().unwrap());
+        setup.web.telemetry_path = telemetry_path.to_owned();
+        let answer = setup.start().await.ask(&format!("GET {path}")).await;
+        assert_eq!(status(&answer), 200, "{url}");
+    }
 }
 
 #[tokio::test]
@@ -98,7 +110,7 @@ async fn each_app_is_a_target_of_its_own() {
     let server = setup.start().await;
     let answer = server.ask("GET /sd").await;
     assert_eq!(header(&answer, "content-type"), Some("application/json"));
-    let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    let groups: serde_json::Value = serde_json::from_str(json_line(&answer)).unwrap();
     assert_eq!(
         groups[1],
         serde_json::json!({
@@ -116,6 +128,6 @@ async fn each_app_is_a_target_of_its_own() {
     // An HTTP/1.0 client may omit `Host`.
     let request = b"GET /sd HTTP/1.0\r\n\r\n";
     let answer = exchange(server.connect().await, request).await;
-    let groups: serde_json::Value = serde_json::from_str(body(&answer)).unwrap();
+    let groups: serde_json::Value = serde_json::from_str(json_line(&answer)).unwrap();
     assert_eq!(groups[0]["targets"][0], server.address.to_string());
 }
