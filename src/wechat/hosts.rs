@@ -122,12 +122,17 @@ impl Hosts {
         }
     }
 
-    /// Records that every host that a call tried failed, `last` as the last one.
+    /// Records that all hosts that a call tried failed, `last` as the last one. `tried`: their number.
+    ///
+    /// If the preferred host took all the time of a call that was to see whether it is back, the one in use stays.
     ///
     /// During an outage, every other call goes to the preferred host, because a firewall may allow no other. In
     /// between, the others take turns.
-    pub(super) fn none_answered(&self, last: usize) {
+    pub(super) fn none_answered(&self, tried: usize, last: usize) {
         let mut state = self.state.lock();
+        if tried == 1 && last != state.current {
+            return;
+        }
         let count = self.list.len();
         state.current = match last {
             // The call may have had no time for the next host.
@@ -167,6 +172,8 @@ mod tests {
         hosts.answered(1, later);
         assert_eq!(order(later), [1, 2, 0], "it failed again");
         assert_eq!(order(later + PREFERRED_RETRY), [0, 1, 2]);
+        hosts.none_answered(1, 0);
+        assert_eq!(order(later), [1, 2, 0], "it took all the time");
         hosts.answered(0, later);
         assert_eq!(order(later), [0, 1, 2]);
     }
@@ -177,7 +184,7 @@ mod tests {
         let now = Instant::now();
         for tried in [&[0, 1, 2][..], &[0], &[1], &[0], &[2], &[0], &[1], &[0]] {
             assert_eq!(hosts.order(now).collect::<Vec<_>>(), tried);
-            hosts.none_answered(tried[tried.len() - 1]);
+            hosts.none_answered(tried.len(), tried[tried.len() - 1]);
         }
         hosts.answered(0, now);
         assert_eq!(hosts.order(now).count(), 3);

@@ -255,19 +255,20 @@ impl Client {
     /// metered.
     ///
     /// Another host is tried only if this one was unreachable or failed itself, because WeChat's own answer is the same
-    /// everywhere. An answer may take all the remaining time, as with a single host. If it is late, the next call goes
+    /// everywhere. What something else answers in place of a host that stands in, such as a firewall that knows only the
+    /// preferred one, is a failure of that host. An answer may take all the remaining time, as with a single host. If it is late, the next call goes
     /// to another one. A host that accepts no connection is given up sooner, see `transport`. During an outage, each
     /// call tries only one host, see `hosts`.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
         let mut first_failure = None;
-        let mut last = 0;
+        let (mut tried, mut last) = (0, 0);
         for index in self.hosts.order(started) {
             let left = self.timeout.saturating_sub(started.elapsed());
             if left.is_zero() && first_failure.is_some() {
                 break;
             }
-            last = index;
+            (tried, last) = (tried + 1, index);
             if let Err(reached) = meter.sending(call.api) {
                 // A failed attempt says more than one that was not made.
                 let not_sent = || Error::not_sent(call.api, reached);
@@ -282,13 +283,17 @@ impl Client {
                 Err(error) => error,
             };
             meter.failed(call.api, error.cause);
-            if !error.concerns_the_host() {
+            let is_wechats = error.cause.errcode != 0;
+            if is_wechats {
+                self.hosts.answered(index, Instant::now());
+            }
+            if is_wechats || (index == 0 && !error.concerns_the_host()) {
                 return Err(error);
             }
             // Of several failures, that of the host tried first is reported.
             first_failure.get_or_insert(error);
         }
-        self.hosts.none_answered(last);
+        self.hosts.none_answered(tried, last);
         Err(first_failure.expect("there is at least one host, and each that was tried failed"))
     }
 }

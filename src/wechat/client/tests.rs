@@ -340,6 +340,24 @@ async fn what_wechat_answered_is_asked_of_no_other_host() {
 }
 
 #[tokio::test]
+async fn firewall_that_answers_for_the_other_hosts_ends_no_outage_and_hides_none() {
+    let first = wechat(ResponseTemplate::new(503)).await;
+    let refused = wechat(ResponseTemplate::new(403)).await;
+    let client = client(&[&first.uri(), &refused.uri()]);
+    let meter = CountingMeter::default();
+    // The second host is asked in the first call, after the first host, and alone in the third.
+    for reason in [Reason::Transient, Reason::Transient, Reason::Config] {
+        let error = list_with(&client, &meter).await.unwrap_err();
+        assert_eq!(error.cause.reason, reason);
+    }
+    first.reset().await;
+    let well = Mock::given(any()).respond_with(ok(one_account()));
+    well.mount(&first).await;
+    list_with(&client, &meter).await.unwrap();
+    assert_eq!(client.current_host(), first.address().to_string());
+}
+
+#[tokio::test]
 async fn outage_costs_one_try_a_call_until_a_host_answers() {
     let (down, broken) = (nobody().await, wechat(ResponseTemplate::new(503)).await);
     let client = client(&[&down, &broken.uri()]);
