@@ -35,21 +35,21 @@ use crate::wechat::ListLimits;
 const LOCK_TTL: Duration = Duration::from_secs(10);
 /// The time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a state is kept after it was last written: longer than anything in it matters.
-const STATE_TTL: Duration = Duration::from_secs(2 * 24 * 3600);
-/// How long a snapshot is kept if no newer one replaces it.
-const SNAPSHOT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// The name of the key with an app's state, and how long it is kept after it was last written: longer than anything in
+/// it matters.
+const STATE: (&str, Duration) = ("state", Duration::from_secs(2 * 24 * 3600));
+/// The same of the key with the snapshot, which is kept if no newer one replaces it.
+const SNAPSHOT: (&str, Duration) = ("snapshot", Duration::from_secs(24 * 3600));
 
 /// Takes the lock, unless it is held. Returns its holder, the app's state and the time.
 const LOCK: &str = "
     redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
     return {redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]), redis.call('TIME')}";
 
-/// If this replica holds the lock: writes the state and the snapshot, where given, and extends the lock; 0 ms unlocks.
+/// If this replica holds the lock: writes a value, where given, and extends the lock; 0 ms unlocks.
 const IF_LOCKED: &str = "
     if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
     if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4]) end
-    if ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[6]) end
     if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
     return 1";
 
@@ -176,7 +176,7 @@ impl Replicas {
             .arg(LOCK)
             .arg(2)
             .arg(self.key(appid, "lock"))
-            .arg(self.key(appid, "state"))
+            .arg(self.key(appid, STATE.0))
             .arg(&token)
             .arg(LOCK_TTL.as_millis() as u64);
         type Answer = (Option<Vec<u8>>, Option<Vec<u8>>, (u64, u32));
@@ -201,7 +201,7 @@ impl Replicas {
 
     /// Returns the snapshot that the replicas share; `None` if there is none that can be used.
     pub(crate) async fn snapshot(&self, appid: &str) -> Option<Snapshot> {
-        let command = Cmd::get(self.key(appid, "snapshot"));
+        let command = Cmd::get(self.key(appid, SNAPSHOT.0));
         let answer = self.snapshots.run(&command, self.patience.snapshot).await;
         let bytes: Option<Vec<u8>> = match answer {
             Ok(bytes) => bytes,
@@ -227,7 +227,7 @@ impl Replicas {
         let signs_of_life = async move {
             loop {
                 tokio::time::sleep(HEARTBEAT).await;
-                let extend = replicas.if_locked(&owner, &held, LOCK_TTL, &[], &[]);
+                let extend = replicas.if_locked(&owner, &held, LOCK_TTL, STATE, &[]);
                 if replicas.ask::<u8>(&owner, &extend).await == Ok(0) {
                     return;
                 }
@@ -247,22 +247,19 @@ impl Replicas {
         appid: &str,
         token: &str,
         lasts: Duration,
-        state: &[u8],
-        snapshot: &[u8],
+        (name, kept_for): (&str, Duration),
+        value: &[u8],
     ) -> Cmd {
         let mut command = redis::cmd("EVAL");
         command
             .arg(IF_LOCKED)
-            .arg(3)
+            .arg(2)
             .arg(self.key(appid, "lock"))
-            .arg(self.key(appid, "state"))
-            .arg(self.key(appid, "snapshot"))
+            .arg(self.key(appid, name))
             .arg(token)
             .arg(lasts.as_millis() as u64)
-            .arg(state)
-            .arg(STATE_TTL.as_millis() as u64)
-            .arg(snapshot)
-            .arg(SNAPSHOT_TTL.as_millis() as u64);
+            .arg(value)
+            .arg(kept_for.as_millis() as u64);
         command
     }
 
@@ -272,21 +269,10 @@ impl Replicas {
     }
 
     async fn ask<T: FromRedisValue>(&self, appid: &str, command: &Cmd) -> Result<T, Away> {
-        self.ask_with(&self.client, self.patience.answer, appid, command)
-            .await
-    }
-
-    async fn ask_with<T: FromRedisValue>(
-        &self,
-        client: &redis_client::Client,
-        limit: Duration,
-        appid: &str,
-        command: &Cmd,
-    ) -> Result<T, Away> {
         if !self.may_try() {
             return Err(Away);
         }
-        match client.run(command, limit).await {
+        match self.client.run(command, self.patience.answer).await {
             Ok(answer) => {
                 self.reached();
                 Ok(answer)
@@ -338,7 +324,7 @@ impl Replicas {
         }
     }
 
-    /// Counts that the stored data of one app can't be used. Logs it once, until the data has been written again.
+    /// Counts that what is stored of one app can't be used or written. Logs it once, until a snapshot has been written.
     fn cannot_use(&self, appid: &str, failure: Failure, why: &str) {
         self.count(failure);
         if self.unusable.lock().insert(appid.to_owned()) {
@@ -346,7 +332,7 @@ impl Replicas {
                 appid,
                 reason = failure.as_str(),
                 error = why,
-                "what replicas share of this app can't be used"
+                "what replicas share of this app can't be used or written"
             );
         }
     }
@@ -357,36 +343,41 @@ impl Replicas {
 }
 
 impl Lock {
-    /// Writes the state, and the snapshot if there is a new one, in the form of the state files; if `unlock`, then
-    /// unlocks. Reports whether this replica still held the lock; otherwise nothing is written. Without an answer, nobody
-    /// knows whether the server has written it.
+    /// Writes the state, and before it the snapshot if there is a new one, in the form of the state files; if `unlock`,
+    /// then unlocks. Reports whether the state is written for certain: this replica may have lost the lock, and then
+    /// nothing is written, or there may be no answer.
     pub(crate) async fn write(
         &mut self,
         mut state: SavedState,
         snapshot: Option<&Arc<Snapshot>>,
         unlock: bool,
-    ) -> Result<bool, Away> {
-        let replicas = &self.replicas;
-        let (mut client, mut limit) = (&replicas.client, replicas.patience.answer);
-        let mut written = Vec::new();
+    ) -> bool {
         if let Some(snapshot) = snapshot {
-            (client, limit) = (&replicas.snapshots, replicas.patience.snapshot);
-            self.snapshot_id = Some(unix_millis(replicas.now().wall));
-            let (snapshot, owner) = (Arc::clone(snapshot), self.appid.clone());
-            written = blocking::run(move || form::write_snapshot(&snapshot, &owner)).await;
+            self.write_snapshot(snapshot).await;
         }
         state.snapshot_id = self.snapshot_id;
         let state = form::write_state(&state, &self.appid);
         let lasts = if unlock { Duration::ZERO } else { LOCK_TTL };
-        let write = replicas.if_locked(&self.appid, &self.token, lasts, &state, &written);
-        let answer: u8 = replicas
-            .ask_with(client, limit, &self.appid, &write)
-            .await?;
-        let is_written = answer == 1;
-        if is_written {
-            replicas.unusable.lock().remove(&self.appid);
+        let replicas = &self.replicas;
+        let write = replicas.if_locked(&self.appid, &self.token, lasts, STATE, &state);
+        replicas.ask::<u8>(&self.appid, &write).await == Ok(1)
+    }
+
+    /// Writes the snapshot. If that fails, as when the server takes no command of that size, the others fetch one for
+    /// themselves.
+    async fn write_snapshot(&mut self, snapshot: &Arc<Snapshot>) {
+        let (snapshot, owner) = (Arc::clone(snapshot), self.appid.clone());
+        let written = blocking::run(move || form::write_snapshot(&snapshot, &owner)).await;
+        let replicas = &self.replicas;
+        let write = replicas.if_locked(&self.appid, &self.token, LOCK_TTL, SNAPSHOT, &written);
+        let limit = replicas.patience.snapshot;
+        match replicas.snapshots.run::<u8>(&write, limit).await {
+            Ok(_) => {
+                self.snapshot_id = Some(unix_millis(replicas.now().wall));
+                replicas.unusable.lock().remove(&self.appid);
+            }
+            Err(error) => replicas.cannot_use(&self.appid, reason(&error), &chain(&error)),
         }
-        Ok(is_written)
     }
 }
 

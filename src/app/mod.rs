@@ -62,7 +62,7 @@ pub(crate) struct AppState {
 struct Reading {
     snapshot: Option<Arc<Snapshot>>,
     last_fetch: Option<LastFetch>,
-    /// Whether the last fetch was this replica's own, and failed for a reason that may not affect other replicas.
+    /// Whether this replica's own last fetch failed for a reason that may not affect other replicas.
     failed_alone: bool,
     fetch: Option<Arc<Fetch>>,
     optional_calls: OptionalCallsState,

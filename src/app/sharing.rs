@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{App, Fetch, Source};
 use crate::limiter::{Budget, Cause};
-use crate::replicas::{Away, Lock, Replicas, Shared};
+use crate::replicas::{Lock, Replicas, Shared};
 use crate::snapshot::Snapshot;
 use crate::store::SavedState;
 
@@ -142,13 +142,13 @@ impl App {
     ) -> bool {
         let limiter = &self.state.limiter;
         let reserved = state.limiter.reserved;
-        let written = lock.write(state, snapshot, unlock).await;
-        match written {
-            Ok(true) => limiter.is_shared(reserved, self.now()),
-            Ok(false) => {}
-            Err(Away) => limiter.may_be_shared(),
+        let is_written = lock.write(state, snapshot, unlock).await;
+        if is_written {
+            limiter.is_shared(reserved, self.now());
+        } else {
+            limiter.may_be_shared();
         }
-        written == Ok(true)
+        is_written
     }
 
     /// Reports whether the holder of the lock is fetching or about to: it may have taken the lock a moment ago.
@@ -177,18 +177,26 @@ impl App {
                 None => theirs.is_lost = true,
             }
         }
-        if let Some(last_fetch) = &state.last_fetch
-            && !(last_fetch.succeeded() && theirs.is_lost)
-        {
-            theirs.succeeded = last_fetch.succeeded();
-            let mut reading = self.state.reading();
-            let own = reading.last_fetch.as_ref();
-            // This replica's own outcome is later if it could not be shared.
-            if own.is_none_or(|own| own.at < last_fetch.at) {
-                self.state.counters.set_errcode(last_fetch.errcode());
-                reading.last_fetch = Some(last_fetch.clone());
-                reading.failed_alone = false;
-            }
+        let Some(last_fetch) = &state.last_fetch else {
+            return theirs;
+        };
+        let now = self.now().wall;
+        let mut reading = self.state.reading();
+        let fetched = reading
+            .snapshot
+            .as_ref()
+            .map(|own| own.fetched + ONE_SNAPSHOT);
+        // The snapshot of a success may never have been written.
+        theirs.is_lost |= last_fetch.succeeded() && fetched.is_none_or(|at| at < last_fetch.at);
+        if last_fetch.succeeded() && theirs.is_lost {
+            return theirs;
+        }
+        theirs.succeeded = last_fetch.succeeded();
+        let own = reading.last_fetch.as_ref();
+        // This replica's own outcome is later if it could not be shared, but not if its clock was ahead of the server's.
+        if own.is_none_or(|own| own.at < last_fetch.at || own.at > now) {
+            self.state.counters.set_errcode(last_fetch.errcode());
+            reading.last_fetch = Some(last_fetch.clone());
         }
         theirs
     }
