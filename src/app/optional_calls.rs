@@ -1,8 +1,8 @@
 //! The calls besides the account list, each enabled by the operator: the couriers' names once a day, WeChat's own quota
 //! figures once an hour, live balances.
 //!
-//! They are sent after a fetch, in its task: the account list never waits for them, their failures are only counted and
-//! logged, and without scrapes they cost nothing. Among replicas, the one that fetches sends them. The shared state says
+//! They are sent after a fetch, in its task: its list is served before, and the next list waits for one of them at most.
+//! Their failures are only counted and logged, and without scrapes they cost nothing. Among replicas, the one that fetches sends them. The shared state says
 //! when quota figures and live balances are due; each replica asks for the couriers by itself.
 
 use std::collections::HashMap;
@@ -104,10 +104,16 @@ impl OptionalCalls {
         if self.couriers {
             ask_for_couriers(fetch, authorization).await;
         }
+        let mut sent = self.couriers;
         if self.api_quota {
+            if sent && another_fetch_waits(&fetch.app) {
+                fetch.app.state.reading().optional_calls.api_quota_due = DueTime::default();
+                return None;
+            }
             ask_for_api_quota(fetch, authorization).await;
+            sent = true;
         }
-        let live = ask_for_balances(fetch, &self.balances, authorization).await;
+        let live = ask_for_balances(fetch, &self.balances, authorization, sent).await;
         if live.is_empty() {
             return None;
         }
@@ -190,19 +196,22 @@ async fn ask_for_api_quota(fetch: &Fetch, authorization: &Authorization) {
     app.state.reading().optional_calls.api_quota = quota.ok().map(|quota| (api, quota));
 }
 
-/// Asks for one balance after the other, as long as no other fetch is waiting and the process is not about to end.
+/// Asks for one balance after the other, as long as no other fetch is waiting and the process is not about to end. If no
+/// optional call was `sent` before, the first one is sent even if a fetch waits.
 async fn ask_for_balances<'a>(
     fetch: &Fetch,
     accounts: &'a [AccountKey],
     authorization: &Authorization,
+    mut sent: bool,
 ) -> HashMap<(&'a str, &'a str), Balance> {
     let app = &fetch.app;
     let interval = app.config.live_quota.unwrap_or(RETRY_INTERVAL);
     let mut live = HashMap::new();
-    for (index, (biz_id, delivery_id)) in accounts.iter().enumerate() {
-        if app.shared.stopping.is_cancelled() || (index > 0 && another_fetch_waits(app)) {
+    for (biz_id, delivery_id) in accounts {
+        if app.shared.stopping.is_cancelled() || (sent && another_fetch_waits(app)) {
             break;
         }
+        sent = true;
         let asked = app
             .client
             .quota_get(authorization, delivery_id, biz_id, fetch)

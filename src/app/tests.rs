@@ -286,6 +286,22 @@ async fn live_balances_that_fail_hold_up_no_fetch() {
 }
 
 #[tokio::test]
+async fn next_list_waits_for_one_optional_call_and_the_others_are_sent_after_it() {
+    let mut world = World::new().await;
+    world.apps[0].refresh_couriers = true;
+    world.apps[0].api_quota = true;
+    let slow = reply(json!({"data": []})).set_delay(Duration::from_millis(300));
+    world.answers(DELIVERIES, slow).await;
+    let exporter = world.exporter(None);
+    fetch(&exporter).await;
+    settle(&exporter).await;
+    let requests = world.wechat.received_requests().await.unwrap();
+    let paths: Vec<&str> = requests.iter().map(|request| request.url.path()).collect();
+    let expected = [STABLE_TOKEN, LIST, DELIVERIES, LIST, API_QUOTA, QUOTA];
+    assert_eq!(paths[..6], expected);
+}
+
+#[tokio::test]
 async fn app_that_leaves_the_configuration_and_comes_back_has_the_same_budget() {
     let mut world = World::listing(accounts(&["YTO"])).await;
     world.apps[0].min_interval = HOUR;
