@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, AppState, Fetch, ListedCouriers, LogThrottle, Shared, Source};
+use crate::app::{App, AppState, Fetch, ListedCouriers, Shared, Source};
 use crate::clock::Moment;
 use crate::config::{AppConfig, Config, ScrapeConfig};
 use crate::replicas::Replicas;
@@ -89,7 +89,6 @@ impl Collector {
             store,
             tasks,
             stopping: CancellationToken::new(),
-            log: LogThrottle::default(),
             replicas,
         });
         let apps = Apps::new(config, &shared, None)?;

@@ -1,6 +1,7 @@
 //! The daily limit, the counters, and the time-outs of late scrapes. Every call of a fetch passes through here.
 
 use crate::limiter::Cause;
+use crate::logging;
 use crate::wechat::{self, Api, DailyLimitReached, Meter, Reason};
 
 use super::Fetch;
@@ -60,7 +61,7 @@ impl Fetch {
         };
         let reason = Reason::Timeout;
         app.state.counters.count_failure(api, reason);
-        if app.shared.log.admits(reason.as_str()) {
+        if logging::admits(reason.as_str()) {
             tracing::warn!(
                 appid = app.config.appid,
                 api = api.as_str(),

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::logging;
 use crate::snapshot::Snapshot;
 use crate::store::LastFetch;
 use crate::wechat::{self, AccountList, Authorization, Cause, Error, Reason};
@@ -168,7 +169,7 @@ impl Fetch {
         let fetches = app.state.limiter.rejections_in_a_row();
         // Logged at the second fetch, and then ever more rarely.
         let is_news = fetches > 1 && fetches.is_power_of_two();
-        if is_news && app.shared.log.admits(Reason::Token.as_str()) {
+        if is_news && logging::admits(Reason::Token.as_str()) {
             let [fix, _] = wechat::new_token(app.config.credential.kind());
             tracing::warn!(
                 appid = app.config.appid,
@@ -212,7 +213,7 @@ impl Fetch {
                 Some((snapshot, token))
             }
             Err(failure) if failure.cause.throttled() => {
-                if app.shared.log.admits("daily_limit") {
+                if logging::admits("daily_limit") {
                     let appid = app.config.appid.as_str();
                     tracing::warn!(appid, "the exporter's own daily limit of calls is reached");
                 }
@@ -254,7 +255,7 @@ impl Fetch {
         let listed = list.accounts.len() as u64 + list.invalid + list.beyond_limit;
         if let Some(count) = list.count
             && u64::try_from(count) != Ok(listed)
-            && self.app.shared.log.admits("count")
+            && logging::admits("count")
         {
             let appid = self.app.config.appid.as_str();
             tracing::warn!(appid, count, listed, "count is not the list's length");
@@ -266,7 +267,7 @@ impl Fetch {
         let Error { cause, text } = &failure;
         let reason = cause.reason;
         let errcode = Some(cause.errcode).filter(|errcode| *errcode != 0);
-        if app.shared.log.admits(reason.as_str()) {
+        if logging::admits(reason.as_str()) {
             tracing::warn!(
                 appid = app.config.appid,
                 reason = reason.as_str(),

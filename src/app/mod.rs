@@ -3,7 +3,6 @@
 mod call_budget;
 mod counters;
 mod fetch;
-mod log_throttle;
 mod optional_calls;
 mod sharing;
 #[cfg(test)]
@@ -20,7 +19,6 @@ use tokio_util::task::TaskTracker;
 
 pub use counters::{Counters, Source};
 pub use fetch::Fetch;
-pub(crate) use log_throttle::LogThrottle;
 pub(crate) use optional_calls::{Deliveries, ListedCouriers};
 
 use crate::clock::Moment;
@@ -85,8 +83,6 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the process is about to end; no optional calls are sent then.
     pub(crate) stopping: CancellationToken,
-    /// Limits the log lines about failures.
-    pub(crate) log: LogThrottle,
     /// The replicas that share budgets and snapshots; `None` if this exporter is alone.
     pub(crate) replicas: Option<Arc<Replicas>>,
 }

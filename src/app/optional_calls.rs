@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{ChinaDay, DueTime, Moment, unix_seconds};
 use crate::limiter::Cause;
+use crate::logging;
 use crate::snapshot::{Balance, Snapshot};
 use crate::wechat::courier::Network;
 use crate::wechat::{self, Account, AccountKey, Api, Authorization, Delivery, Reason};
@@ -258,7 +259,7 @@ fn hold_balances(app: &App, wait: Duration) {
 
 fn failed(app: &App, api: Api, error: &wechat::Error) {
     let reason = error.cause.reason.as_str();
-    if app.shared.log.admits(reason) {
+    if logging::admits(reason) {
         let explanation = error.cause.explanation(app.config.credential.kind());
         let [fix, _] = explanation.fix;
         tracing::warn!(

@@ -5,6 +5,9 @@
 //! token travels in the query string.
 
 mod logfmt;
+mod throttle;
+
+pub(crate) use throttle::admits;
 
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;

@@ -12,6 +12,7 @@ use super::parse::{self, TEXT_MAX};
 use crate::blocking::BlockingReads;
 use crate::config::{HttpTokenConfig, SecretUrl, read_headers_file};
 use crate::http_client;
+use crate::logging;
 use crate::proxy;
 use crate::wechat::{AccessToken, Error, Reason};
 
@@ -37,10 +38,11 @@ pub(super) async fn read(
         match send(client, url, &headers).await {
             Ok(_) => *told_of.lock() = Some(rejected.secret.clone()),
             // The server may have a new token anyway.
-            Err(error) => tracing::warn!(
+            Err(error) if logging::admits(error.cause.reason.as_str()) => tracing::warn!(
                 error = format!("refresh_url {error}"),
                 "the token server was not told of the rejected token; it is asked for a token all the same"
             ),
+            Err(_) => {}
         }
     }
     let asked = SystemTime::now();

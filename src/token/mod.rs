@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::blocking::BlockingReads;
 use crate::config::{AppConfig, ConfigError, Credential, SecretSource};
+use crate::logging;
 use crate::wechat::{
     AccessToken, Api, Authorization, Client, Error, Meter, Reason, without_long_words,
 };
@@ -116,11 +117,13 @@ impl TokenSource {
         let last_resort = held.map(|held| held.authorization);
         let last_resort = last_resort.filter(|held| expiry(held) > Some(needed_until));
         let held = last_resort.ok_or_else(|| error.clone())?;
-        tracing::warn!(
-            appid = self.appid,
-            error = error.text,
-            "the access token can't be refreshed; the old one is still used"
-        );
+        if logging::admits(error.cause.reason.as_str()) {
+            tracing::warn!(
+                appid = self.appid,
+                error = error.text,
+                "the access token can't be refreshed; the old one is still used"
+            );
+        }
         Ok(held)
     }
 
