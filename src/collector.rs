@@ -107,10 +107,8 @@ impl Collector {
         let new = Arc::new(Apps::new(config, &self.shared, Some(&old))?);
         self.apps.store(Arc::clone(&new));
         for app in &new.list {
-            if old.states.contains_key(&app.config.appid) {
-                let before = old.find(&app.config.appid);
-                app.reloaded(before.map(|before| &before.config));
-            }
+            let before = old.find(&app.config.appid);
+            app.reloaded(before.map(|before| &before.config));
         }
         Ok(())
     }
@@ -200,6 +198,8 @@ impl Apps {
         let mut clients: HashMap<&[Url], Client> = HashMap::new();
         let mut clock_was_ahead = 0;
         let mut list = Vec::with_capacity(config.apps.len());
+        let mut by_appid = HashMap::with_capacity(config.apps.len());
+        let mut states = old.map(|old| old.states.clone()).unwrap_or_default();
         for app in &config.apps {
             // All apps with the same hosts share one client.
             let client = match clients.entry(&app.api_urls) {
@@ -207,19 +207,20 @@ impl Apps {
                 Entry::Vacant(entry) => entry.insert(Client::new(&client_options(config, app))?),
             };
             let before = old.and_then(|old| old.find(&app.appid));
-            let state = match old.and_then(|old| old.states.get(&app.appid)) {
-                Some(state) => Arc::clone(state),
-                None => {
+            let state = match states.entry(app.appid.clone()) {
+                Entry::Occupied(entry) => Arc::clone(entry.get()),
+                Entry::Vacant(entry) => {
                     let saved = shared.store.load(&app.appid, now)?;
                     let (state, was_ahead) = AppState::restore(saved, app, now);
                     clock_was_ahead += usize::from(was_ahead);
-                    Arc::new(state)
+                    Arc::clone(entry.insert(Arc::new(state)))
                 }
             };
             let tokens = match before {
                 Some(before) if before.tokens.mints_for(app) => Arc::clone(&before.tokens),
                 _ => Arc::new(TokenSource::new(app, Arc::clone(&secret_variables))),
             };
+            by_appid.insert(app.appid.clone(), list.len());
             list.push(Arc::new(App {
                 config: app.clone(),
                 client: client.for_another_app(),
@@ -235,14 +236,10 @@ impl Apps {
                  longer min_interval; they are ignored"
             );
         }
-        let appids = list.iter().map(|app| app.config.appid.clone());
-        let mut states = old.map(|old| old.states.clone()).unwrap_or_default();
-        let state = |app: &Arc<App>| (app.config.appid.clone(), Arc::clone(&app.state));
-        states.extend(list.iter().map(state));
         Ok(Self {
-            by_appid: appids.zip(0..).collect(),
-            states,
             list,
+            by_appid,
+            states,
             scrape: config.scrape,
         })
     }

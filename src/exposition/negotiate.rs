@@ -17,7 +17,7 @@ const ESCAPING_SCHEMES: [&str; 4] = ["allow-utf-8", "underscores", "dots", "valu
 pub struct Form {
     pub(super) format: Format,
     escaping: Option<&'static str>,
-    pub(super) gzip: bool,
+    pub(crate) gzip: bool,
 }
 
 impl Form {
@@ -58,11 +58,6 @@ impl Form {
             Some(escaping) => HeaderValue::from_str(&format!("{media}; escaping={escaping}"))
                 .expect("the known escaping schemes are plain ASCII"),
         }
-    }
-
-    /// Returns the `Content-Encoding`; `None` for identity.
-    pub(crate) fn content_encoding(self) -> Option<HeaderValue> {
-        self.gzip.then_some(HeaderValue::from_static("gzip"))
     }
 }
 

@@ -34,16 +34,6 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Quotes and truncates what a client sent, so that it can be shown to the client in one line.
-pub(super) fn shown(text: &str) -> String {
-    /// Longer than any appid.
-    const MAX: usize = 80;
-    match text.char_indices().nth(MAX) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

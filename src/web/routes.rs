@@ -20,7 +20,7 @@ use crate::collector::{self, Apps};
 use crate::exposition::{self, Form, Handler, Scope};
 
 use super::access::{self, Access};
-use super::query::{Query, shown};
+use super::query::Query;
 use super::replies::{self, Reply, document, line, line_with};
 use super::{Site, deadline, sd};
 use crate::status::{self, Language};
@@ -234,8 +234,8 @@ impl Routes {
         let mut reply = replies::streamed(form.content_type(), page.into_body());
         let headers = reply.headers_mut();
         headers.insert(VARY, ACCEPT_VARIES);
-        if let Some(coding) = form.content_encoding() {
-            headers.insert(CONTENT_ENCODING, coding);
+        if form.gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         reply
     }
@@ -301,9 +301,6 @@ impl Routes {
 }
 
 fn unknown_app(parameter: &str, appid: &str) -> Reply {
-    let text = format!(
-        "{parameter} {} is not configured; /sd lists the apps that are\n",
-        shown(appid)
-    );
+    let text = format!("{parameter} {appid:?} is not configured; /sd lists the apps that are\n");
     line(StatusCode::BAD_REQUEST, text)
 }

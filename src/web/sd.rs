@@ -3,12 +3,13 @@
 //! The format: <https://prometheus.io/docs/prometheus/latest/http_sd/>.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use hyper::HeaderMap;
 use hyper::header::HOST;
 use hyper::http::request;
 use hyper::http::uri::Authority;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::collector::Apps;
@@ -59,48 +60,24 @@ impl Target {
     }
 }
 
-#[derive(Serialize)]
-struct Group<'a> {
-    targets: [&'a str; 1],
-    labels: Labels<'a>,
-}
-
-#[derive(Serialize)]
-struct Labels<'a> {
-    /// Overrides `metrics_path` of the scrape configuration, so that it needn't be set there.
-    #[serde(rename = "__metrics_path__")]
-    path: &'a str,
-    #[serde(rename = "__scheme__", skip_serializing_if = "Option::is_none")]
-    scheme: Option<&'static str>,
-    #[serde(rename = "__param_target")]
-    target: &'a str,
-    #[serde(rename = "__meta_wechat_logistics_appid")]
-    appid: &'a str,
-    #[serde(rename = "__meta_wechat_logistics_name")]
-    name: &'a str,
-}
-
 /// Returns the JSON document, with one target for each app.
-pub(super) fn document(apps: &Apps, target: &Target) -> Vec<u8> {
-    let apps = apps.list().iter();
-    let groups: Vec<_> = apps.map(|app| Group::new(app, target)).collect();
-    serde_json::to_vec(&groups).expect("texts are always JSON")
-}
-
-impl<'a> Group<'a> {
-    fn new(app: &'a App, target: &'a Target) -> Self {
+pub(super) fn document(apps: &Apps, target: &Target) -> String {
+    let group = |app: &Arc<App>| {
         let AppConfig { appid, name, .. } = &app.config;
-        Self {
-            targets: [&target.address],
-            labels: Labels {
-                path: &target.path,
-                scheme: target.scheme,
-                target: appid,
-                appid,
-                name,
-            },
+        let mut labels = json!({
+            // Overrides `metrics_path` of the scrape configuration, so that it needn't be set there.
+            "__metrics_path__": target.path,
+            "__param_target": appid,
+            "__meta_wechat_logistics_appid": appid,
+            "__meta_wechat_logistics_name": name,
+        });
+        if let Some(scheme) = target.scheme {
+            labels["__scheme__"] = scheme.into();
         }
-    }
+        json!({"targets": [target.address], "labels": labels})
+    };
+    let groups: Value = apps.list().iter().map(group).collect();
+    groups.to_string()
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {
