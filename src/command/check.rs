@@ -12,6 +12,7 @@ use super::{CheckArgs, Error};
 use crate::app::App;
 use crate::collector::{self, AppReading, Collector};
 use crate::config::{AppConfig, Args, Config, ConfigError, Couriers, Credential};
+use crate::logging::is_unseen;
 use crate::snapshot::Snapshot;
 use crate::status::AccountState;
 use crate::store::Store;
@@ -314,14 +315,19 @@ fn utc(at: impl Into<OffsetDateTime>) -> String {
     at.unwrap_or_else(|_| "a time beyond the calendar".to_owned())
 }
 
-/// Replaces control characters in text from outside, which could otherwise move the terminal's cursor.
+/// Replaces what could move the terminal's cursor, or reverse the text beside it, in text from outside.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    text.replace(is_unseen, "\u{fffd}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_move_no_cursor_and_turn_no_text_round() {
+        assert_eq!(printable("店\u{1b}[2J\u{202e}a"), "店�[2J�a");
+    }
 
     fn app(min_interval: Duration, daily_limit: Option<u64>) -> AppConfig {
         AppConfig {

@@ -46,8 +46,9 @@ pub(super) fn load(
             "gave no text; a pipe can be read only once, so a reload needs a file".to_owned(),
         ));
     }
-    // Relative paths in a stream are not relative to /dev.
-    let base = if is_stream { None } else { path.parent() };
+    // `/dev/stdin < apps.yml` is a file, but its paths aren't relative to /dev either.
+    let has_no_folder = is_stream || path.starts_with("/dev");
+    let base = if has_no_folder { None } else { path.parent() };
     let file = YamlFile::new(path, content)?;
     interpret(&file, base.unwrap_or(Path::new("")), flags, config)
 }

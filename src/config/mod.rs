@@ -8,7 +8,7 @@ mod file;
 mod listen;
 mod secret;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod units;
 pub(crate) mod yaml;
 

@@ -94,7 +94,7 @@ fn write_value(line: &mut impl Write, value: &str) -> fmt::Result {
 
 /// Reports whether a character is a control, a line break or a direction mark. These would start a new line or reverse
 /// text on a terminal. All of them are below U+10000, so that four digits can name them.
-fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -7,6 +7,7 @@
 mod logfmt;
 mod throttle;
 
+pub(crate) use logfmt::is_unseen;
 pub(crate) use throttle::admits;
 
 use std::io::{self, Write};

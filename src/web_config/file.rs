@@ -321,54 +321,14 @@ fn rate_limit(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::assert_mistakes;
 
     fn parse(text: &str) -> Result<WebConfigFile, ConfigError> {
         WebConfigFile::parse(text.as_bytes().to_vec(), Path::new("/etc/web.yml"))
     }
 
-    fn error(text: &str) -> String {
-        parse(text).err().unwrap().0
-    }
-
     #[test]
     fn error_names_file_line_and_key() {
-        for (text, words) in [
-            (
-                "http_server_config:\n  http3: true\n",
-                "line 2: http_server_config.http3 is an unknown key; the keys here are http2, headers",
-            ),
-            (
-                "http_server_config:\n  http2: perhaps\n",
-                "line 2: http_server_config.http2 must be true or false",
-            ),
-            (
-                "rate_limit: {interval: 1s}\n",
-                "line 1: rate_limit.burst must be 1 or more; otherwise every request is refused",
-            ),
-            ("- a\n", "line 1: the file must be a mapping"),
-            (
-                "tls_server_config:\n  cert_file: a\n  key_file: b\n  min_version: TLS10\n",
-                "line 4: tls_server_config.min_version must be one of TLS12, TLS13",
-            ),
-            (
-                "tls_server_config:\n  cert_file: a\n  key_file: b\n  client_auth_type: x\n",
-                "line 4: tls_server_config.client_auth_type must be one of NoClientCert, RequestClientCert, \
-                 RequireAnyClientCert, RequireClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert",
-            ),
-            (
-                "basic_auth_users:\n  bob:\n",
-                "line 2: basic_auth_users.bob has no value; give it one",
-            ),
-            (
-                "basic_auth_users:\n  john: $2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW\n  john.doe: canary\n",
-                "line 3: basic_auth_users.john.doe must be a bcrypt hash; make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'",
-            ),
-            (
-                "http_server_config: {headers: {\n  X-Frame-Options: }}\n",
-                "line 2: http_server_config.headers.X-Frame-Options must be deny or sameorigin",
-            ),
-        ] {
-            assert_eq!(error(text), format!("/etc/web.yml, {words}"));
-        }
+        assert_mistakes("web", "/etc/web.yml, ", |text| parse(text).err().unwrap());
     }
 }
