@@ -47,7 +47,7 @@ pub(super) fn load(
         ));
     }
     // `/dev/stdin < apps.yml` is a file, but its paths aren't relative to /dev either.
-    let has_no_folder = is_stream || path.starts_with("/dev");
+    let has_no_folder = is_stream || path == "/dev/stdin" || path.starts_with("/dev/fd");
     let base = if has_no_folder { None } else { path.parent() };
     let file = YamlFile::new(path, content)?;
     interpret(&file, base.unwrap_or(Path::new("")), flags, config)
