@@ -394,7 +394,9 @@ def overview():
     refreshed = per(ACCOUNT_WITH_JOB, account("wechat_logistics_account_quota_update_timestamp_seconds"))
     # Bound accounts of franchise couriers: those with a stock that can run out.
     franchise = account("wechat_logistics_account_info", 'network="franchise"')
-    with_stock = f"({status} == 0) and on ({ACCOUNT_WITH_JOB}) {franchise}"
+    # settings.yml says that nobody uses the account.
+    unused = f"({account('wechat_logistics:account_threshold')} == 0)"
+    with_stock = f"({status} == 0) and on ({ACCOUNT_WITH_JOB}) {franchise} unless on ({ACCOUNT_WITH_JOB}) {unused}"
     # Below 0 is no balance, but where the rules say that it is overdrawn.
     empty = f"({balance} == 0) or ({balance} < 0) and on ({ACCOUNT_WITH_JOB}) {account('wechat_logistics:account_stock')}"
     lowest = f"bottomk({ROWS}, {balance} and on ({ACCOUNT_WITH_JOB}) {with_stock})"
@@ -404,7 +406,7 @@ def overview():
 
     stock = account("wechat_logistics:account_stock")
     usage = account("wechat_logistics:account_usage:per_day")
-    shortest = f"bottomk({ROWS}, ({stock} > 0) / ({usage} > 0) or ({stock} == 0))"
+    shortest = f"bottomk({ROWS}, ({stock} > 0) / ({usage} > 0) or (({stock} == 0) unless on ({ACCOUNT_WITH_JOB}) {unused}))"
 
     def of_shortest(metric):
         return query(f"{per(ACCOUNT_WITH_JOB, account(metric))} and on ({ACCOUNT_WITH_JOB}) {shortest}", table=True)
@@ -434,7 +436,7 @@ def overview():
 
     states = [override(state, displayName=shown, color={"mode": "fixed", "fixedColor": colour}) for state, shown, colour in STATES]
     panels = [
-        count_stat(t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only. With the recording rules also what is overdrawn, below 0.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号。加载记录规则后也计入透支（余额为负）的账号。"), f"count(({empty}) and on ({ACCOUNT_WITH_JOB}) {with_stock}) or 0 * count({up} == 1)", 0, RED, NO_DATA),
+        count_stat(t("Empty now", "已用完"), t("Accounts with 0 waybills: orders can't be shipped with them. Bound accounts of franchise couriers only. With the recording rules also what is overdrawn, below 0, and not what has a threshold of 0.", "余额为 0、无法发货的账号。只计加盟快递的已绑定账号。加载记录规则后也计入透支（余额为负）的账号，不计阈值为 0 的账号。"), f"count(({empty}) and on ({ACCOUNT_WITH_JOB}) {with_stock}) or 0 * count({up} == 1)", 0, RED, NO_DATA),
         count_stat(t("Out within 24 hours", "24 小时内用完"), t("Accounts that will be empty within 24 hours at the rate of the last 24 hours. Top up today. Needs the recording rules.", "按最近 24 小时用量，24 小时内将用完的账号。请今天充值。需加载记录规则。"), recorded_count("out_in_24h"), 4, RED, NO_RULES),
         count_stat(t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up. Needs the recording rules.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。需加载记录规则。"), recorded_count("out_in_72h"), 8, ORANGE, NO_RULES),
         count_stat(t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours. Needs the recording rules.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。需加载记录规则。"), recorded_count("low"), 12, ORANGE, NO_RULES),
@@ -480,7 +482,7 @@ def overview():
         ),
         table(
             t("Lowest balances", "余额最低的账号"),
-            t(f"The {ROWS} accounts with the fewest waybills. Bound accounts of franchise couriers only. Click an account for its history.", f"面单余额最少的 {ROWS} 个账号。只计加盟快递的已绑定账号。点击账号查看历史。"),
+            t(f"The {ROWS} accounts with the fewest waybills. Bound accounts of franchise couriers only; with the recording rules, not those with a threshold of 0. Click an account for its history.", f"面单余额最少的 {ROWS} 个账号。只计加盟快递的已绑定账号；加载记录规则后不计阈值为 0 的账号。点击账号查看历史。"),
             [query(named(lowest), table=True), of_lowest(f"(time() - {refreshed})")],
             (0, 14, 24, 7),
             {
@@ -503,7 +505,7 @@ def overview():
         ),
         table(
             t("Accounts in trouble", "异常账号"),
-            t(f"The {ROWS} accounts in the worst trouble: bindings that failed, wait or ended within the last seven days, then balances that WeChat hasn't refreshed for a day. Days: since the account's last change (update_time).", f"问题最严重的 {ROWS} 个账号：绑定失败、审核中、七天内解绑，其次是微信超过一天未刷新余额。持续天数自账号最近更新（update_time）算起。"),
+            t(f"The {ROWS} accounts in the worst trouble: bindings that failed, wait or ended within the last seven days, then balances that WeChat hasn't refreshed for a day (with the recording rules, not those with a threshold of 0). Days: since the account's last change (update_time).", f"问题最严重的 {ROWS} 个账号：绑定失败、审核中、七天内解绑，其次是微信超过一天未刷新余额（加载记录规则后不计阈值为 0 的账号）。持续天数自账号最近更新（update_time）算起。"),
             [query(named(trouble), table=True), query(since, table=True), query(per(ACCOUNT_WITH_JOB, trouble), table=True)],
             (0, 21, 24, 8),
             {
@@ -649,7 +651,9 @@ def account_view():
     balance = one("wechat_logistics_account_quota", "min")
     stock = one("wechat_logistics:account_stock")
     usage = one("wechat_logistics:account_usage:per_day")
-    days = f"(({stock} > 0) / ({usage} > 0) or ({stock} == 0))"
+    threshold = one("wechat_logistics:account_threshold")
+    # Not for an empty account that nobody uses, as settings.yml says with a threshold of 0.
+    days = f"(({stock} > 0) / ({usage} > 0) or (({stock} == 0) unless ({threshold} == 0)))"
     code = one("wechat_logistics_account_status_code", "min")
     # A rise from one point to the next by as many waybills as settings.yml calls a top-up by default.
     rises = f"{balance} - (min by ({ACCOUNT}) ({this_account('wechat_logistics_account_quota')} offset $__interval)) >= 20"
@@ -667,7 +671,7 @@ def account_view():
     bands = [override(s, displayName=shown[s], color={"mode": "fixed", "fixedColor": c}) for s, c in colours.items()]
     panels = [
         stat(t("Balance", "余额"), t("Electronic waybills left (quota_num).", "剩余电子面单（quota_num）。"), [query(balance, instant=True)], (0, 0, 4, 4), colour="value", thresholds=steps(RED, (1, BLUE))),
-        stat(t("Days left", "剩余天数"), t("Balance divided by the use of the last 24 hours. Empty: nothing is used, or the courier bills monthly.", "余额除以最近 24 小时用量。为空：没有用量，或为月结（直营）快递。"), [query(days, instant=True)], (4, 0, 4, 4), decimals=1, mappings=[SOON], colour="background", thresholds=DAYS_STEPS, noValue="–"),
+        stat(t("Days left", "剩余天数"), t("Balance divided by the use of the last 24 hours. Empty: nothing is used, the courier bills monthly, or both balance and threshold are 0.", "余额除以最近 24 小时用量。为空：没有用量、为月结（直营）快递，或余额和阈值均为 0。"), [query(days, instant=True)], (4, 0, 4, 4), decimals=1, mappings=[SOON], colour="background", thresholds=DAYS_STEPS, noValue="–"),
         stat(t("Empty at", "预计用完"), t("When the balance reaches 0 at that rate.", "按该用量余额归零的时间。"), [query(f"1000 * (time() + {DAY} * ({days} > 0))", instant=True)], (8, 0, 4, 4), unit="time:MM-DD HH:mm", thresholds=steps(BLUE), noValue="–"),
         stat(t("To do", "处理"), t("What to do about the balance.", "针对余额的处理建议。"), [query(days, instant=True)], (12, 0, 4, 4), mappings=TODO_BY_DAYS, noValue=t("Nothing", "无需处理")),
         stat(t("Status", "绑定状态"), t("Binding status (status_code).", "绑定状态（status_code）。"), [query(code, instant=True)], (16, 0, 4, 4), mappings=[value_texts(STATUS)], thresholds=steps(GREEN, (1, RED))),
@@ -678,7 +682,7 @@ def account_view():
             [
                 query(balance, t("balance", "余额"), interval="1m"),
                 query(f"{balance} and on ({ACCOUNT}) ({rises})", t("top-up", "充值"), interval="1m"),
-                query(one("wechat_logistics:account_threshold"), t("threshold", "阈值"), interval="1m"),
+                query(threshold, t("threshold", "阈值"), interval="1m"),
             ],
             (0, 4, 17, 9),
             custom={"lineInterpolation": "stepAfter", "fillOpacity": 15},
