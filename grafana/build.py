@@ -423,7 +423,8 @@ def overview():
     fetched = per(apps, app("wechat_logistics_snapshot_timestamp_seconds"))
     age = f"(time() - {fetched})"
     up = per(apps, app("wechat_logistics_up"))
-    interval = f"clamp_min({per(apps, app('wechat_logistics_min_interval_seconds'))}, 60)"
+    # As the alert takes it: the longer of the exporter's interval and the setting.
+    interval = f"({app('wechat_logistics:app_fetch_interval_seconds')} or on ({apps}) clamp_min({per(apps, app('wechat_logistics_min_interval_seconds'))}, 60))"
     stale = f"({age} > 3 * {interval}) or ({up} unless on ({apps}) {fetched})"
     # Failing apps first, then those with the oldest data.
     worst = f"topk({ROWS}, 1e9 * (1 - {up}) + ({age} or on ({apps}) 0 * {up}))"
@@ -441,7 +442,7 @@ def overview():
         count_stat(t("Out within 72 hours", "72 小时内用完"), t("Accounts that will be empty in one to three days at the rate of the last 24 hours. Order a top-up. Needs the recording rules.", "按最近 24 小时用量，1 至 3 天内将用完的账号。请安排充值。需加载记录规则。"), recorded_count("out_in_72h"), 8, ORANGE, NO_RULES),
         count_stat(t("Below threshold", "低于阈值"), t("Accounts below their threshold (prometheus/rules/settings.yml) that don't run out within 72 hours. Needs the recording rules.", "低于阈值（prometheus/rules/settings.yml）但 72 小时内不会用完的账号。需加载记录规则。"), recorded_count("low"), 12, ORANGE, NO_RULES),
         count_stat(t("Not bound", "未绑定"), t("Accounts that are under review, failed, of an unknown status, or were unbound within the last seven days.", "审核中、绑定失败、状态未知或七天内解绑的账号。"), f"count(({status} != 0) unless on ({ACCOUNT_WITH_JOB}) (({status} == 3) and on ({ACCOUNT_WITH_JOB}) (time() - {changed} >= 7 * {DAY}))) or 0 * count({up} == 1)", 16, ORANGE, NO_DATA),
-        count_stat(t("Apps without fresh data", "数据不新鲜的小程序"), t("Apps whose last good fetch is three intervals old or that have none. Their figures can't be trusted.", "最近一次成功获取已超过三个周期、或没有数据的小程序，其数字不可信。"), f"count({stale}) or 0 * count({up})", 20, RED, NO_DATA),
+        count_stat(t("Apps without fresh data", "数据不新鲜的小程序"), t("Apps whose last good fetch is three intervals old or that have none. Their figures can't be trusted. With the recording rules, an interval is at least as long as prometheus/rules/settings.yml says.", "最近一次成功获取已超过三个周期、或没有数据的小程序，其数字不可信。加载记录规则后，周期不短于 prometheus/rules/settings.yml 中的设置。"), f"count({stale}) or 0 * count({up})", 20, RED, NO_DATA),
         table(
             t("What runs out first", "最先用完的账号"),
             t(f"The {ROWS} accounts with the fewest days left, at the rate of the last 24 hours. Click an account for its history. Needs the recording rules.", f"按最近 24 小时用量，剩余天数最少的 {ROWS} 个账号。点击账号查看历史。需加载记录规则。"),

@@ -187,3 +187,17 @@ class Figures(unittest.TestCase):
             "30m",
         )
         self.assert_shown(series, [(empty, {"{}": 2}), *((accounts(title), both) for title in tables)], "30m", rules=[])
+
+    def test_data_counts_as_old_when_the_alert_says_so(self):
+        series = {'wechat_logistics:fetch_interval_seconds{appid="slow"}': "600x60"}
+        # Both are read every ten minutes; the settings say so of one.
+        for app in ("slow", "late"):
+            labels = f'job="w", instance="a", appid="{app}"'
+            series |= {
+                f"wechat_logistics_up{{{labels}}}": "1x60",
+                f"wechat_logistics_min_interval_seconds{{{labels}}}": "60x60",
+                f"wechat_logistics_snapshot_timestamp_seconds{{{labels}}}": "0x9 600x9 1200x9 1800x9 2400x9 3000x9",
+            }
+        old = self.first_query("overview", "Apps without fresh data")
+        self.assert_shown(series, [(old, {"{}": 1}), ("count(wechat_logistics:stale_apps)", {"{}": 1})], "58m")
+        self.assert_shown(series, [(old, {"{}": 2})], "58m", rules=[])
