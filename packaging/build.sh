@@ -26,7 +26,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 version=$(target/dist/$name --version | sed -nE 's/.*version ([^ ]+).*/\1/p')
 tar --create --gzip --file "$files/$name-$version-$host.tar.gz" --transform "s,^\(target/dist/\)\?,$name-$version/," \
   --sort=name --owner=0 --group=0 --numeric-owner --mode=go-w --mtime="@$SOURCE_DATE_EPOCH" \
-  target/dist/$name LICENSE README.md README.zh-CN.md CHANGELOG.md docs examples prometheus grafana/dashboards
+  target/dist/$name LICENSE README.md README.zh-CN.md CHANGELOG.md docs examples packaging/apps.yml prometheus \
+  alertmanager grafana
 cargo cyclonedx --format json --all --override-filename bom
 sed "s|$PWD|/src|g" bom.json >"$files/$name-$version-$host.cdx.json" && rm bom.json
 (cd "$files" && sha256sum -- * >"SHA256SUMS-$host" && cat "SHA256SUMS-$host")

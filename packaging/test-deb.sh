@@ -41,7 +41,8 @@ install_package "$package"
 inside $name --version | grep -q revision || fail "no version"
 [ -z "$(find "$root/etc/systemd" -name "$name*")" ] || fail "enabled before it is configured"
 inside bash -n /usr/share/bash-completion/completions/$name || fail "bash completion"
-for file in man/man1/$name.1.gz man/man1/$name-check.1.gz $name/prometheus/rules/alerts.yml $name/grafana/dashboards/zh/overview.json; do
+for file in man/man1/$name.1.gz man/man1/$name-check.1.gz $name/prometheus/rules/alerts.yml \
+  $name/alertmanager/alertmanager.yml $name/grafana/dashboards/zh/overview.json; do
   [ -s "$root/usr/share/$file" ] || fail "no $file"
 done
 code=0; inside $name check --config-only --config.file=/etc/$name/apps.yml >"$scratch/check" 2>&1 || code=$?
