@@ -24,6 +24,7 @@
 //! | `clock` | a wall clock that jumps by a day |
 //! | `replicas` | several processes with one Redis, over TLS |
 //! | `prometheus` | a real Prometheus |
+//! | `dashboards` | what their panels show, with the rules and without |
 //!
 //! docs/reliability.md describes what `replies` and the files from `clients` on show. These need Debian's packages
 //! `prometheus`, `redis-server`, `faketime`, `systemd` and `util-linux`, and fail without them.
@@ -43,6 +44,7 @@ mod clients;
 mod clock;
 mod cloud_function;
 mod commands;
+mod dashboards;
 mod disk;
 mod endpoints;
 mod environment;

@@ -11,7 +11,6 @@ import shipped
 
 # Grafana ignores a property that a panel doesn't have, without a word. hidden: before 12.2, hideFrom.viz: since then.
 PROPERTIES = {"table": "links custom.align custom.cellOptions custom.hidden custom.hideFrom.viz custom.width", "timeseries": "custom.axisPlacement custom.drawStyle custom.fillOpacity custom.lineStyle custom.lineWidth custom.pointSize custom.showPoints"}
-CHOSEN = {"job": ".+", "instance": ".+", "appid": ".+", "delivery_id": ".+", "biz_id": ".+"}
 SELECTOR = re.compile(r"(wechat_logistics[\w:]*)(\{[^}]*\})?")
 
 
@@ -124,80 +123,3 @@ class Dashboards(unittest.TestCase):
                 if panel["type"] == "stat":
                     shown = [m for m in panel["fieldConfig"]["defaults"]["mappings"] if m["options"].get("match") == "null+nan"]
                     self.assertNotIn(shown[0]["options"]["result"]["color"], {"green", "transparent"}, f"{path}: {panel['title']}")
-
-
-class Figures(unittest.TestCase):
-    """What panels show for given series, with the shipped rules or without."""
-
-    dashboards = {path.stem: dashboard for path, dashboard in shipped.dashboards() if path.parent.name == "en"}
-
-    def first_query(self, name, title, **chosen):
-        """The first query of a panel, with these variables chosen, and with all that there is of the others."""
-        query = next(panel["targets"][0]["expr"] for panel in self.dashboards[name]["panels"] if panel["title"] == title)
-        for variable, value in (CHOSEN | chosen).items():
-            query = query.replace(f"${variable}", value)
-        return query
-
-    def assert_shown(self, series, shown, when, rules=shipped.RULES):
-        """shown: (query, {labels: value})"""
-        samples = [{"expr": query, "eval_time": when, "exp_samples": [{"labels": labels, "value": value} for labels, value in expected.items()]} for query, expected in shown]
-        suite = {
-            "rule_files": [str(path) for path in rules],
-            "evaluation_interval": "1m",
-            "group_eval_order": shipped.load(shipped.RULE_TESTS[0])["group_eval_order"] if rules else [],
-            "tests": [{"interval": "1m", "input_series": [{"series": name, "values": values} for name, values in series.items()], "promql_expr_test": samples}],
-        }
-        with shipped.temporary_file(json.dumps(suite)) as path:
-            test = subprocess.run([shipped.program("promtool"), "test", "rules", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.assertEqual(test.returncode, 0, test.stdout)
-
-    def test_nobody_is_told_to_top_up_an_account_with_a_threshold_of_0(self):
-        series = {
-            'wechat_logistics_up{job="w", instance="a", appid="wx1"}': "1x40",
-            'wechat_logistics_app_info{job="w", instance="a", appid="wx1", name="shop"}': "1x40",
-            'wechat_logistics:quota_threshold{appid="wx1", delivery_id="YTO", biz_id="unused"}': "0x40",
-        }
-        for account in ("used", "unused"):
-            labels = f'job="w", instance="a", appid="wx1", delivery_id="YTO", biz_id="{account}"'
-            series |= {
-                f"wechat_logistics_account_quota{{{labels}}}": "0x40",
-                f"wechat_logistics_account_status_code{{{labels}}}": "0x40",
-                f'wechat_logistics_account_info{{{labels}, delivery_name="圆通速递", network="franchise", alias=""}}': "1x40",
-                # More than a day ago: the clock begins at 0.
-                f"wechat_logistics_account_quota_update_timestamp_seconds{{{labels}}}": "-90000x40",
-            }
-
-        def accounts(title):
-            return f"count by (biz_id) ({self.first_query('overview', title)})"
-
-        def to_do(account):
-            return self.first_query("account", "To do", appid="wx1", delivery_id="YTO", biz_id=account)
-
-        used = {'{biz_id="used"}': 1}
-        both = used | {'{biz_id="unused"}': 1}
-        empty, tables = self.first_query("overview", "Empty now"), ("Lowest balances", "Accounts in trouble")
-        self.assert_shown(
-            series,
-            [
-                (empty, {"{}": 1}),
-                *((accounts(title), used) for title in (*tables, "What runs out first")),
-                (f"max by (biz_id) ({to_do('used')})", {'{biz_id="used"}': 0}),
-                (to_do("unused"), {}),
-            ],
-            "30m",
-        )
-        self.assert_shown(series, [(empty, {"{}": 2}), *((accounts(title), both) for title in tables)], "30m", rules=[])
-
-    def test_data_counts_as_old_when_the_alert_says_so(self):
-        series = {'wechat_logistics:fetch_interval_seconds{appid="slow"}': "600x60"}
-        # Both are read every ten minutes; the settings say so of one.
-        for app in ("slow", "late"):
-            labels = f'job="w", instance="a", appid="{app}"'
-            series |= {
-                f"wechat_logistics_up{{{labels}}}": "1x60",
-                f"wechat_logistics_min_interval_seconds{{{labels}}}": "60x60",
-                f"wechat_logistics_snapshot_timestamp_seconds{{{labels}}}": "0x9 600x9 1200x9 1800x9 2400x9 3000x9",
-            }
-        old = self.first_query("overview", "Apps without fresh data")
-        self.assert_shown(series, [(old, {"{}": 1}), ("count(wechat_logistics:stale_apps)", {"{}": 1})], "58m")
-        self.assert_shown(series, [(old, {"{}": 2})], "58m", rules=[])

@@ -96,13 +96,6 @@ class Examples(unittest.TestCase):
         check = subprocess.run([shipped.program("amtool"), "check-config", shipped.ROOT / "alertmanager/alertmanager.yml"], capture_output=True, text=True)
         self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
 
-    def test_alertmanager_remembers_what_it_sent_until_it_repeats_it(self):
-        route = shipped.load("alertmanager/alertmanager.yml")["route"]
-        for interval in [part["repeat_interval"] for part in [route, *route["routes"]]]:
-            number, unit = re.fullmatch(r"(\d+)([hd])", interval).groups()
-            # The default of --data.retention, in hours.
-            self.assertLessEqual(int(number) * {"h": 1, "d": 24}[unit], 120)
-
     def test_the_chinese_template_shows_annotations_that_each_alert_has_and_no_english_ones(self):
         template = (shipped.ROOT / "alertmanager/dingtalk-template.tmpl").read_text(encoding="utf-8")
         shown = set(re.findall(r"\.Annotations\.(\w+)", template))
