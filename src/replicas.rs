@@ -1,7 +1,7 @@
 //! Several exporters that make as many calls as one: they share one budget and one snapshot through Redis or Valkey.
 //!
 //! Each app has three keys there: a lock, its state (the same document that the state directory keeps) and its
-//! snapshot. The replica that holds the lock reads the state, spends calls, writes the state and the snapshot, and
+//! snapshot. The replica that holds the lock reads the state, spends calls, writes the snapshot and the state, and
 //! unlocks. The others wait for a fetch under way and adopt what is stored. All times are by the server's clock: the
 //! replicas' clocks don't matter, and China's day begins for all of them at the same instant.
 //!
@@ -26,6 +26,7 @@ use crate::clock::{Moment, unix_millis};
 use crate::config::{SecretUrl, SharedStateConfig};
 use crate::error::chain;
 use crate::labels::labels;
+use crate::logging;
 use crate::redis as redis_client;
 use crate::snapshot::Snapshot;
 use crate::store::{SavedState, form};
@@ -327,7 +328,8 @@ impl Replicas {
     /// Counts that what is stored of one app can't be used or written. Logs it once, until a snapshot has been written.
     fn cannot_use(&self, appid: &str, failure: Failure, why: &str) {
         self.count(failure);
-        if self.unusable.lock().insert(appid.to_owned()) {
+        let is_news = self.unusable.lock().insert(appid.to_owned());
+        if is_news && logging::admits(failure.as_str()) {
             tracing::warn!(
                 appid,
                 reason = failure.as_str(),
@@ -352,32 +354,43 @@ impl Lock {
         snapshot: Option<&Arc<Snapshot>>,
         unlock: bool,
     ) -> bool {
-        if let Some(snapshot) = snapshot {
-            self.write_snapshot(snapshot).await;
-        }
+        let unwritten = match snapshot {
+            Some(snapshot) => self.write_snapshot(snapshot).await.err(),
+            None => None,
+        };
         state.snapshot_id = self.snapshot_id;
         let state = form::write_state(&state, &self.appid);
         let lasts = if unlock { Duration::ZERO } else { LOCK_TTL };
         let replicas = &self.replicas;
         let write = replicas.if_locked(&self.appid, &self.token, lasts, STATE, &state);
-        replicas.ask::<u8>(&self.appid, &write).await == Ok(1)
+        let is_written = replicas.ask::<u8>(&self.appid, &write).await == Ok(1);
+        // If the state isn't written either, the server is away, and one line says so for all apps.
+        if is_written && let Some(error) = unwritten {
+            replicas.cannot_use(&self.appid, reason(&error), &chain(&error));
+        }
+        is_written
     }
 
-    /// Writes the snapshot. If that fails, as when the server takes no command of that size, the others fetch one for
-    /// themselves.
-    async fn write_snapshot(&mut self, snapshot: &Arc<Snapshot>) {
+    /// Writes the snapshot, unless the server is away. If that fails, as when the server takes no command of that size,
+    /// the others fetch one for themselves.
+    async fn write_snapshot(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<(), redis_client::Error> {
+        if self.replicas.away_until.lock().is_some() {
+            return Ok(());
+        }
         let (snapshot, owner) = (Arc::clone(snapshot), self.appid.clone());
         let written = blocking::run(move || form::write_snapshot(&snapshot, &owner)).await;
         let replicas = &self.replicas;
         let write = replicas.if_locked(&self.appid, &self.token, LOCK_TTL, SNAPSHOT, &written);
         let limit = replicas.patience.snapshot;
-        match replicas.snapshots.run::<u8>(&write, limit).await {
-            Ok(_) => {
-                self.snapshot_id = Some(unix_millis(replicas.now().wall));
-                replicas.unusable.lock().remove(&self.appid);
-            }
-            Err(error) => replicas.cannot_use(&self.appid, reason(&error), &chain(&error)),
+        let written: u8 = replicas.snapshots.run(&write, limit).await?;
+        if written == 1 {
+            self.snapshot_id = Some(unix_millis(replicas.now().wall));
+            replicas.unusable.lock().remove(&self.appid);
         }
+        Ok(())
     }
 }
 

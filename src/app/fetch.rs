@@ -201,11 +201,10 @@ impl Fetch {
                 let snapshot = Arc::new(self.snapshot(list, before.as_deref()));
                 app.state.limiter.succeeded();
                 app.state.counters.set_errcode(0);
-                let now = app.now();
                 self.end(Source::Fetched, |reading| {
                     reading.snapshot = Some(Arc::clone(&snapshot));
                     reading.last_fetch = Some(LastFetch {
-                        at: now.wall,
+                        at: snapshot.fetched,
                         failure: None,
                     });
                     reading.failed_alone = false;

@@ -1,9 +1,10 @@
 //! The calls besides the account list, each enabled by the operator: the couriers' names once a day, WeChat's own quota
 //! figures once an hour, live balances.
 //!
-//! They are sent after a fetch, in its task: its list is served before, and the next list waits for one of them at most.
-//! Their failures are only counted and logged, and without scrapes they cost nothing. Among replicas, the one that fetches sends them. The shared state says
-//! when quota figures and live balances are due; each replica asks for the couriers by itself.
+//! They are sent after a fetch, in its task: its list is served before, and the next list waits for one of them at
+//! most. Their failures are only counted and logged, and without scrapes they cost nothing. Among replicas, the one
+//! that fetches sends them. The shared state says when quota figures and live balances are due; each replica asks for
+//! the couriers by itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,7 +109,8 @@ impl OptionalCalls {
         let mut sent = self.couriers;
         if self.api_quota {
             if sent && another_fetch_waits(&fetch.app) {
-                fetch.app.state.reading().optional_calls.api_quota_due = DueTime::default();
+                let due = DueTime::after(Duration::ZERO, fetch.app.now().wall);
+                fetch.app.state.reading().optional_calls.api_quota_due = due;
                 return None;
             }
             ask_for_api_quota(fetch, authorization).await;
@@ -197,8 +199,8 @@ async fn ask_for_api_quota(fetch: &Fetch, authorization: &Authorization) {
     app.state.reading().optional_calls.api_quota = quota.ok().map(|quota| (api, quota));
 }
 
-/// Asks for one balance after the other, as long as no other fetch is waiting and the process is not about to end. If no
-/// optional call was `sent` before, the first one is sent even if a fetch waits.
+/// Asks for one balance after the other, as long as no other fetch is waiting and the process is not about to end. If
+/// no optional call was `sent` before, the first one is sent even if a fetch waits.
 async fn ask_for_balances<'a>(
     fetch: &Fetch,
     accounts: &'a [AccountKey],

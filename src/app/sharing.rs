@@ -193,10 +193,12 @@ impl App {
         }
         theirs.succeeded = last_fetch.succeeded();
         let own = reading.last_fetch.as_ref();
-        // This replica's own outcome is later if it could not be shared, but not if its clock was ahead of the server's.
+        // This replica's own outcome is later if it could not be shared, but not if its clock was ahead.
         if own.is_none_or(|own| own.at < last_fetch.at || own.at > now) {
             self.state.counters.set_errcode(last_fetch.errcode());
             reading.last_fetch = Some(last_fetch.clone());
+            // If they fail too, there is nobody to leave the fetch to.
+            reading.failed_alone &= last_fetch.succeeded();
         }
         theirs
     }

@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_move_no_cursor_and_turn_no_text_round() {
+    fn names_move_no_cursor_and_reverse_no_text() {
         assert_eq!(printable("店\u{1b}[2J\u{202e}a"), "店�[2J�a");
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
 
@@ -37,9 +37,17 @@ pub enum SecretSource {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a mapping")]
 struct SecretForm {
+    #[serde(default, deserialize_with = "given")]
     secret_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "given")]
     secret_env: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     secret_credential: Option<String>,
+}
+
+/// Reads a value that may be left out but not empty: another key must not count in its place by mistake.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 impl TryFrom<SecretForm> for SecretSource {

@@ -220,7 +220,7 @@ fn problem_of_file(error: &Error) -> String {
         Error::ExternalMessage { msg, .. } => {
             format!("is not valid YAML ({msg}); fix it here or just above")
         }
-        _ => "can't be read; fix it here or just above".to_owned(),
+        _ => "can't be understood; fix it here or just above".to_owned(),
     }
 }
 

@@ -119,6 +119,8 @@ mod tests {
 
     const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const ESCAPED: &str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8";
 
     fn negotiate(name: &HeaderName, lines: &[&str]) -> Form {
         let mut headers = HeaderMap::new();
@@ -130,54 +132,50 @@ mod tests {
 
     #[test]
     fn first_known_type_of_those_most_welcome_is_answered() {
-        let escaped = |media: &str| format!("{media}; escaping=allow-utf-8");
         for (accept, expected) in [
             // Prometheus 2.26, 2.42, 3.5, and 3.5 with native histograms.
             (
                 "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                TEXT.to_owned(),
+                TEXT,
             ),
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-                OPENMETRICS.to_owned(),
+                OPENMETRICS,
             ),
             (
                 "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-                escaped(OPENMETRICS),
+                ESCAPED,
             ),
             (
                 "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1",
-                escaped(OPENMETRICS),
+                ESCAPED,
             ),
             // A browser, curl, and other clients.
             (
                 "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-                TEXT.to_owned(),
+                TEXT,
             ),
-            ("", TEXT.to_owned()),
-            ("*/*", TEXT.to_owned()),
+            ("", TEXT),
+            ("*/*", TEXT),
             (
                 "text/plain;version=0.0.4;escaping=allow-utf-8",
-                escaped(TEXT),
+                "text/plain; version=0.0.4; charset=utf-8; escaping=allow-utf-8",
             ),
-            ("text/plain;escaping=<script>", TEXT.to_owned()),
+            ("text/plain;escaping=<script>", TEXT),
             (
                 "Application/OpenMetrics-Text ; Version = \"1.0.0\"",
-                OPENMETRICS.to_owned(),
+                OPENMETRICS,
             ),
-            (
-                "application/openmetrics-text;version=2.0.0",
-                TEXT.to_owned(),
-            ),
-            ("text/plain,application/openmetrics-text", TEXT.to_owned()),
+            ("application/openmetrics-text;version=2.0.0", TEXT),
+            ("text/plain,application/openmetrics-text", TEXT),
             (
                 "text/plain;q=0.4,application/openmetrics-text;q=0.5",
-                OPENMETRICS.to_owned(),
+                OPENMETRICS,
             ),
-            ("application/openmetrics-text;q=0", TEXT.to_owned()),
-            ("application/openmetrics-text;q=NaN", TEXT.to_owned()),
-            ("application/openmetrics-text;q=2", TEXT.to_owned()),
-            (";;;,,,q=1", TEXT.to_owned()),
+            ("application/openmetrics-text;q=0", TEXT),
+            ("application/openmetrics-text;q=NaN", TEXT),
+            ("application/openmetrics-text;q=2", TEXT),
+            (";;;,,,q=1", TEXT),
         ] {
             let content_type = negotiate(&ACCEPT, &[accept]).content_type();
             assert_eq!(content_type, expected, "{accept}");

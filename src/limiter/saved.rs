@@ -112,8 +112,8 @@ impl RateLimiter {
         state.shared_reload = state.saved_reload;
     }
 
-    /// Records that the state may be shared or not. What the shared state counts too many is not subtracted any more, so
-    /// that it counts too many calls and never too few.
+    /// Records that the state may be shared or not. Calls that the shared state counts in excess are no longer
+    /// subtracted, so that it may count too many calls, but never too few.
     pub(crate) fn may_be_shared(&self) {
         let mut state = self.0.lock();
         state.unshared.1 = state.unshared.1.max(0);

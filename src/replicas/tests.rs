@@ -53,6 +53,15 @@ impl Cluster {
         self.replica_kept_in(None, shared_state)
     }
 
+    /// Returns a replica that logs in to Redis as `user:password`.
+    fn replica_of(&self, login: &str) -> Replica {
+        let url = format!("redis://{login}@127.0.0.1:{}/", self.redis.port());
+        self.replica_with(SharedStateConfig {
+            redis: SecretUrl::new(url.parse().unwrap()),
+            ..self.shared_state()
+        })
+    }
+
     fn replica_kept_in(
         &self,
         directory: Option<PathBuf>,
@@ -357,15 +366,7 @@ async fn documented_permissions_are_enough_and_a_refused_login_shows_no_password
     let rule = rule.replace("wechat_logistics:", "test:");
     let words: Vec<&str> = rule.split_whitespace().collect();
     cluster.redis.run(&words).await;
-    let port = cluster.redis.port();
-    let user = |password: &str| {
-        let url = format!("redis://exporter:{password}@127.0.0.1:{port}/");
-        SharedStateConfig {
-            redis: SecretUrl::new(url.parse().unwrap()),
-            ..cluster.shared_state()
-        }
-    };
-    let allowed = [user("PASSWORD"), user("PASSWORD")].map(|user| cluster.replica_with(user));
+    let allowed = [(); 2].map(|()| cluster.replica_of("exporter:PASSWORD"));
     for replica in &allowed {
         assert!(replica.settle().await.up);
         for failure in Failure::ALL {
@@ -374,7 +375,7 @@ async fn documented_permissions_are_enough_and_a_refused_login_shows_no_password
     }
     assert_eq!(cluster.world.calls(LIST).await, 1);
 
-    let refused = cluster.replica_with(user("canary"));
+    let refused = cluster.replica_of("exporter:canary");
     assert!(refused.settle().await.up);
     assert!(refused.failures(Failure::Refused) > 0);
 }
@@ -463,11 +464,16 @@ async fn replica_that_fails_by_itself_lets_another_fetch_first() {
     broken.app().state.limiter.lift_waits();
     assert!(broken.settle().await.up);
     assert_eq!(tokens(), 2);
-    // What another one has read is no reason to try again.
+    // What another one has read is no reason to try again, but that it fails too is one.
     cluster.next_fetch_was_due_for(Duration::ZERO).await;
     broken.app().state.limiter.lift_waits();
     assert!(broken.settle().await.up);
     assert_eq!(tokens(), 2);
+    assert!(!cluster.replica().settle().await.up);
+    cluster.next_fetch_was_due_for(Duration::ZERO).await;
+    broken.app().state.limiter.lift_waits();
+    assert!(!broken.settle().await.up);
+    assert_eq!(tokens(), 3);
 }
 
 #[tokio::test]
@@ -497,13 +503,7 @@ async fn snapshot_that_cannot_be_written_is_fetched_by_each_replica() {
     let rule = "ACL SETUSER small on >p +@all ~*:lock ~*:state";
     let words: Vec<&str> = rule.split_whitespace().collect();
     cluster.redis.run(&words).await;
-    let url = format!("redis://small:p@127.0.0.1:{}/", cluster.redis.port());
-    let replicas = [(); 2].map(|()| {
-        cluster.replica_with(SharedStateConfig {
-            redis: SecretUrl::new(url.parse().unwrap()),
-            ..cluster.shared_state()
-        })
-    });
+    let replicas = [(); 2].map(|()| cluster.replica_of("small:p"));
     for replica in &replicas {
         let reading = replica.settle().await;
         assert!(reading.up && reading.snapshot.is_some());

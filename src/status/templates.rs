@@ -478,8 +478,7 @@ mod tests {
         let mut not_scraped = paused.clone();
         let mut limited = paused.clone();
         paused.last_fetch = Some(fixtures::failed(Reason::IpWhitelist));
-        let until = fixtures::now().wall + Duration::from_secs(600);
-        paused.held_until = Some(until);
+        paused.held_until = Some(fixtures::now().wall + Duration::from_secs(600));
         not_scraped.snapshot_age = Some(Duration::from_secs(3 * 3600));
         not_scraped.is_expired = true;
         limited.calls_left = Some(0);

@@ -171,8 +171,9 @@ impl Routes {
         let reply = match handler {
             Handler::Metrics => self.metrics(asked).await,
             Handler::Probe => self.probe(asked).await,
-            Handler::Sd => self.sd(asked),
-            _ => self.status(asked.head).await,
+            // These are written before they are sent, so that slow readers of them hold up nobody.
+            Handler::Sd => return self.sd(asked),
+            _ => return self.status(asked.head).await,
         };
         replies::holding(reply, slot)
     }

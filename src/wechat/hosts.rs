@@ -110,6 +110,13 @@ impl Hosts {
         (first..first + tries).map(move |index| index % count)
     }
 
+    /// Reports whether calls go to this host because it is the preferred one. What something else answers in its place,
+    /// a proxy for example, is then reported. From any other host it is as good as no answer.
+    pub(super) fn is_in_normal_use(&self, index: usize) -> bool {
+        let state = self.state.lock();
+        index == 0 && state.current == 0 && !state.outage
+    }
+
     /// Records that this host answered. The next calls go there.
     pub(super) fn answered(&self, index: usize, now: Instant) {
         let mut state = self.state.lock();
@@ -122,7 +129,7 @@ impl Hosts {
         }
     }
 
-    /// Records that all hosts that a call tried failed, `last` as the last one. `tried`: their number.
+    /// Records that all hosts that a call tried failed, `last` as the last one. `tried` is their number.
     ///
     /// If the preferred host took all the time of a call that was to see whether it is back, the one in use stays.
     ///

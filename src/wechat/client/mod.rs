@@ -255,10 +255,10 @@ impl Client {
     /// metered.
     ///
     /// Another host is tried only if this one was unreachable or failed itself, because WeChat's own answer is the same
-    /// everywhere. What something else answers in place of a host that stands in, such as a firewall that knows only the
-    /// preferred one, is a failure of that host. An answer may take all the remaining time, as with a single host. If it is late, the next call goes
-    /// to another one. A host that accepts no connection is given up sooner, see `transport`. During an outage, each
-    /// call tries only one host, see `hosts`.
+    /// everywhere. If something else answers in place of another host than the preferred one, such as a firewall that
+    /// knows only that, the host counts as failed. An answer may take all the remaining time, as with a single host. If
+    /// it is late, the next call goes to another one. A host that accepts no connection is given up sooner, see
+    /// `transport`. During an outage, each call tries only one host, see `hosts`.
     async fn send(&self, call: &Call<'_>, meter: &dyn Meter) -> Result<Vec<u8>, Error> {
         let started = Instant::now();
         let mut first_failure = None;
@@ -287,7 +287,8 @@ impl Client {
             if is_wechats {
                 self.hosts.answered(index, Instant::now());
             }
-            if is_wechats || (index == 0 && !error.concerns_the_host()) {
+            let is_own_fault = error.concerns_the_host() || !self.hosts.is_in_normal_use(index);
+            if is_wechats || !is_own_fault {
                 return Err(error);
             }
             // Of several failures, that of the host tried first is reported.

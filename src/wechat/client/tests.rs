@@ -340,21 +340,32 @@ async fn what_wechat_answered_is_asked_of_no_other_host() {
 }
 
 #[tokio::test]
-async fn firewall_that_answers_for_the_other_hosts_ends_no_outage_and_hides_none() {
-    let first = wechat(ResponseTemplate::new(503)).await;
-    let refused = wechat(ResponseTemplate::new(403)).await;
-    let client = client(&[&first.uri(), &refused.uri()]);
+async fn what_something_else_answers_for_a_host_prolongs_no_outage_and_hides_no_failure() {
+    let (first, other) = (MockServer::start().await, MockServer::start().await);
+    let client = client(&[&first.uri(), &other.uri()]);
     let meter = CountingMeter::default();
+    let answer = async |first_answers, other_answers| {
+        for (server, answer) in [(&first, first_answers), (&other, other_answers)] {
+            server.reset().await;
+            Mock::given(any()).respond_with(answer).mount(server).await;
+        }
+    };
+    let status = ResponseTemplate::new;
+    answer(status(503), status(403)).await;
     // The second host is asked in the first call, after the first host, and alone in the third.
     for reason in [Reason::Transient, Reason::Transient, Reason::Config] {
         let error = list_with(&client, &meter).await.unwrap_err();
         assert_eq!(error.cause.reason, reason);
     }
-    first.reset().await;
-    let well = Mock::given(any()).respond_with(ok(one_account()));
-    well.mount(&first).await;
+    answer(ok(one_account()), status(403)).await;
     list_with(&client, &meter).await.unwrap();
-    assert_eq!(client.current_host(), first.address().to_string());
+
+    answer(status(503), status(503)).await;
+    list_with(&client, &meter).await.unwrap_err();
+    answer(status(403), ok(one_account())).await;
+    list_with(&client, &meter).await.unwrap_err();
+    list_with(&client, &meter).await.unwrap();
+    assert_eq!(client.current_host(), other.address().to_string());
 }
 
 #[tokio::test]
