@@ -182,12 +182,9 @@ impl App {
         };
         let now = self.now().wall;
         let mut reading = self.state.reading();
-        let fetched = reading
-            .snapshot
-            .as_ref()
-            .map(|own| own.fetched + ONE_SNAPSHOT);
         // The snapshot of a success may never have been written.
-        theirs.is_lost |= last_fetch.succeeded() && fetched.is_none_or(|at| at < last_fetch.at);
+        let is_older = |own: &Arc<Snapshot>| own.fetched + ONE_SNAPSHOT < last_fetch.at;
+        theirs.is_lost |= last_fetch.succeeded() && reading.snapshot.as_ref().is_none_or(is_older);
         if last_fetch.succeeded() && theirs.is_lost {
             return theirs;
         }
