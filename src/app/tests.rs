@@ -290,7 +290,7 @@ async fn next_list_waits_for_one_optional_call_and_the_others_are_sent_after_it(
     let mut world = World::new().await;
     world.apps[0].refresh_couriers = true;
     world.apps[0].api_quota = true;
-    let slow = reply(json!({"data": []})).set_delay(Duration::from_millis(300));
+    let slow = reply(json!({"data": []})).set_delay(Duration::from_secs(1));
     world.answers(DELIVERIES, slow).await;
     let exporter = world.exporter(None);
     fetch(&exporter).await;
