@@ -136,9 +136,15 @@ impl Credential {
         }
     }
 
-    /// Reads the secrets that the credential names, so that a mistake fails the start and not the first scrape.
+    /// Reads the secrets that the credential names, so that a mistake fails the start and not the first scrape. A token
+    /// file may be written later.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         match self {
+            // As of an empty path, which is the folder of the configuration.
+            Self::File { path, .. } | Self::Cloudbase { path } if path.is_dir() => {
+                let path = path.display();
+                Err(ConfigError(format!("token file {path} is a directory")))
+            }
             Self::StableToken { secret } | Self::Token { secret } => secret.read().map(drop),
             Self::Http(http) => match &http.headers_file {
                 Some(path) => read_headers_file(path).map(drop),
@@ -223,7 +229,7 @@ impl TryFrom<Vec<String>> for CommandLine {
     type Error = &'static str;
 
     fn try_from(mut argv: Vec<String>) -> Result<Self, &'static str> {
-        if argv.is_empty() {
+        if argv.first().is_none_or(String::is_empty) {
             return Err("is empty; name a program");
         }
         Ok(Self {
