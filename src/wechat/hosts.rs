@@ -98,16 +98,16 @@ impl Hosts {
     /// Returns the indexes of the hosts that a call tries, in order.
     pub(super) fn order(&self, now: Instant) -> impl Iterator<Item = usize> + use<> {
         let mut state = self.state.lock();
-        let count = self.list.len();
-        let (mut first, mut tries) = (state.current, count);
-        if state.outage {
-            tries = 1;
-        } else if state.preferred_due.is_some_and(|due| due <= now) {
+        let (current, count) = (state.current, self.list.len());
+        let tries = if state.outage { 1 } else { count };
+        let is_probe = !state.outage && state.preferred_due.is_some_and(|due| due <= now);
+        if is_probe {
             // Only this call begins with the preferred host. Concurrent calls stay with the current one.
             state.preferred_due = Some(now + PREFERRED_RETRY);
-            first = 0;
         }
-        (first..first + tries).map(move |index| index % count)
+        let others = (current..current + tries).map(move |index| index % count);
+        let others = others.filter(move |index| !is_probe || *index != 0);
+        is_probe.then_some(0).into_iter().chain(others)
     }
 
     /// Reports whether calls go to this host because it is the preferred one. What something else answers in its place,
@@ -181,8 +181,8 @@ mod tests {
         assert_eq!(order(later + PREFERRED_RETRY), [0, 1, 2]);
         hosts.none_answered(1, 0);
         assert_eq!(order(later), [1, 2, 0], "it took all the time");
-        hosts.answered(0, later);
-        assert_eq!(order(later), [0, 1, 2]);
+        hosts.answered(2, later);
+        assert_eq!(order(later + 2 * PREFERRED_RETRY), [0, 2, 1]);
     }
 
     #[test]
