@@ -141,16 +141,11 @@ impl RateLimiter {
     /// Returns the cause if no fetch is granted.
     pub fn try_acquire(&self, now: Moment) -> Result<Duration, Cause> {
         let mut state = self.at(now);
-        if state.open_breaker(now).is_some() {
-            return Err(Cause::Breaker);
-        }
-        if state.remaining(now) == Some(0) {
-            return Err(Cause::DailyLimit);
+        let mut holds = state.holds(now).into_iter();
+        if let Some((cause, _)) = holds.find(|(_, hold)| !hold.is_zero()) {
+            return Err(cause);
         }
         let wait = state.saved.next_fetch.left(now.wall);
-        if wait > state.budget.early() {
-            return Err(Cause::Interval);
-        }
         state.saved.next_fetch = DueTime::after(wait + state.budget.min_interval, now.wall);
         Ok(wait)
     }
@@ -271,13 +266,8 @@ impl RateLimiter {
 
     /// Returns the time from which a fetch is granted; `None` if one is now.
     pub(crate) fn held_until(&self, now: Moment) -> Option<SystemTime> {
-        let state = self.at(now);
-        let breaker = state.open_breaker(now);
-        let breaker = breaker.map(|breaker| breaker.until.left(now.wall));
-        let midnight = (state.remaining(now) == Some(0)).then(|| ChinaDay::left(now.wall));
-        let interval = state.saved.next_fetch.left(now.wall);
-        let interval = interval.checked_sub(state.budget.early());
-        let longest = [breaker, midnight, interval].into_iter().flatten().max()?;
+        let holds = self.at(now).holds(now).map(|(_, hold)| hold);
+        let longest = holds.into_iter().max()?;
         (!longest.is_zero()).then(|| now.wall + longest)
     }
 
@@ -338,6 +328,23 @@ impl State {
             let longest = Breaker::longest(breaker.reason, self.budget, now.wall);
             breaker.until.limit(longest, now.wall);
         }
+    }
+
+    /// Returns how long each cause still keeps a fetch back, the strongest first; zero if it doesn't.
+    fn holds(&self, now: Moment) -> [(Cause, Duration); 3] {
+        let breaker = self.open_breaker(now);
+        let breaker = breaker.map(|breaker| breaker.until.left(now.wall));
+        let is_used_up = self.remaining(now) == Some(0);
+        let midnight = is_used_up.then(|| ChinaDay::left(now.wall));
+        let interval = self.saved.next_fetch.left(now.wall);
+        [
+            (Cause::Breaker, breaker.unwrap_or_default()),
+            (Cause::DailyLimit, midnight.unwrap_or_default()),
+            (
+                Cause::Interval,
+                interval.saturating_sub(self.budget.early()),
+            ),
+        ]
     }
 
     fn open_breaker(&self, now: Moment) -> Option<Breaker> {
