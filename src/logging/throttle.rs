@@ -64,5 +64,6 @@ mod tests {
         let later = now + WINDOW;
         assert_eq!(count("other", later), (1, 0));
         assert_eq!(count("one", later), (1, 5), "five have no line");
+        assert_eq!(count("one", later), (2, 0));
     }
 }

@@ -230,7 +230,6 @@ impl Row<'_> {
 mod tests {
     use super::super::fixtures;
     use super::*;
-    use crate::wechat::Reason;
 
     fn overview(facts: &[AppFacts]) -> Overview<'_> {
         Overview::new(facts, None, fixtures::now().wall)
@@ -239,7 +238,7 @@ mod tests {
     #[test]
     fn worst_apps_and_accounts_come_first() {
         let mut failing = fixtures::app("wx3", "failing", Vec::new());
-        failing.last_fetch = Some(fixtures::failed(Reason::Network));
+        failing.last_fetch = Some(fixtures::failed(crate::wechat::Reason::Network));
         let facts = [
             fixtures::app("wx1", "healthy", Vec::new()),
             fixtures::app("wx2", "shop", fixtures::accounts(200)),

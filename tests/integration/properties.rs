@@ -369,6 +369,7 @@ fn configuration_is_refused_in_one_line_with_its_place_and_without_a_secret() {
             json!({"http": {"url": format!("{secret}://:{CANARY}@h/")}}),
             json!({"redis": {"url": format!("redis://:{secret}@h/0"), "key": "k"}}),
             json!({"redis": {"url": "redis://h", "key": "k", "password": secret}}),
+            json!({"command": ["echo", secret]}),
             json!({"stable_token": {"secret": secret}}),
             json!({"stable_token": [secret]}),
             json!({"token": secret}),
