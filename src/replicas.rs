@@ -36,10 +36,10 @@ use crate::wechat::ListLimits;
 const LOCK_TTL: Duration = Duration::from_secs(10);
 /// The time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// The name of the key with an app's state, and how long it is kept after it was last written: longer than anything in
-/// it matters.
+/// The name of the key that holds an app's state, and how long it is kept after it was last written: longer than
+/// anything in it matters.
 const STATE: (&str, Duration) = ("state", Duration::from_secs(2 * 24 * 3600));
-/// The same of the key with the snapshot, which is kept if no newer one replaces it.
+/// The same for the snapshot.
 const SNAPSHOT: (&str, Duration) = ("snapshot", Duration::from_secs(24 * 3600));
 
 /// Takes the lock, unless it is held. Returns its holder, the app's state and the time.

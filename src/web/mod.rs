@@ -12,10 +12,9 @@
 //! | anything else | | 404 |
 //!
 //! Other methods get 405 with `Allow`. If `--web.external-url` has a path, each route is also served under it, unless
-//! that is a route itself. The web
-//! configuration (`--web.config.file`) applies before every route: 500 while that file is bad, 429 beyond its
-//! `rate_limit`, 401 without a user's password, 503 while too many passwords wait to be checked. Requests beyond
-//! `--web.max-requests` get 503, except for `/-/` paths. A panic in a handler closes its connection.
+//! that is a route itself. The web configuration (`--web.config.file`) applies before every route: 500 while that file
+//! is bad, 429 beyond its `rate_limit`, 401 without a user's password, 503 while too many passwords wait to be checked.
+//! Requests beyond `--web.max-requests` get 503, except for `/-/` paths. A panic in a handler closes its connection.
 
 mod access;
 mod connections;

@@ -1,21 +1,18 @@
 //! Dashboards: what their panels show for given series, with the shipped rules and without.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-const VARIABLES: [&str; 5] = ["job", "instance", "appid", "delivery_id", "biz_id"];
+use crate::support::root;
 
-fn repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
+const VARIABLES: [&str; 5] = ["job", "instance", "appid", "delivery_id", "biz_id"];
 
 /// Returns the first query of a panel, with the variables that the case sets.
 fn query(case: &Value) -> String {
     let [dashboard, title] = [0, 1].map(|index| case["panel"][index].as_str().unwrap());
-    let path = repository(&format!("grafana/dashboards/en/{dashboard}.json"));
+    let path = root().join(format!("grafana/dashboards/en/{dashboard}.json"));
     let dashboard: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let mut panels = dashboard["panels"].as_array().unwrap().iter();
     let panel = panels.find(|panel| panel["title"] == title).unwrap();
@@ -28,9 +25,9 @@ fn query(case: &Value) -> String {
 
 #[test]
 fn panels_show_what_the_cases_say() {
-    let cases = fs::read_to_string(repository("tests/data/panels.yml")).unwrap();
+    let cases = fs::read_to_string(root().join("tests/data/panels.yml")).unwrap();
     let mut cases: Value = serde_saphyr::from_str(&cases).unwrap();
-    let rules = fs::read_dir(repository("prometheus/rules")).unwrap();
+    let rules = fs::read_dir(root().join("prometheus/rules")).unwrap();
     let rules: Vec<_> = rules.map(|file| json!(file.unwrap().path())).collect();
     for (name, rule_files) in [("with_rules", &rules[..]), ("without_rules", &[])] {
         for test in cases[name].as_array_mut().unwrap() {

@@ -14,10 +14,6 @@ const METRICS: [&str; 2] = ["docs/metrics.md", "docs/metrics.zh-CN.md"];
 const OPERATION: [&str; 2] = ["docs/operation.md", "docs/operation.zh-CN.md"];
 const MIGRATION: [&str; 2] = ["docs/migration.md", "docs/migration.zh-CN.md"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn read(file: impl AsRef<Path>) -> String {
     fs::read_to_string(root().join(file)).unwrap()
 }

@@ -216,6 +216,11 @@ impl Scratch {
     }
 }
 
+/// Returns the folder of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 /// Returns the program's command line, without the environment of whoever runs the tests.
 pub fn program() -> Command {
     wrapped(&[])

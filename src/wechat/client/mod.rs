@@ -287,8 +287,8 @@ impl Client {
             if is_wechats {
                 self.hosts.answered(index, Instant::now());
             }
-            let is_own_fault = error.concerns_the_host() || !self.hosts.is_in_normal_use(index);
-            if is_wechats || !is_own_fault {
+            let is_the_hosts = error.concerns_the_host() || !self.hosts.is_in_normal_use(index);
+            if is_wechats || !is_the_hosts {
                 return Err(error);
             }
             // Of several failures, that of the host tried first is reported.
